@@ -1,0 +1,197 @@
+"""Every default in one place: frozen dataclasses, from which flags, help texts and YAML files follow."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.subsets import load_subset, subset_name
+
+DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
+LABEL_KINDS = ("hard", "logits", "probabilities")
+
+
+def parse_strategy(strategy: str) -> list[str]:
+    """Split a DSA strategy such as `color_crop_flip` into its operations; `none` and the empty one have none.
+
+    Raises:
+        InputError: An unknown operation; the message names the nearest valid one.
+    """
+    if strategy.lower() in ("", "none"):
+        return []
+    operations = strategy.lower().split("_")
+    for operation in operations:
+        if operation not in DSA_OPERATIONS:
+            raise unknown("operation of the augmentation strategy", operation, DSA_OPERATIONS)
+    return operations
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a student is trained. The defaults are preset `comp-dd`: PROTOCOL of the Comp-DD release (EDF, CVPR 2025).
+
+    Args:
+        epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
+        batch_train: Distilled images in a batch.
+        lr_net: Learning rate of the students where the distilled set has no learned rate.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD, on all parameters.
+        dsa: Whether the distilled images are augmented (differentiable siamese augmentation).
+        dsa_strategy: Operations of the augmentation, joined by "_"; one of them is drawn for each batch.
+        crop_pad: Padding of the crop operation as a share of the image size. 0.25 in the benchmark's evaluator,
+            0.125 in MTT, DATM, DC and DC-BENCH.
+    """
+
+    epoch_eval_train: int = 1000
+    batch_train: int = 128
+    lr_net: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    dsa: bool = True
+    dsa_strategy: str = DSA_STRATEGY
+    crop_pad: float = 0.25
+
+    def __post_init__(self) -> None:
+        require("epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
+        require("batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
+        require("lr_net", self.lr_net, math.isfinite(self.lr_net) and self.lr_net > 0, "a finite number above 0")
+        require("momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
+        require("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
+        require("crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
+        parse_strategy(self.dsa_strategy)
+
+    def protocol(self) -> dict[str, object]:
+        """Return the fields of the protocol alone, for printing and for the results."""
+        return {field.name: getattr(self, field.name) for field in fields(Protocol)}
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Protocol):
+    """Train students on a distilled set and test them on the real validation images of its subset.
+
+    Args:
+        data_path: Folder of ImageNet; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        category: bird, car, dog, fish, snake, insect, round or music.
+        subset: easy or hard.
+        published: Take music-hard as published, with nine classes.
+        data_dir: The distilled images: a .pt file, or a folder with images.pt (or images_best.pt).
+        label_dir: Their labels: a .pt file, or a folder with labels.pt (or labels_best.pt); default: beside the images.
+        lr_dir: Their learned rate: a .pt file, or a folder with lr.pt (or lr_best.pt); default: beside the images,
+            where there is one. "none" ignores it.
+        label_kind: What the labels are; "auto" looks at them and prints what it took.
+        pixel_range: Range of the stored images: ImageNet-normalised, [0, 1] or [0, 255].
+        model: Student network, or several joined by commas.
+        res: Resolution in pixels of distilled and validation images.
+        antialias: Whether validation images are resized with antialiasing; False for sets made before
+            torchvision 0.17.
+        num_eval: Students of each model, with seeds `seed`, `seed` + 1, ...
+        seed: Seed of the first student.
+        output_dir: Folder for the results; one distilled set and one subset each.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+    """
+
+    data_path: str | None = None
+    category: str | None = None
+    subset: str | None = None
+    published: bool = False
+    data_dir: str | None = None
+    label_dir: str | None = None
+    lr_dir: str | None = None
+    label_kind: Literal["auto", "hard", "logits", "probabilities"] = "auto"
+    pixel_range: Literal["normalised", "0-1", "0-255"] = "normalised"
+    model: str = "ConvNetD5"
+    res: int = 128
+    antialias: bool = True
+    num_eval: int = 5
+    seed: int = 0
+    output_dir: str = "results"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for flag in ("category", "subset"):
+            if getattr(self, flag) is None:
+                raise InputError(f"--{flag} is missing; give one subset, for example --category bird --subset easy")
+        require("res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        require("num_eval", self.num_eval, self.num_eval >= 1, "a number of students from 1")
+        require("seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
+        require("threads", self.threads, self.threads >= 0, "0 or a number of CPU threads")
+        require("model", self.model, bool(self.models), "the name of a student network")
+        name = subset_name(self.category, self.subset)
+        object.__setattr__(self, "category", name.split("-")[0])
+        object.__setattr__(self, "subset", name.split("-")[1])
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the student networks, each once."""
+        return list(dict.fromkeys(name.strip() for name in self.model.split(",") if name.strip()))
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the students of each model."""
+        return list(range(self.seed, self.seed + self.num_eval))
+
+    def load_subset(self):
+        """Return the `compdd_eval.subsets.Subset` that is evaluated."""
+        return load_subset(f"{self.category}-{self.subset}", published=self.published)
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Build Comp-DD subsets from ImageNet, so that load_dataset("comp_dd", "bird-easy") works anywhere.
+
+    Args:
+        data_path: Folder of ImageNet with train/<WordNet id>/ and val/<WordNet id>/; else the environment variable
+            COMP_DD_IMAGENET.
+        category: Only this category (bird, car, dog, fish, snake, insect, round, music).
+        subset: Only easy or only hard.
+        published: Build music-hard as published, with nine classes, under the name music-hard-published.
+        cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
+    """
+
+    data_path: str | None = None
+    category: str | None = None
+    subset: str | None = None
+    published: bool = False
+    cache_dir: str | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of the configurations that are asked for."""
+        from compdd_eval.subsets import CATEGORIES, DIFFICULTIES
+
+        categories = CATEGORIES if self.category is None else (self.category,)
+        difficulties = DIFFICULTIES if self.subset is None else (self.subset,)
+        names = [subset_name(category, difficulty) for category in categories for difficulty in difficulties]
+        return [load_subset(name, published=self.published).name for name in names]
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job in minutes, without ImageNet and without a network, on images that are drawn.
+
+    Args:
+        output_dir: Folder for results, distilled images and pictures.
+        num_eval: Students of each distilled set.
+        epoch_eval_train: Epochs of each student.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+    """
+
+    output_dir: str = "demo_results"
+    num_eval: int = 3
+    epoch_eval_train: int = 40
+    threads: int = 0
+
+
+def require(name: str, value: object, valid: bool, expected: str) -> None:
+    """Raise InputError naming the flag, the value and what was expected, unless `valid`."""
+    if not valid:
+        raise InputError(f"--{name} {value}: expected {expected}")
+
+
+def digest_of(content: object) -> str:
+    """Return twelve hex digits over anything that JSON can hold (dataclasses included)."""
+    text = json.dumps(content, sort_keys=True, default=asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
