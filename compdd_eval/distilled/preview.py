@@ -1,0 +1,44 @@
+"""A picture of a distilled set: one row a class, with its name."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torchvision.transforms.v2 import functional as transforms
+
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.preprocess import denormalise
+
+_TILE = 64  # smallest side of a shown image in pixels
+_GAP = 2
+_COLUMNS = 10
+_TEXT = 14
+
+
+def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, columns: int = _COLUMNS) -> None:
+    """Write a PNG grid of the images: a row for each label that has some, at most `columns` images in it.
+
+    Small images are enlarged without smoothing. Values outside [0, 1] after denormalising are clipped.
+    """
+    scale = max(1, -(-_TILE // distilled.resolution))
+    side = distilled.resolution * scale
+    classes = distilled.classes
+    present = [label for label in range(len(label_names)) if (classes == label).any()]
+    columns = min(columns, max(distilled.class_counts))
+    font = ImageFont.load_default(_TEXT)
+    left = int(max(font.getlength(label_names[label]) for label in present)) + 3 * _GAP
+    size = (left + columns * (side + _GAP), len(present) * (side + _GAP) + _GAP)
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    for row, label in enumerate(present):
+        top = _GAP + row * (side + _GAP)
+        pen.text((_GAP, top + side // 2), label_names[label], fill="black", font=font, anchor="lm")
+        for column, image in enumerate(distilled.images[classes == label][:columns]):
+            picture.paste(_picture(image, side), (left + column * (side + _GAP), top))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def _picture(image: torch.Tensor, side: int) -> Image.Image:
+    pixels = transforms.to_pil_image(denormalise(image).clamp(0, 1))
+    return pixels.resize((side, side), Image.Resampling.NEAREST)

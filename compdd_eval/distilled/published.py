@@ -1,0 +1,137 @@
+"""The field's own files: `images.pt`, `labels.pt`, `lr.pt` as MTT, DATM and EDF save them, one tensor each."""
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.preprocess import normalise
+
+PIXEL_SCALES = {"normalised": None, "0-1": 1.0, "0-255": 255.0}
+_FLAGS = {"images": "--data_dir", "labels": "--label_dir", "lr": "--lr_dir"}
+
+
+def load_published(
+    data_dir: str | os.PathLike,
+    label_dir: str | os.PathLike | None = None,
+    lr_dir: str | os.PathLike | None = None,
+    *,
+    res: int | None = None,
+    label_kind: str = "auto",
+    pixel_range: str = "normalised",
+) -> DistilledSet:
+    """Read a distilled set from `.pt` files; no code in them is run.
+
+    Args:
+        data_dir: File of the images, or a folder with `images.pt` or `images_best.pt`.
+        label_dir: The same for `labels`; None looks beside the images.
+        lr_dir: The same for `lr`; None looks beside the images and takes no rate if none is there; `none` takes none.
+        res: Expected side of the images in pixels.
+        label_kind: `auto`, `hard`, `logits` or `probabilities`.
+        pixel_range: Range of the stored images: `normalised`, `0-1` or `0-255`; they are normalised.
+
+    Returns:
+        The set; `metadata["files"]` names the files that were read.
+
+    Raises:
+        InputError: A file is missing, is no tensor, or does not fit; the message names it.
+    """
+    if pixel_range not in PIXEL_SCALES:
+        raise unknown("pixel range", pixel_range, PIXEL_SCALES)
+    paths = _find_files(data_dir, label_dir, lr_dir)
+    images = _to_normalised(_read_tensor(paths["images"]), pixel_range)
+    labels = _read_tensor(paths["labels"])
+    lr = _read_rate(paths["lr"]) if "lr" in paths else None
+    kind = None if label_kind == "auto" else label_kind
+    metadata = {"files": {part: str(path) for part, path in paths.items()}}
+    try:
+        distilled = DistilledSet(images, labels, kind, lr, metadata)
+    except InputError as error:
+        raise InputError(f"{', '.join(map(str, paths.values()))}: {error}") from error
+    if res is not None and distilled.resolution != res:
+        size = distilled.resolution
+        raise InputError(f"{paths['images']}: images of {size} pixels, expected {res}; give --res {size}")
+    return distilled
+
+
+def save_published(distilled: DistilledSet, folder: str | os.PathLike) -> None:
+    """Write `images.pt`, `labels.pt` and, if there is a learned rate, `lr.pt`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(distilled.images, folder / "images.pt")
+    torch.save(distilled.labels, folder / "labels.pt")
+    if distilled.lr is not None:
+        torch.save(torch.tensor(distilled.lr), folder / "lr.pt")
+
+
+def _find_files(data_dir: str | os.PathLike, label_dir: object, lr_dir: object) -> dict[str, Path]:
+    """Return the file of each part; the rate is optional where no flag names it."""
+    paths = {"images": _find_file(Path(data_dir), "images")}
+    beside = paths["images"].parent
+    paths["labels"] = _find_file(Path(label_dir or beside), "labels")
+    if lr_dir is not None and str(lr_dir).lower() == "none":
+        return paths
+    if lr_dir is not None or _candidates(beside, "lr"):
+        paths["lr"] = _find_file(Path(lr_dir or beside), "lr")
+    return paths
+
+
+def _candidates(folder: Path, part: str) -> list[Path]:
+    return [path for path in (folder / f"{part}.pt", folder / f"{part}_best.pt") if path.is_file()]
+
+
+def _find_file(path: Path, part: str) -> Path:
+    """Return the file of one part, given itself or its folder."""
+    path = path.expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder; {_FLAGS[part]} takes a .pt file or its folder")
+    found = _candidates(path, part)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{path}: holds both {part}.pt and {part}_best.pt; name one of them with {_FLAGS[part]}")
+    others = ", ".join(sorted(p.name for p in path.glob("*.pt"))[:5]) or "no .pt file"
+    raise InputError(f"{path}: no {part}.pt or {part}_best.pt here ({others}); name the file with {_FLAGS[part]}")
+
+
+def _load(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        unsafe = "Weights only load failed" in str(error)
+        reason = "it holds more than tensors and could run code, so it is not opened" if unsafe else "it is damaged"
+        raise InputError(f"{path}: {reason}; save one plain tensor with torch.save(tensor, path)") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable .pt file; save one plain tensor with torch.save") from error
+
+
+def _read_tensor(path: Path) -> torch.Tensor:
+    content = _load(path)
+    if not isinstance(content, torch.Tensor):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected one tensor; save images and labels apart")
+    return content
+
+
+def _read_rate(path: Path) -> float:
+    content = _load(path)
+    if isinstance(content, torch.Tensor) and content.numel() == 1 and not content.is_complex():
+        content = content.item()
+    if isinstance(content, bool) or not isinstance(content, (int, float)):
+        raise InputError(f"{path}: expected the learned rate as one number, found {_shape_of(content)}")
+    return float(content)
+
+
+def _shape_of(content: object) -> str:
+    return f"a tensor {list(content.shape)}" if isinstance(content, torch.Tensor) else f"a {type(content).__name__}"
+
+
+def _to_normalised(images: torch.Tensor, pixel_range: str) -> torch.Tensor:
+    scale = PIXEL_SCALES[pixel_range]
+    if scale is None or images.ndim != 4 or images.shape[1] != 3 or images.is_complex():
+        return images  # nothing to convert, or left to the checks of the set
+    return normalise(images.float() / scale)

@@ -1,0 +1,171 @@
+"""The one type for a distilled set: validated tensors, the kind of their labels, and what is known about them."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from compdd_eval.config import LABEL_KINDS
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.train import PROBABILITY_TOLERANCE, infer_label_kind
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """Distilled images with their labels.
+
+    Attributes:
+        images: float32 `[N, 3, H, H]` in ImageNet-normalised space, finite, on the CPU.
+        labels: int64 `[N]` with values 0-9, or finite float32 `[N, 10]`.
+        label_kind: `hard` (int64 labels), `logits` (softmax is applied) or `probabilities` (rows sum to 1);
+            None takes what the labels look like.
+        lr: The learned rate for students, finite and above 0, or None.
+        metadata: Anything else that is known: method, source, ...; values that JSON can hold.
+
+    Raises:
+        InputError: A tensor of the wrong type, rank, size or range; the message says which and what was expected.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    label_kind: str | None = None
+    lr: float | None = None
+    metadata: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "images", _checked_images(self.images))
+        labels = _checked_labels(self.labels, len(self.images))
+        set_field(self, "labels", labels)
+        set_field(self, "label_kind", _checked_kind(self.label_kind, labels))
+        set_field(self, "lr", _checked_rate(self.lr))
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return self.images.shape[-1]
+
+    @property
+    def classes(self) -> torch.Tensor:
+        """int64 `[N]`: the label of each image, for soft labels the largest entry."""
+        return self.labels if self.label_kind == "hard" else self.labels.argmax(dim=1)
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Number of images of each of the ten labels."""
+        return torch.bincount(self.classes, minlength=NUM_CLASSES).tolist()
+
+    @property
+    def ipc(self) -> int | float:
+        """Images per class: that of the classes present where all have as many, else the mean over ten."""
+        counts = {count for count in self.class_counts if count}
+        if len(counts) == 1:
+            return counts.pop()
+        number = len(self.images)
+        return number / NUM_CLASSES if number % NUM_CLASSES else number // NUM_CLASSES
+
+    @property
+    def sha256(self) -> str:
+        """Digest over type, shape and bytes of images and labels."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.labels):
+            digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def remarks(self) -> list[str]:
+        """Return what a user should know of the set before training on it, one line each; often nothing."""
+        counts, remarks = self.class_counts, []
+        missing = [label for label, count in enumerate(counts) if not count]
+        if missing:
+            remarks.append(f"no image has label {', '.join(map(str, missing))}: these classes cannot be learnt")
+        present = [count for count in counts if count]
+        if len(set(present)) > 1:
+            remarks.append(f"uneven: {min(present)} to {max(present)} images per class")
+        return remarks + _range_remarks(self.images)
+
+
+def _range_remarks(images: torch.Tensor) -> list[str]:
+    """Tell images in [0, 1] or [0, 255] from normalised ones, which have about as many negative values as others."""
+    low, high = images.min().item(), images.max().item()
+    values = f"values from {low:.3g} to {high:.3g}"
+    if low >= -0.05 and high <= 1.05:
+        return [f"the images look like [0, 1], not ImageNet-normalised ({values}): give --pixel_range 0-1"]
+    if low >= -10 and high > 20:
+        return [f"the images look like [0, 255], not ImageNet-normalised ({values}): give --pixel_range 0-255"]
+    return []
+
+
+def _checked_images(images: torch.Tensor) -> torch.Tensor:
+    images = _plain(images, "images")
+    if images.ndim != 4 or images.shape[1] != 3:
+        swapped = "; are images and labels swapped?" if images.ndim in (1, 2) else ""
+        raise InputError(f"images have shape {list(images.shape)}, expected [N, 3, H, H]{swapped}")
+    if not images.is_floating_point():
+        raise InputError(f"images have type {images.dtype}, expected float32; 8-bit images need --pixel_range 0-255")
+    if len(images) == 0:
+        raise InputError("the set is empty, expected at least one image")
+    if images.shape[2] != images.shape[3] or images.shape[2] == 0:
+        raise InputError(f"images are {images.shape[2]} x {images.shape[3]} pixels, expected squares")
+    return _finite(images.float(), "images")
+
+
+def _checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
+    labels = _plain(labels, "labels")
+    if labels.ndim not in (1, 2):
+        swapped = "; are images and labels swapped?" if labels.ndim == 4 else ""
+        raise InputError(f"labels have shape {list(labels.shape)}, expected [N] or [N, {NUM_CLASSES}]{swapped}")
+    if len(labels) != number:
+        raise InputError(f"{number} images but {len(labels)} labels, expected as many of both")
+    if labels.ndim == 2 and labels.shape[1] != NUM_CLASSES:
+        raise InputError(f"labels have {labels.shape[1]} columns, expected one for each of the {NUM_CLASSES} classes")
+    if labels.ndim == 2:
+        return _finite(labels.float(), "labels")
+    whole = labels.long()
+    if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
+        raise InputError(f"labels [N] must be whole numbers 0-{NUM_CLASSES - 1}; soft labels have shape [N, 10]")
+    if whole.min() < 0 or whole.max() >= NUM_CLASSES:
+        found = f"found {whole.min().item()} to {whole.max().item()}"
+        raise InputError(f"labels must be 0-{NUM_CLASSES - 1}, {found}; ImageNet indices have to be mapped first")
+    return whole
+
+
+def _checked_kind(kind: str | None, labels: torch.Tensor) -> str:
+    inferred = infer_label_kind(labels)
+    if kind is None:
+        return inferred
+    if kind not in LABEL_KINDS:
+        raise unknown("label kind", kind, LABEL_KINDS)
+    if (kind == "hard") != (labels.ndim == 1):
+        shape = "[N] whole numbers" if kind == "hard" else f"[N, {NUM_CLASSES}]"
+        raise InputError(f"label kind {kind} needs labels of shape {shape}, found {list(labels.shape)}")
+    if kind == "probabilities" and inferred != "probabilities":
+        expected = f"rows that are non-negative and sum to 1 within {PROBABILITY_TOLERANCE}"
+        raise InputError(f"label kind probabilities needs {expected}; these look like logits")
+    return kind
+
+
+def _checked_rate(lr: float | None) -> float | None:
+    if lr is None:
+        return None
+    if not math.isfinite(lr) or lr <= 0:
+        raise InputError(f"the learned rate is {lr}, expected a finite number above 0")
+    return float(lr)
+
+
+def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """Return a dense real tensor on the CPU without gradients."""
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"{name} are a {type(tensor).__name__}, expected one tensor")
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+        raise InputError(f"{name} are no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
+    return tensor.detach().cpu()
+
+
+def _finite(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise InputError(f"{name} hold {bad} values that are NaN or infinite, expected finite numbers")
+    return tensor
