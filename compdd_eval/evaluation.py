@@ -1,0 +1,356 @@
+"""Evaluate a distilled set: the grid of students (model x seed), shared out over the processes."""
+
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from compdd_eval import results
+from compdd_eval.config import EvaluateConfig, digest_of
+from compdd_eval.console import print_table
+from compdd_eval.data import open_split
+from compdd_eval.distilled import DistilledSet, load_published
+from compdd_eval.errors import InputError
+from compdd_eval.models import create_model
+from compdd_eval.processes import make_accelerator, once, set_threads
+from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.train import count_correct, train_passes
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to train its students; made once, on the main process.
+
+    Attributes:
+        config: Settings of the command.
+        distilled: The set.
+        lr: Learning rate of the students.
+        lr_source: Where it came from, in words.
+        images: Validation images, float32 `[M, 3, H, H]`, normalised.
+        labels: Their labels, int64 `[M]`.
+        origin: Where they came from, in words.
+        digests: As in `StudentResult`.
+        set_name: Folder name of the set: its IPC and its digest.
+        finished: Results that were there already.
+        pending: (model, seed) of the students to train.
+    """
+
+    config: EvaluateConfig
+    distilled: DistilledSet
+    lr: float
+    lr_source: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    origin: str
+    digests: dict[str, str]
+    set_name: str
+    finished: list[results.StudentResult]
+    pending: list[tuple[str, int]]
+
+    @property
+    def config_name(self) -> str:
+        """Name of the configuration that is evaluated."""
+        return self.config.load_subset().name
+
+    def path(self, model: str, seed: int) -> Path:
+        """Return the result file of one student."""
+        root = Path(self.config.output_dir)
+        return results.student_path(root, self.set_name, self.config_name, model, self.digests["config"], seed)
+
+
+def evaluate(
+    config: EvaluateConfig,
+    distilled: DistilledSet | None = None,
+    accelerator: Accelerator | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    quiet: bool = False,
+) -> dict[str, object]:
+    """Train students on a distilled set and test them on the real validation images of its subset.
+
+    Students that have a result file already are not trained again. Every process must call this.
+
+    Args:
+        config: All settings.
+        distilled: The set; None reads the files that the configuration names.
+        accelerator: Devices and processes; None makes one.
+        cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
+        quiet: Print no tables.
+
+    Returns:
+        The summary that is also written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
+        list as of `compdd_eval.results.aggregate`), and what the numbers were made from.
+
+    Raises:
+        InputError: Anything in the settings or the data that the user can mend.
+    """
+    accelerator = accelerator or make_accelerator()
+    threads = set_threads(config.threads, accelerator)
+    job = once(accelerator, lambda: _open_job(config, distilled, cache_dir))
+    environment = _environment(accelerator, threads)
+    if accelerator.is_main_process and not quiet:
+        _print_plan(job, environment)
+    mine = job.pending[accelerator.process_index :: accelerator.num_processes]
+    new = _run_students(job, mine, environment, accelerator)
+    new = gather_object(new) if accelerator.num_processes > 1 else new
+    summary = once(accelerator, lambda: _finish(job, new, environment))
+    if accelerator.is_main_process and not quiet:
+        _print_results(summary, Path(config.output_dir) / results.SUMMARY_NAME)
+    return summary
+
+
+def _open_job(config: EvaluateConfig, distilled: DistilledSet | None, cache_dir: str | os.PathLike | None) -> Job:
+    """Read and check everything before the first student; cheap checks come first."""
+    for model in config.models:
+        with torch.device("meta"):
+            create_model(model, NUM_CLASSES, (config.res, config.res))
+    distilled = distilled or _load_distilled(config)
+    _check_distilled(config, distilled)
+    subset, size = config.load_subset(), (config.res, config.res)
+    set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
+    _claim_output_dir(Path(config.output_dir), set_name, subset.name)
+    split = open_split(subset, "validation", config.data_path, size, antialias=config.antialias, cache_dir=cache_dir)
+    images, validation_digest = split.decode(progress=True)
+    learned = distilled.lr is not None
+    lr = distilled.lr if learned else config.lr_net
+    job = Job(
+        config=config,
+        distilled=distilled,
+        lr=lr,
+        lr_source="learned with the set" if learned else "--lr_net",
+        images=images,
+        labels=split.labels,
+        origin=split.origin,
+        digests=_digests(config, distilled, lr, validation_digest),
+        set_name=set_name,
+        finished=[],
+        pending=[(model, seed) for model in config.models for seed in config.seeds],
+    )
+    return _without_finished(job)
+
+
+def _check_distilled(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse a set of another resolution; say what is odd about it."""
+    if distilled.resolution != config.res:
+        size = distilled.resolution
+        raise InputError(f"the distilled images have {size} pixels, --res is {config.res}; give --res {size}")
+    for remark in distilled.remarks():
+        _logger.warning(remark)
+
+
+def _digests(config: EvaluateConfig, distilled: DistilledSet, lr: float, validation: str) -> dict[str, str]:
+    """Return digests of the data, and of all that decides a student's numbers besides its name and seed."""
+    digests = {"distilled": distilled.sha256, "validation": validation}
+    decisive = {name: value for name, value in config.protocol().items() if name != "lr_net"}
+    decisive |= {"lr": lr, "label_kind": distilled.label_kind, "antialias": config.antialias, "res": config.res}
+    return digests | {"config": digest_of([decisive, digests, results.SCHEMA_VERSION])}
+
+
+def _load_distilled(config: EvaluateConfig) -> DistilledSet:
+    if config.data_dir is None:
+        raise InputError("--data_dir is missing; give the distilled images (a .pt file or the folder of images.pt)")
+    return load_published(
+        config.data_dir,
+        config.label_dir,
+        config.lr_dir,
+        res=config.res,
+        label_kind=config.label_kind,
+        pixel_range=config.pixel_range,
+    )
+
+
+def _claim_output_dir(root: Path, set_name: str, config_name: str) -> None:
+    """Refuse a folder that holds results of another set or subset, or that cannot be written."""
+    for path in sorted(root.glob("*/*/*/*/seed*.json")):
+        found = path.relative_to(root).parts[:2]
+        if found != (set_name, config_name):
+            raise InputError(
+                f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
+                "give another --output_dir"
+            )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".write_test_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{root}: cannot write there ({error.strerror}); give another --output_dir") from error
+
+
+def _without_finished(job: Job) -> Job:
+    """Move the students that have a result file from the pending to the finished ones."""
+    done = [student for student in job.pending if job.path(*student).exists()]
+    finished = [results.read_student(job.path(*student)) for student in done]
+    pending = [student for student in job.pending if student not in done]
+    return Job(**{**vars(job), "finished": finished, "pending": pending})
+
+
+def _environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
+    """Describe where the numbers are made."""
+    device = accelerator.device
+    if accelerator.mixed_precision != "no" and accelerator.is_main_process:
+        _logger.warning(f"mixed precision {accelerator.mixed_precision} is not used: students train in float32")
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": "float32",
+        "threads": threads,
+        "processes": accelerator.num_processes,
+        "versions": results.versions(),
+        "commit": results.commit(),
+    }
+
+
+def _print_plan(job: Job, environment: dict[str, object]) -> None:
+    """Say what will be run."""
+    config, distilled = job.config, job.distilled
+    subset = config.load_subset()
+    protocol = ", ".join(f"{k} {v}" for k, v in config.protocol().items() if k != "lr_net")
+    subset_classes = ", ".join(subset.label_names)
+    seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
+    files = distilled.metadata.get("files", {})
+    rows = [
+        ("subset", f"{subset.name}: {subset_classes}"),
+        ("validation", f"{len(job.labels)} images ({subset.splits['validation']} expected) from {job.origin}"),
+        ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
+        ("", ", ".join(files.values()) if files else "given in memory"),
+        ("labels", distilled.label_kind),
+        ("learning rate", f"{job.lr:g} ({job.lr_source})"),
+        ("protocol", f"comp-dd ({config.epoch_eval_train + 1} passes): {protocol}, antialias {config.antialias}"),
+        (
+            "students",
+            f"{', '.join(config.models)}; seeds {seeds}; {len(job.pending)} to train, {len(job.finished)} done",
+        ),
+        ("processes", "{processes} on {device}, {threads} CPU threads each".format(**environment)),
+        ("results", str(Path(config.output_dir) / job.set_name / subset.name)),
+    ]
+    print_table("Comp-DD evaluation", ["", ""], rows)
+
+
+def _run_students(
+    job: Job, students: list[tuple[str, int]], environment: dict[str, object], accelerator: Accelerator
+) -> list[results.StudentResult]:
+    """Train this process's students one after another, writing each result as soon as it is there."""
+    done = []
+    total = len(students) * (job.config.epoch_eval_train + 1)
+    with tqdm(total=total, unit="pass", disable=not accelerator.is_main_process or not students) as bar:
+        for model, seed in students:
+            bar.set_description(f"{model} seed {seed}")
+            result = _run_student(job, model, seed, environment, accelerator.device, bar)
+            results.write_student(job.path(model, seed), result)
+            done.append(result)
+    return done
+
+
+def _run_student(
+    job: Job, model_name: str, seed: int, environment: dict[str, object], device: torch.device, bar: tqdm
+) -> results.StudentResult:
+    """Train and test one student."""
+    start = time.perf_counter()
+    losses, correct = _train_and_test(job, model_name, seed, device, bar)
+    if None in losses:
+        number = losses.index(None)
+        _logger.warning(f"{model_name} seed {seed}: the loss is not finite from pass {number}; a lower rate may help")
+    return results.StudentResult(
+        schema_version=results.SCHEMA_VERSION,
+        config_name=job.config_name,
+        model=model_name,
+        seed=seed,
+        accuracy=sum(correct) / len(job.labels),
+        correct=correct,
+        total=torch.bincount(job.labels, minlength=NUM_CLASSES).tolist(),
+        losses=losses,
+        lr=job.lr,
+        lr_source=job.lr_source,
+        label_kind=job.distilled.label_kind,
+        ipc=job.distilled.ipc,
+        resolution=job.distilled.resolution,
+        protocol=job.config.protocol(),
+        digests=job.digests,
+        config=asdict(job.config),
+        environment=environment,
+        seconds=round(time.perf_counter() - start, 3),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _train_and_test(
+    job: Job, model_name: str, seed: int, device: torch.device, bar: tqdm
+) -> tuple[list[float | None], list[int]]:
+    """Return the loss of each pass and the right images of each label; the seed alone decides all random numbers."""
+    config, distilled, losses = job.config, job.distilled, []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = create_model(model_name, NUM_CLASSES, (config.res, config.res)).to(device)
+        passes = train_passes(
+            model,
+            distilled.images,
+            distilled.labels,
+            label_kind=distilled.label_kind,
+            lr=job.lr,
+            epochs=config.epoch_eval_train,
+            batch_size=config.batch_train,
+            dsa_strategy=config.dsa_strategy if config.dsa else "none",
+            crop_pad=config.crop_pad,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            seed=seed,
+        )
+        for loss in passes:
+            losses.append(loss)
+            bar.update()
+        correct = count_correct(model, job.images, job.labels, NUM_CLASSES)
+    return results.finite_or_none(torch.stack(losses).tolist()), correct.tolist()
+
+
+def _finish(job: Job, new: list[results.StudentResult], environment: dict[str, object]) -> dict[str, object]:
+    """Write and return the summary of all students of this run."""
+    for result in new:  # a node with a disk of its own has written its students there
+        if not job.path(result.model, result.seed).exists():
+            results.write_student(job.path(result.model, result.seed), result)
+    students = {(result.model, result.seed): result for result in [*job.finished, *new]}
+    config = job.config
+    ordered = [students[model, seed] for model in config.models for seed in config.seeds]
+    summary = {
+        "schema_version": results.SCHEMA_VERSION,
+        "category": config.category,
+        "subset": config.subset,
+        "config_name": job.config_name,
+        "ipc": job.distilled.ipc,
+        "resolution": job.distilled.resolution,
+        "images": len(job.distilled.images),
+        "label_kind": job.distilled.label_kind,
+        "lr": job.lr,
+        "lr_source": job.lr_source,
+        "protocol": config.protocol(),
+        "class_names": config.load_subset().label_names,
+        "validation_images": len(job.labels),
+        "results": results.aggregate(ordered),
+        "digests": job.digests,
+        "distilled": job.distilled.metadata,
+        "config": asdict(config),
+        "environment": environment,
+    }
+    path = Path(config.output_dir) / results.SUMMARY_NAME
+    results.write_json(path, summary)
+    return summary
+
+
+def _print_results(summary: dict[str, object], path: Path) -> None:
+    rows = []
+    for entry in summary["results"]:
+        spread = "" if entry["accuracy_std"] is None else f" ± {100 * entry['accuracy_std']:.2f}"
+        each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
+        rows.append([entry["model"], f"{100 * entry['accuracy_mean']:.2f}{spread}", len(entry["accuracies"]), each])
+    chance = 100 / sum(value is not None for value in summary["results"][0]["per_class_accuracy"])
+    size = f"IPC {summary['ipc']:g}, {summary['resolution']} px"
+    title = f"{summary['config_name']}, {size}: accuracy in % (chance: {chance:.3g})"
+    print_table(title, ["student", "mean ± std>", "n>", "each seed"], rows)
+    print(f"summary: {path}")

@@ -1,0 +1,170 @@
+"""Result files: one JSON for each student, one summary for each run; written whole or not at all."""
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from pathlib import Path
+
+from compdd_eval.errors import InputError
+
+SCHEMA_VERSION = 1
+SUMMARY_NAME = "summary.json"
+_PACKAGES = ("torch", "torchvision", "datasets", "accelerate", "huggingface-hub", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """One trained and tested student, with all that is needed to train it again.
+
+    Attributes:
+        schema_version: Version of this record.
+        config_name: Configuration, such as `bird-easy`.
+        model: Name of the student network.
+        seed: Seed of its weights, order of images and augmentation.
+        accuracy: Fraction of the validation images that are right after the last pass, in [0, 1].
+        correct: Right images of each label, ten ints.
+        total: Validation images of each label, ten ints.
+        losses: Mean loss of each pass; None where it was not finite.
+        lr: Learning rate of the first half.
+        lr_source: Where the rate came from.
+        label_kind: `hard`, `logits` or `probabilities`.
+        ipc: Images per class.
+        resolution: Side of the images in pixels.
+        protocol: Fields of `compdd_eval.config.Protocol`.
+        digests: `distilled` and `validation` (SHA-256 of the data), `config` (what decides the numbers).
+        config: All settings of the command.
+        environment: Device, precision, threads, processes, versions of packages, commit.
+        seconds: Duration of training and testing.
+        created: UTC time at the end, ISO 8601.
+    """
+
+    schema_version: int
+    config_name: str
+    model: str
+    seed: int
+    accuracy: float
+    correct: list[int]
+    total: list[int]
+    losses: list[float | None]
+    lr: float
+    lr_source: str
+    label_kind: str
+    ipc: int | float
+    resolution: int
+    protocol: dict[str, object]
+    digests: dict[str, str]
+    config: dict[str, object]
+    environment: dict[str, object]
+    seconds: float
+    created: str
+
+
+def student_path(root: Path, set_name: str, config_name: str, model: str, digest: str, seed: int) -> Path:
+    """Return the file of one student: `SET/CONFIG/MODEL/DIGEST/seedK.json` under the output folder."""
+    return root / set_name / config_name / model / digest / f"seed{seed}.json"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file at once: a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+            file.write("\n")
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_student(path: Path, result: StudentResult) -> None:
+    """Write the record of one student."""
+    write_json(path, asdict(result))
+
+
+def read_student(path: Path) -> StudentResult:
+    """Read the record of one student.
+
+    Raises:
+        InputError: The file is no such record, or one of another schema version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if set(content) == {field.name for field in fields(StudentResult)}:
+            result = StudentResult(**content)
+            if result.schema_version == SCHEMA_VERSION:
+                return result
+    except (ValueError, TypeError):
+        pass
+    raise InputError(f"{path}: not a result file of schema version {SCHEMA_VERSION}; move it away and run again")
+
+
+def finite_or_none(values: list[float]) -> list[float | None]:
+    """Replace what JSON cannot hold."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def aggregate(results: list[StudentResult]) -> list[dict[str, object]]:
+    """Return one entry for each model, in the order of the results.
+
+    Each has `model`, `seeds`, `accuracies`, `accuracy_mean`, `accuracy_std` (sample standard deviation; None for a
+    single student) and `per_class_accuracy` (mean over students for each of the ten labels; None for a label
+    without validation images). All accuracies are fractions in [0, 1].
+    """
+    entries = []
+    for model in dict.fromkeys(result.model for result in results):
+        runs = [result for result in results if result.model == model]
+        accuracies = [run.accuracy for run in runs]
+        entry = {
+            "model": model,
+            "seeds": [run.seed for run in runs],
+            "accuracies": accuracies,
+            "accuracy_mean": statistics.fmean(accuracies),
+            "accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            "per_class_accuracy": _per_class(runs),
+        }
+        entries.append(entry)
+    return entries
+
+
+def _per_class(runs: list[StudentResult]) -> list[float | None]:
+    """Mean over students of each label's accuracy."""
+    total = runs[0].total
+    correct = [statistics.fmean(run.correct[label] for run in runs) for label in range(len(total))]
+    return [right / count if count else None for right, count in zip(correct, total, strict=True)]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this package and the packages that decide its numbers."""
+    from compdd_eval import __version__
+
+    found = {"python": platform.python_version(), "compdd_eval": __version__}
+    return found | {package: metadata.version(package) for package in _PACKAGES}
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that this package runs from (`+` where it was changed), or None."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed.strip() else "")
