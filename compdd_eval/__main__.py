@@ -1,0 +1,102 @@
+"""The command line: list the commands, dispatch to one, and turn bad input into one line and exit status 2."""
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from importlib import import_module
+
+from compdd_eval import __version__
+from compdd_eval.commands import COMMANDS, MULTI_PROCESS, parse
+from compdd_eval.console import setup_logging
+from compdd_eval.errors import InputError, unknown
+
+_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)
+_HEAD_START = 10  # seconds that the main process has to report an error before another one does
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, or 2 for bad input, or 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    setup_logging()
+    try:
+        _dispatch(arguments)
+        return 0
+    except InputError as error:
+        return _report(str(error))
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            raise
+        return _report(f"{error.filename}: {error.strerror}; free it or give another place")
+    except KeyboardInterrupt:
+        print("compdd_eval: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help", "--version"):
+        if _is_main_process():
+            print(f"compdd_eval {__version__}" if arguments[:1] == ["--version"] else _overview())
+        return
+    if arguments[0].startswith("--"):
+        arguments = ["evaluate", *arguments]
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
+    if command not in MULTI_PROCESS and not _is_main_process():
+        return
+    module = import_module(f"compdd_eval.commands.{command}")
+    with contextlib.ExitStack() as stack:
+        if not _is_main_process():  # help and --print_config are printed once
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        config = parse(module.CONFIG, command, rest)
+    module.run(config)
+    _leave_process_group()
+
+
+def _overview() -> str:
+    lines = [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: accelerate launch -m compdd_eval [COMMAND] [--FLAG VALUE ...]",
+            "",
+            "Comp-DD: benchmark of dataset distillation in complex scenes.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "compdd_eval COMMAND --help lists the flags of a command.",
+        ]
+    )
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _report(message: str) -> int:
+    """Print one line on stderr and return exit status 2.
+
+    Where a launcher runs several processes, the main one speaks first; the launcher then ends the others, which
+    only speak if the main one had nothing to say.
+    """
+    if not _is_main_process():
+        time.sleep(_HEAD_START)
+    print(f"compdd_eval: error: {message}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _leave_process_group() -> None:
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def script() -> None:
+    """Run as a console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

@@ -1,0 +1,14 @@
+"""Build subsets from ImageNet into the cache of `datasets`."""
+
+from compdd_eval.config import PrepareConfig
+
+CONFIG = PrepareConfig
+
+
+def run(config: PrepareConfig) -> None:
+    """Prepare the subsets that are asked for and print what was built and where it lies."""
+    from compdd_eval.prepare import prepare, print_report
+
+    report = prepare(config, progress=True)
+    print_report(report)
+    report.raise_failures()

@@ -1,0 +1,99 @@
+"""The whole job in minutes: draw a stand-in for ImageNet, prepare it, evaluate random images, show the numbers."""
+
+import os
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval.baselines import random_images
+from compdd_eval.config import DemoConfig, EvaluateConfig, PrepareConfig
+from compdd_eval.console import print_table
+from compdd_eval.data import load_comp_dd
+from compdd_eval.distilled import DistilledSet, save_published
+from compdd_eval.distilled.preview import save_preview
+from compdd_eval.drawn_imagenet import draw_imagenet
+from compdd_eval.evaluation import evaluate
+from compdd_eval.prepare import prepare
+from compdd_eval.processes import make_accelerator, once
+from compdd_eval.report import save_bars
+from compdd_eval.subsets import DIFFICULTIES
+
+CATEGORY = "round"
+IPCS = (1, 10)
+RESOLUTION = 32
+STUDENT = "ConvNetD3"
+
+
+def demo_cache() -> Path:
+    """Return the demo's own cache, in which `load_dataset` does not look."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compdd_eval" / "demo"
+
+
+def run_demo(config: DemoConfig) -> list[dict[str, object]]:
+    """Run the demo; every process must call this.
+
+    Returns:
+        The summaries of both subsets with IPC 1 and 10.
+    """
+    accelerator = make_accelerator()
+    once(accelerator, lambda: _prepare_images(Path(config.output_dir)))
+    summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
+    once(accelerator, lambda: _show(summaries, Path(config.output_dir)))
+    return summaries
+
+
+def _imagenet() -> Path:
+    return demo_cache() / "drawn-imagenet"
+
+
+def _prepare_images(output_dir: Path) -> None:
+    """Draw and prepare both subsets, take random images of them and write these as distilled sets."""
+    print("The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo.")
+    draw_imagenet(_imagenet(), CATEGORY, progress=True)
+    prepare(PrepareConfig(str(_imagenet()), CATEGORY, cache_dir=str(demo_cache())), progress=True)
+    print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
+    for difficulty in DIFFICULTIES:
+        size = (RESOLUTION, RESOLUTION)
+        data = load_comp_dd(str(_imagenet()), CATEGORY, difficulty, size, cache_dir=demo_cache())
+        names = data.dst_train.label_names
+        for ipc in IPCS:
+            _write_set(random_images(data.dst_train, ipc), names, _folder(output_dir, difficulty, ipc))
+
+
+def _folder(output_dir: Path, difficulty: str, ipc: int) -> Path:
+    return output_dir / f"{CATEGORY}-{difficulty}-ipc{ipc}"
+
+
+def _write_set(distilled: DistilledSet, names: list[str], folder: Path) -> None:
+    save_published(distilled, folder)
+    save_preview(distilled, names, folder / "distilled.png")
+
+
+def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accelerator) -> dict[str, object]:
+    folder = _folder(Path(config.output_dir), difficulty, ipc)
+    settings = EvaluateConfig(
+        data_path=str(_imagenet()),
+        category=CATEGORY,
+        subset=difficulty,
+        data_dir=str(folder),
+        model=STUDENT,
+        res=RESOLUTION,
+        epoch_eval_train=config.epoch_eval_train,
+        num_eval=config.num_eval,
+        threads=config.threads,
+        output_dir=str(folder / "results"),
+    )
+    return evaluate(settings, accelerator=accelerator, cache_dir=demo_cache(), quiet=True)
+
+
+def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:
+    rows = []
+    for summary in summaries:
+        for entry in summary["results"]:
+            spread = f" ± {100 * entry['accuracy_std']:.1f}" if entry["accuracy_std"] is not None else ""
+            mean = f"{100 * entry['accuracy_mean']:.1f}{spread}"
+            rows.append([summary["config_name"], summary["ipc"], entry["model"], mean, len(entry["accuracies"])])
+    columns = ["config", "IPC>", "student", "accuracy in %>", "n>"]
+    print_table("Random images of the drawn stand-in (not ImageNet); chance is 10 %", columns, rows)
+    save_bars(summaries, output_dir / "accuracy.png", "random images of a drawn stand-in, not ImageNet")
+    print(f"chart: {output_dir}/accuracy.png\nimages: {output_dir}/*/distilled.png\nnumbers: {output_dir}/*/results")

@@ -1,0 +1,153 @@
+"""Build subsets from a copy of ImageNet into the cache of `datasets`."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import datasets
+from tqdm import tqdm
+
+from comp_dd import CompDD
+from compdd_eval import cache
+from compdd_eval.config import PrepareConfig
+from compdd_eval.console import print_table
+from compdd_eval.errors import InputError
+from compdd_eval.sources import Source, open_source
+from compdd_eval.subsets import PUBLISHED_SUFFIX, SPLITS, Subset, load_subset
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedSubset:
+    """One subset in the cache.
+
+    Attributes:
+        subset: The subset.
+        images: Split -> number of images.
+        folder: Where it lies.
+        status: `built`, `replaced` (other images lay there) or `current` (nothing to do).
+    """
+
+    subset: Subset
+    images: dict[str, int]
+    folder: str
+    status: str
+
+
+@dataclass
+class PrepareReport:
+    """What one `prepare` did: subsets in the cache, those whose classes the source lacks, and failures."""
+
+    prepared: list[PreparedSubset] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, InputError] = field(default_factory=dict)
+
+    def raise_failures(self) -> None:
+        """Raise InputError if anything went wrong; a single failure as it is."""
+        if len(self.failed) > 1:
+            reasons = "; ".join(f"{name}: {error}" for name, error in self.failed.items())
+            raise InputError(f"{len(self.failed)} subsets were not built: {reasons}")
+        if self.failed:
+            raise next(iter(self.failed.values()))
+
+
+def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
+    """Build the subsets that are asked for, each whole or not at all; what is current is left as it is.
+
+    Args:
+        config: Source, subsets and cache.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: No such source, or none of the subsets can be built from it.
+    """
+    source = open_source(config.data_path)
+    names = config.names()
+    report = PrepareReport()
+    if len(names) > 1:
+        report.absent = _absent(source, names)
+    builders = {}
+    for name in [name for name in names if name not in report.absent]:
+        try:
+            builders[name] = _builder(config, name)
+        except InputError as error:
+            report.failed[name] = error
+    if not builders and not report.failed:
+        first = next(iter(report.absent.items()))
+        raise InputError(f"{source.root}: none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})")
+    total = sum(len(rows) for builder in builders.values() for rows in builder.rows.values())
+    datasets.disable_progress_bars()  # ours counts all subsets
+    with tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total) as bar:
+        for name, builder in builders.items():
+            _build(builder, name, bar, report)
+    _warn(source, report)
+    return report
+
+
+def _absent(source: Source, names: list[str]) -> dict[str, str]:
+    """Return the subsets of which the source lacks class folders, with the reason in words."""
+    absent = {}
+    for name in names:
+        wnids = load_subset(name).wnids
+        missing = {split: len(wnids) - source.class_count(split, wnids) for split in source.splits}
+        if any(missing.values()):
+            found = ", ".join(f"{count} in {split}" for split, count in missing.items() if count)
+            absent[name] = f"of its {len(wnids)} class folders are missing {found}"
+    return absent
+
+
+def _builder(config: PrepareConfig, name: str) -> CompDD:
+    published = name.endswith(PUBLISHED_SUFFIX)
+    base = name.removesuffix(PUBLISHED_SUFFIX)
+    builder = CompDD(config_name=base, published=published, data_dir=config.data_path, cache_dir=config.cache_dir)
+    builder.rows  # noqa: B018  (listed here, so that a bad folder is found before anything is built)
+    return builder
+
+
+def _build(builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None:
+    """Build one subset and add it to the report."""
+    images = {split: len(rows) for split, rows in builder.rows.items()}
+    start = bar.n
+    before = cache.find_prepared(Path(builder.cache_dir).absolute().parents[1])
+    builder.on_images = bar.update
+    try:
+        builder.download_and_prepare()
+    except InputError as error:
+        report.failed[name] = error
+        return
+    bar.update(start + sum(images.values()) - bar.n)  # nothing was read of what is current
+    status = "built"
+    if before is not None:
+        status = "current" if str(before[0]) == builder.cache_dir else "replaced"
+    if status == "replaced":
+        _logger.warning(f"{name}: replaced what was prepared from {before[1].source}")
+    report.prepared.append(PreparedSubset(builder.subset, images, builder.cache_dir, status))
+
+
+def _warn(source: Source, report: PrepareReport) -> None:
+    for split in SPLITS:
+        if split not in source.splits:
+            _logger.warning(f"{source.root}: has no {split} images; only {', '.join(source.splits)} was built")
+    partial = [
+        item.subset.name
+        for item in report.prepared
+        if any(item.subset.splits[split] != count for split, count in item.images.items())
+    ]
+    if partial:
+        _logger.warning(f"not as many images as a whole ImageNet has: {', '.join(partial)}")
+
+
+def print_report(report: PrepareReport) -> None:
+    """Print a table of what is prepared, and a line for each subset that is not."""
+    rows = []
+    for item in report.prepared:
+        counts = [f"{item.images.get(split, '-')} / {item.subset.splits[split]}" for split in SPLITS]
+        folder = Path(item.folder)
+        rows.append([item.subset.name, *counts, item.status, folder.relative_to(folder.parents[2])])
+    if rows:
+        title = f"Comp-DD subsets in {folder.parents[2]} (images / expected)"
+        print_table(title, ["config", "train>", "validation>", "", "folder"], rows)
+        print(f'load_dataset("comp_dd", "{report.prepared[0].subset.name}") now works in any process')
+    for name, reason in report.absent.items():
+        print(f"not built: {name}: {reason}")
