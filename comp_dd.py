@@ -242,6 +242,6 @@ def _key(start):
 
 def _first_cause(error):
     """Return the error that `datasets` wrapped."""
-    while error.__cause__ is not None:
+    while isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__
     return error

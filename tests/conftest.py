@@ -1,0 +1,116 @@
+"""Small data that the tests make, in caches of their own, without a network."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# before `datasets` and `huggingface_hub` are imported: they read these once
+_HOME = tempfile.TemporaryDirectory(prefix="compdd_tests_")
+os.environ["HF_HOME"] = _HOME.name
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["XDG_CACHE_HOME"] = os.path.join(_HOME.name, "xdg")
+for _name in ("HF_DATASETS_CACHE", "COMP_DD_IMAGENET", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+    os.environ.pop(_name, None)
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compdd_eval.__main__ import main
+from compdd_eval.baselines import random_images
+from compdd_eval.data import load_comp_dd
+from compdd_eval.distilled import save_published
+from compdd_eval.drawn_imagenet import draw_imagenet
+from compdd_eval.subsets import load_subset
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real photographs beside the project, where there is one."""
+    if not (SHARED / "imagenet_tiny").is_dir():
+        pytest.skip("no ../shared here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """A stand-in for ImageNet with both bird subsets: 12 training and 5 validation images a class."""
+    root = tmp_path_factory.mktemp("drawn") / "imagenet"
+    draw_imagenet(root, "bird", train_images=12, validation_images=5)
+    return root
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory) -> Path:
+    """A stand-in with fish-easy whose files are odd as ImageNet's are, and named as copies name them."""
+    root = tmp_path_factory.mktemp("odd") / "imagenet"
+    for number, wnid in enumerate(load_subset("fish-easy").wnids):
+        save_image(root / f"train/{wnid}/{wnid}_10_{wnid}.JPEG", number)  # as the copy on the Hub names it
+        save_image(root / f"train/{wnid}/{wnid}_9.jpg", number, mode="L")
+        save_image(root / f"train/{wnid}/{wnid}_100.JPEG", number, mode="CMYK")
+        save_image(root / f"train/{wnid}/{wnid}_2.JPEG", number, file_format="PNG")
+        (root / f"train/{wnid}/.DS_Store").write_text("left by a file manager")
+        save_image(root / f"validation/{wnid}/ILSVRC2012_val_{number + 1:08}.JPEG", number, padding=b"\0" * 20)
+    return root
+
+
+def save_image(path: Path, seed: int, mode: str = "RGB", file_format: str = "JPEG", padding: bytes = b"") -> None:
+    """Write one image of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path, format=file_format)
+    path.write_bytes(path.read_bytes() + padding)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of `datasets` for this test."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def my_set(drawn, tmp_path) -> Path:
+    """A distilled set of 32 px with IPC 1, as .pt files."""
+    data = load_comp_dd(drawn, "bird", "easy", (32, 32), cache_dir=tmp_path / "none")
+    save_published(random_images(data.dst_train, 1), tmp_path / "my_set")
+    return tmp_path / "my_set"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command line in this process: returns exit status, stdout and the lines of stderr without bars."""
+
+    def call(*arguments: object) -> tuple[int, str, list[str]]:
+        threads = torch.get_num_threads()
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = stop.code
+        finally:
+            torch.set_num_threads(threads)
+        captured = capsys.readouterr()
+        lines = [line.rpartition("\r")[2] for line in captured.err.splitlines()]
+        return status, captured.out, [line for line in lines if line.startswith("compdd_eval:")]
+
+    return call
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Environment for a process that finds this checkout from any folder."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+
+
+def python(*arguments: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess:
+    """Run Python in another folder and collect what it prints."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=900)

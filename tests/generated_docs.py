@@ -1,0 +1,114 @@
+"""The parts of README.md and dataset_card.md that come from the subset files.
+
+`python -m tests.generated_docs` writes them; a test fails when they drift.
+"""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from comp_dd import _CITATION, features_of
+from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, subset_names
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def card_metadata() -> str:
+    """YAML of the Hub card: what `datasets` and the Hub read."""
+    infos, configs = [], []
+    for name in subset_names():
+        subset = load_subset(name)
+        splits = [{"name": split, "num_examples": count} for split, count in subset.splits.items()]
+        features = features_of(subset)._to_yaml_list()
+        splits = [{"name": split, "num_examples": count} for split, count in subset.splits.items()]
+        features = features_of(subset)._to_yaml_list()
+        for feature in features:
+            if feature["name"] == "image":
+                feature["dtype"] = {"image": {"mode": "RGB"}}
+        infos.append({"config_name": name, "features": features, "splits": splits})
+        files = [{"split": split, "path": f"{name}/{split}-*"} for split in subset.splits]
+        configs.append({"config_name": name, "data_files": files})
+    metadata = {
+        "pretty_name": "Comp-DD",
+        "license": "other",
+        "license_name": "imagenet-terms-of-access",
+        "license_link": "https://image-net.org/download.php",
+        "language": ["en"],
+        "task_categories": ["image-classification"],
+        "task_ids": ["multi-class-image-classification"],
+        "size_categories": ["100K<n<1M"],
+        "source_datasets": ["extended|imagenet-1k"],
+        "annotations_creators": ["found"],
+        "tags": ["dataset-distillation", "dataset-condensation", "benchmark", "comp-dd", "imagenet"],
+        "configs": configs,
+        "dataset_info": infos,
+    }
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
+
+
+def subset_table() -> str:
+    """One line a configuration: sizes, published complexity, classes in label order."""
+    lines = [
+        "| configuration | train | validation | complexity | classes, labels 0-9 |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for name in subset_names():
+        subset = load_subset(name)
+        sizes = f"{subset.splits['train']:,} | {subset.splits['validation']:,}"
+        classes = ", ".join(c.name for c in subset.classes)
+        lines.append(f"| `{name}` | {sizes} | {subset.published_complexity_percent} % | {classes} |")
+    return "\n".join(lines)
+
+
+def card_totals() -> str:
+    """Totals over all configurations."""
+    subsets = [load_subset(name) for name in subset_names()]
+    classes = {c.wnid for subset in subsets for c in subset.classes}
+    train = sum(subset.splits["train"] for subset in subsets)
+    validation = sum(subset.splits["validation"] for subset in subsets)
+    return (
+        f"{len(subsets)} configurations, {len(classes)} distinct ImageNet classes, {train:,} training images and "
+        f"{validation:,} validation images ({VALIDATION_IMAGES_PER_CLASS} a class)."
+    )
+
+
+def errata() -> str:
+    """What differs from the published lists."""
+    lines = []
+    for name in subset_names():
+        erratum = load_subset(name).erratum
+        if erratum is not None:
+            published = load_subset(name, published=True)
+            sizes = f"{published.splits['train']:,} training and {published.splits['validation']:,} validation images"
+            lines.append(
+                f"- **`{name}`.** {erratum.reason} The published list, "
+                f"`{list(erratum.published_imagenet_indices)}`, is prepared as `{published.name}` "
+                f"({len(published.classes)} classes, {sizes})."
+            )
+    return "\n".join(lines)
+
+
+def citation() -> str:
+    """BibTeX of the paper."""
+    return f"```bibtex\n{_CITATION}\n```"
+
+
+PARTS = {"subset_table": subset_table, "totals": card_totals, "errata": errata, "citation": citation}
+
+
+def regenerated(text: str) -> str:
+    """Return a document with its generated parts made anew."""
+    if text.startswith("---\n"):
+        text = card_metadata() + text[text.index("\n---", 3) + 4 :]
+
+    def replace(match: re.Match) -> str:
+        return f"{match[1]}\n{PARTS[match[2]]()}\n{match[4]}"
+
+    return re.sub(r"(<!-- generated: (\w+) -->)(.*?)(<!-- end -->)", replace, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for document in ("README.md", "dataset_card.md"):
+        path = ROOT / document
+        path.write_text(regenerated(path.read_text(encoding="utf-8")), encoding="utf-8")

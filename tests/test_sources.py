@@ -1,0 +1,123 @@
+import logging
+import shutil
+
+import pytest
+
+from compdd_eval.errors import InputError
+from compdd_eval.sources import check_image, open_source, rows_digest, subset_rows
+from compdd_eval.sources.rows import official_name
+from compdd_eval.subsets import load_subset
+from tests.conftest import save_image
+
+FISH = load_subset("fish-easy")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("n01440764_10026.JPEG", "n01440764_10026.JPEG"),
+        ("n01440764_10026_n01440764.JPEG", "n01440764_10026.JPEG"),
+        ("n01440764_10026.jpg", "n01440764_10026.JPEG"),
+        ("ILSVRC2012_val_00000293_n01440764.jpeg", "ILSVRC2012_val_00000293.JPEG"),
+        ("val_12.JPEG", "val_12.JPEG"),
+        ("my.photo.png", "my.photo.png"),
+    ],
+)
+def test_official_names(name, expected):
+    assert official_name(name, "n01440764") == expected
+
+
+def test_rows_are_ordered_by_label_and_official_name(odd):
+    source = open_source(odd)
+    assert source.splits == ("train", "validation")
+    rows = subset_rows(source, FISH, "train")
+    assert [row.wnid for row in rows[::4]] == FISH.wnids
+    first = FISH.wnids[0]
+    expected = [f"{first}_10.JPEG", f"{first}_100.JPEG", f"{first}_2.JPEG", f"{first}_9.JPEG"]
+    assert [row.file_name for row in rows[:4]] == expected
+    assert all(row.size == len(source.read(row)) for row in rows)
+
+
+def test_only_the_folders_of_the_subset_are_listed(odd, tmp_path):
+    root = tmp_path / "imagenet"
+    shutil.copytree(odd, root)
+    (root / "train/n99999999").mkdir()
+    (root / "train/n99999999").chmod(0)
+    assert len(subset_rows(open_source(root), FISH, "train")) == 40
+
+
+def test_digest_tells_copies_apart_but_not_places(odd, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(odd, copy)
+
+    def digest(root):
+        return rows_digest(subset_rows(open_source(root), FISH, "train"))
+
+    assert digest(odd) == digest(copy)
+    assert rows_digest(reversed(subset_rows(open_source(odd), FISH, "train"))) == digest(odd)
+    file = copy / f"train/{FISH.wnids[0]}/{FISH.wnids[0]}_9.jpg"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert digest(odd) != digest(copy)
+
+
+def test_environment_variable(odd, monkeypatch):
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(odd))
+    assert open_source(None).root == odd
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(odd / "nowhere"))
+    with pytest.raises(InputError, match="no such folder .from COMP_DD_IMAGENET"):
+        open_source(None)
+    monkeypatch.delenv("COMP_DD_IMAGENET")
+    with pytest.raises(InputError, match="https://image-net.org"):
+        open_source(None)
+
+
+def test_wrong_level_of_the_tree(odd):
+    with pytest.raises(InputError, match=f"give the folder above it, {odd}"):
+        open_source(odd / "train")
+    with pytest.raises(InputError, match=f"did you mean {odd}"):
+        open_source(odd.parent)
+
+
+def test_two_validation_folders(odd, tmp_path):
+    (tmp_path / "val").mkdir()
+    (tmp_path / "validation").mkdir()
+    with pytest.raises(InputError, match="holds both val/ and validation/"):
+        open_source(tmp_path)
+
+
+def test_unsorted_validation_images(tmp_path):
+    save_image(tmp_path / "val/ILSVRC2012_val_00000001.JPEG", 1)
+    with pytest.raises(InputError, match="unsorted .*move each into a folder"):
+        subset_rows(open_source(tmp_path), FISH, "validation")
+
+
+def test_the_same_image_twice(odd, tmp_path):
+    shutil.copytree(odd, tmp_path / "i")
+    folder = tmp_path / "i/train" / FISH.wnids[2]
+    shutil.copy(folder / f"{FISH.wnids[2]}_9.jpg", folder / f"{FISH.wnids[2]}_9.JPEG")
+    with pytest.raises(InputError, match=r"_9\.(jpg|JPEG) and .*are the same image"):
+        subset_rows(open_source(tmp_path / "i"), FISH, "train")
+
+
+def test_other_files_are_reported_and_dangling_links_refused(odd, tmp_path, caplog):
+    shutil.copytree(odd, tmp_path / "i")
+    folder = tmp_path / "i/train" / FISH.wnids[0]
+    (folder / "notes.txt").write_text("x")
+    with caplog.at_level(logging.WARNING, "compdd_eval"):
+        logging.getLogger("compdd_eval").propagate = True
+        assert len(subset_rows(open_source(tmp_path / "i"), FISH, "train")) == 40
+    assert "notes.txt" in caplog.text
+    (folder / "gone.JPEG").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="gone.JPEG: a link that leads nowhere"):
+        subset_rows(open_source(tmp_path / "i"), FISH, "train")
+
+
+def test_cheap_check_of_images(odd):
+    source = open_source(odd)
+    for split in source.splits:
+        for row in subset_rows(source, FISH, split):
+            check_image(source.read(row), row)  # greyscale, CMYK, PNG named JPEG, padding: all fine
+    data = source.read(row).rstrip(b"\0")
+    for broken, message in [(b"", "empty"), (b"plain text", "not an image"), (data[: len(data) // 2], "cut off")]:
+        with pytest.raises(InputError, match=message):
+            check_image(broken, row)
