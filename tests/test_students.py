@@ -1,0 +1,254 @@
+"""Networks, augmentation and training against numbers of the reference implementation (tests/parity)."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from compdd_eval import create_model, diff_augment, list_models, soft_cross_entropy, train_student
+from compdd_eval.config import DSA_OPERATIONS, parse_strategy
+from compdd_eval.errors import InputError
+from compdd_eval.models import register_model
+from compdd_eval.train import count_correct, infer_label_kind
+
+PARITY = Path(__file__).parent / "parity"
+NETWORKS = {
+    key: value
+    for key, value in json.loads((PARITY / "networks.json").read_text()).items()
+    if key.split("@")[0] in list_models()
+}
+RUNS = json.loads((PARITY / "training.json").read_text())
+
+
+def normal(seed, shape):
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
+
+
+def fill(model, seed):
+    random = np.random.RandomState(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            values = 0.05 * random.standard_normal(tuple(parameter.shape))
+            parameter.copy_(torch.from_numpy(values.astype(np.float32)))
+    return model.eval()
+
+
+def test_all_plain_convnets_have_parity_data():
+    assert set(NETWORKS) == {"ConvNet@32", "ConvNetD1@32", "ConvNetD3@32", "ConvNetD4@64", "ConvNetD5@128"}
+
+
+@pytest.mark.parametrize("key", NETWORKS)
+def test_networks_equal_the_reference(key):
+    name, size = key.split("@")
+    model = create_model(name, im_size=(int(size), int(size)))
+    assert [list(p.shape) for p in model.parameters()] == NETWORKS[key]["parameter_shapes"]
+    logits = fill(model, 0)(normal(1, (2, 3, int(size), int(size))))
+    assert torch.allclose(logits, torch.tensor(NETWORKS[key]["logits"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_student_trains(name):
+    torch.manual_seed(0)
+    size = 256 if name == "ConvNetD8" else 128
+    model = create_model(name, im_size=(size, size))
+    before = [p.clone() for p in model.parameters()]
+    losses = train_student(
+        model, torch.randn(4, 3, size, size), torch.arange(4), label_kind="hard", lr=0.01, epochs=1, dsa=False
+    )
+    assert len(losses) == 2 and all(np.isfinite(losses))
+    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
+def test_models_of_other_sizes():
+    assert sum(p.numel() for p in create_model("ConvNetD5").parameters()) == 615_690
+    assert create_model("ConvNetD3", 7, (40, 65), 1)(torch.randn(2, 1, 40, 65)).shape == (2, 7)
+    assert list_models() == ["ConvNet", *(f"ConvNetD{depth}" for depth in range(1, 9))]
+    with pytest.raises(InputError, match="did you mean 'ConvNetD5'"):
+        create_model("convnetd55")
+    with pytest.raises(InputError, match="ConvNetD8 cannot take images of 128 x 128 pixels.*at least 256"):
+        create_model("ConvNetD8")
+    with pytest.raises(ValueError, match="registered already"):
+        register_model("ConvNet")(lambda: None)
+
+
+def dsa_cases():
+    with np.load(PARITY / "dsa.npz") as data:
+        return [key for key in data.files if key != "input"]
+
+
+@pytest.mark.parametrize("key", dsa_cases())
+def test_augmentation_equals_the_reference(key):
+    with np.load(PARITY / "dsa.npz") as data:
+        images, expected = torch.from_numpy(data["input"]), torch.from_numpy(data[key])
+    strategy, seed = key.split("/")
+    torch.manual_seed(int(seed))
+    assert torch.allclose(diff_augment(images, strategy), expected, atol=1e-5)
+    from_generator = diff_augment(images, strategy, generator=torch.Generator().manual_seed(int(seed)))
+    assert torch.allclose(from_generator, expected, atol=1e-5)
+
+
+def loop_crop_cutout(images, operation, crop_pad, seed):
+    """Crop and cutout as the definition reads, one image and one pixel after another."""
+    torch.manual_seed(seed)
+    torch.randint(0, 1, (1,))
+    count, _, height, width = images.shape
+    out = torch.zeros_like(images)
+    if operation == "crop":
+        pads = [int(size * crop_pad + 0.5) for size in (height, width)]
+        shifts = [torch.randint(-pad, pad + 1, (count, 1, 1)).flatten() for pad in pads]
+        for n in range(count):
+            for i in range(height):
+                for j in range(width):
+                    row, column = i + int(shifts[0][n]), j + int(shifts[1][n])
+                    if 0 <= row < height and 0 <= column < width:
+                        out[n, :, i, j] = images[n, :, row, column]
+        return out
+    out = images.clone()
+    sides = [int(size * 0.5 + 0.5) for size in (height, width)]
+    drawn = [
+        torch.randint(0, size + (1 - side % 2), (count, 1, 1)).flatten()
+        for size, side in zip((height, width), sides, strict=True)
+    ]
+    for n in range(count):
+        for i in range(sides[0]):
+            for j in range(sides[1]):
+                row = min(max(int(drawn[0][n]) - sides[0] // 2 + i, 0), height - 1)
+                column = min(max(int(drawn[1][n]) - sides[1] // 2 + j, 0), width - 1)
+                out[n, :, row, column] = 0
+    return out
+
+
+@pytest.mark.parametrize("operation", ["crop", "cutout"])
+@pytest.mark.parametrize("shape", [(5, 3, 9, 14), (3, 2, 7, 7), (4, 1, 1, 2)])
+@pytest.mark.parametrize("crop_pad", [0.125, 0.25, 1.0])
+def test_crop_and_cutout_equal_a_plain_loop(operation, shape, crop_pad):
+    images = normal(3, shape)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        result = diff_augment(images, operation, crop_pad)
+        assert torch.equal(result, loop_crop_cutout(images, operation, crop_pad, seed))
+
+
+def test_augmentation_keeps_shape_type_and_gradient():
+    for operation in DSA_OPERATIONS:
+        images = torch.randn(3, 3, 10, 12, dtype=torch.float64, requires_grad=True)
+        result = diff_augment(images, operation, generator=torch.Generator().manual_seed(1))
+        assert result.shape == images.shape and result.dtype == images.dtype
+        result.sum().backward()
+        assert images.grad.abs().sum() > 0
+    assert diff_augment(images, "none") is images
+
+
+def test_unknown_operations():
+    assert parse_strategy("Color_Flip") == ["color", "flip"]
+    with pytest.raises(InputError, match="'rotat'; did you mean 'rotate'"):
+        diff_augment(torch.zeros(1, 3, 4, 4), "color_rotat")
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["model"])
+def test_training_equals_the_reference(run):
+    size, seed, number = run["resolution"], run["seed"], run["images"]
+    model = fill(create_model(run["model"], im_size=(size, size)), seed)
+    losses = train_student(
+        model,
+        normal(seed + 1, (number, 3, size, size)),
+        3 * normal(seed + 2, (number, 10)),
+        label_kind="logits",
+        lr=run["lr"],
+        epochs=run["epochs"],
+        batch_size=number,
+        dsa=False,
+    )
+    assert losses == pytest.approx(run["losses"], rel=1e-4)
+    logits = model.eval()(normal(seed + 3, (4, 3, size, size)))
+    assert torch.allclose(logits, torch.tensor(run["final_logits"]), atol=1e-4)
+
+
+def train_once(labels, kind, **options):
+    torch.manual_seed(0)
+    model = create_model("ConvNetD1", im_size=(8, 8))
+    losses = train_student(model, normal(1, (20, 3, 8, 8)), labels, label_kind=kind, lr=0.05, epochs=4, **options)
+    return losses, model
+
+
+def test_kinds_of_labels_agree_where_they_mean_the_same():
+    hard = torch.arange(20) % 10
+    one_hot = F.one_hot(hard, 10).float()
+    expected, _ = train_once(hard, "hard")
+    assert train_once(one_hot, "probabilities")[0] == pytest.approx(expected, rel=1e-5)
+    logits = normal(5, (20, 10))
+    soft, _ = train_once(logits, "logits")
+    assert train_once(F.softmax(logits, 1), "probabilities")[0] == pytest.approx(soft, rel=1e-5)
+    assert train_once(one_hot, "logits")[0] != pytest.approx(expected, rel=1e-2)  # softmaxed twice: another loss
+
+
+def test_a_seed_fixes_training_and_leaves_the_global_generator():
+    labels = torch.arange(20) % 10
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first = train_student(
+        create_model("ConvNetD1", im_size=(8, 8)),
+        normal(1, (20, 3, 8, 8)),
+        labels,
+        label_kind="hard",
+        lr=0.01,
+        epochs=1,
+    )
+    torch.set_rng_state(state)
+    model = create_model("ConvNetD1", im_size=(8, 8))
+    after_model = torch.get_rng_state()
+    again = train_student(model, normal(1, (20, 3, 8, 8)), labels, label_kind="hard", lr=0.01, epochs=1)
+    assert first == again and torch.equal(after_model, torch.get_rng_state())
+    options = {"batch_size": 8, "seed": 1}
+    assert train_once(labels, "hard", **options)[0] == train_once(labels, "hard", **options)[0]
+    assert train_once(labels, "hard", **options)[0] != train_once(labels, "hard", batch_size=8, seed=2)[0]
+
+
+def test_the_mean_loss_counts_every_image_once():
+    """With a rate of nearly zero, the loss of a pass is the mean over all images whatever the batches are."""
+    labels = torch.arange(20) % 10
+    torch.manual_seed(0)
+    model = create_model("ConvNetD1", im_size=(8, 8))
+    images = normal(1, (20, 3, 8, 8))
+    expected = F.cross_entropy(model(images), labels).item()
+    losses = train_student(model, images, labels, label_kind="hard", lr=1e-12, epochs=2, batch_size=7, dsa=False)
+    assert losses == pytest.approx([expected] * 3, rel=1e-5)
+
+
+def test_soft_cross_entropy():
+    inputs, logits = normal(1, (6, 10)), normal(2, (6, 10))
+    probabilities = F.softmax(logits, dim=1)
+    expected = F.cross_entropy(inputs, probabilities)
+    assert torch.allclose(soft_cross_entropy(inputs, probabilities), expected)
+    assert torch.allclose(soft_cross_entropy(inputs, logits), expected)
+    assert torch.allclose(
+        soft_cross_entropy(inputs, probabilities, "logits"), F.cross_entropy(inputs, probabilities.softmax(1))
+    )
+
+
+def test_label_kinds():
+    assert infer_label_kind(torch.tensor([1, 2])) == "hard"
+    assert infer_label_kind(torch.full((2, 10), 0.1)) == "probabilities"
+    assert infer_label_kind(torch.full((2, 10), 0.1002)) == "logits"
+    assert infer_label_kind(torch.eye(10) * 1.5 - 0.05) == "logits"
+
+
+def test_train_student_refuses_what_does_not_fit():
+    model = create_model("ConvNetD1", im_size=(8, 8))
+    with pytest.raises(InputError, match="did you mean 'logits'"):
+        train_student(model, torch.zeros(1, 3, 8, 8), torch.zeros(1, 10), label_kind="logit", lr=0.1)
+    for images, labels in [(2, 1), (0, 0)]:
+        with pytest.raises(InputError, match="as many of both"):
+            train_student(model, torch.zeros(images, 3, 8, 8), torch.zeros(labels).long(), label_kind="hard", lr=0.1)
+
+
+def test_count_correct_equals_scalar_counting():
+    model = create_model("ConvNetD1", im_size=(8, 8))
+    images, labels = normal(1, (23, 3, 8, 8)), torch.arange(23) % 10
+    right = [int(model(image[None]).argmax()) == int(label) for image, label in zip(images, labels, strict=True)]
+    expected = [sum(r for r, label in zip(right, labels, strict=True) if label == k) for k in range(10)]
+    for batch_size in (1, 5, 256):
+        assert count_correct(model, images, labels, 10, batch_size).tolist() == expected
