@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
 from compdd_eval.errors import InputError, unknown
-from compdd_eval.subsets import load_subset, subset_name
+from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_name
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -158,10 +158,11 @@ class PrepareConfig:
     published: bool = False
     cache_dir: str | None = None
 
+    def __post_init__(self) -> None:
+        self.names()
+
     def names(self) -> list[str]:
         """Return the names of the configurations that are asked for."""
-        from compdd_eval.subsets import CATEGORIES, DIFFICULTIES
-
         categories = CATEGORIES if self.category is None else (self.category,)
         difficulties = DIFFICULTIES if self.subset is None else (self.subset,)
         names = [subset_name(category, difficulty) for category in categories for difficulty in difficulties]
@@ -183,6 +184,11 @@ class DemoConfig:
     num_eval: int = 3
     epoch_eval_train: int = 40
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        require("num_eval", self.num_eval, self.num_eval >= 1, "a number of students from 1")
+        require("epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
+        require("threads", self.threads, self.threads >= 0, "0 or a number of CPU threads")
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:

@@ -13,6 +13,7 @@ from compdd_eval.distilled import DistilledSet, save_published
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.drawn_imagenet import draw_imagenet
 from compdd_eval.evaluation import evaluate
+from compdd_eval.files import check_writable
 from compdd_eval.prepare import prepare
 from compdd_eval.processes import make_accelerator, once
 from compdd_eval.report import save_bars
@@ -49,6 +50,8 @@ def _imagenet() -> Path:
 def _prepare_images(output_dir: Path) -> None:
     """Draw and prepare both subsets, take random images of them and write these as distilled sets."""
     print("The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo.")
+    check_writable(output_dir, "--output_dir")
+    check_writable(demo_cache(), "cache folder with XDG_CACHE_HOME")
     draw_imagenet(_imagenet(), CATEGORY, progress=True)
     prepare(PrepareConfig(str(_imagenet()), CATEGORY, cache_dir=str(demo_cache())), progress=True)
     print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")

@@ -18,6 +18,7 @@ from compdd_eval.console import print_table
 from compdd_eval.data import open_split
 from compdd_eval.distilled import DistilledSet, load_published
 from compdd_eval.errors import InputError
+from compdd_eval.files import check_writable, write_json
 from compdd_eval.models import create_model
 from compdd_eval.processes import make_accelerator, once, set_threads
 from compdd_eval.subsets import NUM_CLASSES
@@ -176,13 +177,7 @@ def _claim_output_dir(root: Path, set_name: str, config_name: str) -> None:
                 f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
                 "give another --output_dir"
             )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".write_test_{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{root}: cannot write there ({error.strerror}); give another --output_dir") from error
+    check_writable(root, "--output_dir")
 
 
 def _without_finished(job: Job) -> Job:
@@ -339,7 +334,7 @@ def _finish(job: Job, new: list[results.StudentResult], environment: dict[str, o
         "environment": environment,
     }
     path = Path(config.output_dir) / results.SUMMARY_NAME
-    results.write_json(path, summary)
+    write_json(path, summary)
     return summary
 
 

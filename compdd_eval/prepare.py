@@ -12,6 +12,7 @@ from compdd_eval import cache
 from compdd_eval.config import PrepareConfig
 from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
+from compdd_eval.files import check_writable
 from compdd_eval.sources import Source, open_source
 from compdd_eval.subsets import PUBLISHED_SUFFIX, SPLITS, Subset, load_subset
 
@@ -62,8 +63,8 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
     Raises:
         InputError: No such source, or none of the subsets can be built from it.
     """
-    source = open_source(config.data_path)
-    names = config.names()
+    source, names = open_source(config.data_path), config.names()
+    check_writable(Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE), "--cache_dir (or HF_DATASETS_CACHE)")
     report = PrepareReport()
     if len(names) > 1:
         report.absent = _absent(source, names)

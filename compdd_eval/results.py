@@ -2,16 +2,15 @@
 
 import json
 import math
-import os
 import platform
 import statistics
 import subprocess
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
 from compdd_eval.errors import InputError
+from compdd_eval.files import write_json
 
 SCHEMA_VERSION = 1
 SUMMARY_NAME = "summary.json"
@@ -68,27 +67,6 @@ class StudentResult:
 def student_path(root: Path, set_name: str, config_name: str, model: str, digest: str, seed: int) -> Path:
     """Return the file of one student: `SET/CONFIG/MODEL/DIGEST/seedK.json` under the output folder."""
     return root / set_name / config_name / model / digest / f"seed{seed}.json"
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file at once: a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.write("\n")
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_student(path: Path, result: StudentResult) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -101,13 +102,17 @@ def _find_file(path: Path, part: str) -> Path:
 
 def _load(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        unsafe = "Weights only load failed" in str(error)
-        reason = "it holds more than tensors and could run code, so it is not opened" if unsafe else "it is damaged"
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickle protocols; what cannot be read is refused
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; change its permissions") from error
+    except Exception as error:  # a damaged file can make the reader fail in any way
+        if isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error):
+            reason = "it holds more than tensors and could run code, so it is not opened"
+        else:
+            reason = "not a readable .pt file"
         raise InputError(f"{path}: {reason}; save one plain tensor with torch.save(tensor, path)") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable .pt file; save one plain tensor with torch.save") from error
 
 
 def _read_tensor(path: Path) -> torch.Tensor:
