@@ -1,0 +1,165 @@
+"""README and card: generated parts do not drift, commands run, links and names exist."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import datasets
+import pytest
+import torch
+import yaml
+from huggingface_hub import DatasetCard
+
+import compdd_eval
+from compdd_eval import load_comp_dd, random_images
+from compdd_eval.distilled import save_published
+from compdd_eval.subsets import load_subset, subset_names
+from tests.conftest import ROOT, environment
+from tests.generated_docs import regenerated
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CARD = (ROOT / "dataset_card.md").read_text(encoding="utf-8")
+SHORT = ["--epoch_eval_train", "1", "--num_eval", "1", "--model", "ConvNetD5"]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_generated_parts_are_current():
+    """Otherwise: python -m tests.generated_docs"""
+    assert regenerated(README) == README
+    assert regenerated(CARD) == CARD
+    assert "music-hard-published" in README and "nine classes" in README
+
+
+def test_the_card_is_valid_and_complete():
+    data = DatasetCard(CARD).data
+    assert [config["config_name"] for config in data.configs] == subset_names()
+    infos = datasets.info.DatasetInfosDict.from_dataset_card_data(data)
+    for name in subset_names():
+        subset = load_subset(name)
+        assert infos[name].features["label"].names == subset.label_names
+        assert infos[name].features["image"] == datasets.Image(mode="RGB")
+        assert {split: info.num_examples for split, info in infos[name].splits.items()} == subset.splits
+    assert "dataset-distillation" in data.tags and data.license == "other"
+
+
+def test_the_card_serves_a_folder_of_parquet_files(tmp_path, drawn, cache):
+    """What the YAML says about files is what `datasets` reads."""
+    from comp_dd import CompDD
+
+    builder = CompDD(config_name="bird-easy", data_dir=str(drawn), cache_dir=str(cache))
+    builder.download_and_prepare()
+    for split, data in builder.as_dataset().items():
+        (tmp_path / "out/bird-easy").mkdir(parents=True, exist_ok=True)
+        data.to_parquet(tmp_path / f"out/bird-easy/{split}-00000-of-00001.parquet")
+    (tmp_path / "out/README.md").write_text(CARD)
+    loaded = datasets.load_dataset(
+        str(tmp_path / "out"), "bird-easy", cache_dir=str(cache), verification_mode="no_checks"
+    )
+    assert loaded["train"].features == builder.info.features and loaded["train"].num_rows == 120
+
+
+def commands():
+    found = []
+    for block in blocks("bash"):
+        found += re.sub(r"\\\n\s*", "", block).strip().splitlines()
+    return found
+
+
+def runnable(line):
+    """CI runs the two installations as they are; `--multi_gpu` needs several GPUs."""
+    return not line.startswith(("pip ", "export ")) and "--multi_gpu" not in line
+
+
+def test_which_commands_are_run():
+    left_out = [line for line in commands() if not runnable(line)]
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 6
+    assert left_out[:2] == [
+        "pip install -e . && accelerate launch -m compdd_eval demo",
+        'pip install -e ".[test]" && pytest',
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, drawn):
+    """A folder with `my_set`, and caches of its own."""
+    folder = tmp_path_factory.mktemp("readme")
+    data = load_comp_dd(drawn, "bird", "easy", (128, 128), cache_dir=folder / "none")
+    save_published(random_images(data.dst_train, 1), folder / "my_set")
+    torch.save(torch.tensor(0.02), folder / "my_set/lr.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory, drawn):
+    """The drawn birds, and one image of each class of music-hard."""
+    from tests.conftest import save_image
+
+    root = tmp_path_factory.mktemp("readme_imagenet")
+    for split in ("train", "val"):
+        (root / split).mkdir()
+        for wnid in (drawn / split).iterdir():
+            (root / split / wnid.name).symlink_to(wnid)
+    for number, wnid in enumerate(load_subset("music-hard").wnids):
+        save_image(root / f"train/{wnid}/{wnid}_1.JPEG", number)
+        save_image(root / f"val/{wnid}/ILSVRC2012_val_{number + 1:08}.JPEG", number)
+    return root
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
+def test_commands_run(line, place, imagenet):
+    line = line.replace("/path/to/imagenet", str(imagenet))
+    words = shlex.split(line)
+    changes = {}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        changes[name] = value
+    if "--data_dir" in words:
+        words += SHORT
+    launchers = {
+        "python": [sys.executable],
+        "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
+        "torchrun": [sys.executable, "-m", "torch.distributed.run"],
+    }
+    command = [*launchers[words[0]], *words[1:]] if words[0] in launchers else [sys.executable, "-m", *words]
+    env = environment(HF_DATASETS_CACHE=str(place / "cache"), **changes)
+    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_python_examples_run(place, imagenet, cache):
+    """The examples, one after another, as the README has them."""
+    subprocess.run(
+        [sys.executable, "-m", "compdd_eval", "prepare", "--data_path", str(imagenet), "--category", "bird"],
+        check=True,
+        cwd=place,
+        env=environment(HF_DATASETS_CACHE=str(cache)),
+        capture_output=True,
+    )
+    code = "\n".join(blocks("python")).replace("/path/to/imagenet", str(imagenet))
+    code = code.replace('subset="easy", output_dir', 'subset="easy", epoch_eval_train=1, num_eval=1, output_dir')
+    env = environment(HF_DATASETS_CACHE=str(cache))
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "flamingo" in done.stdout
+
+
+def test_names_in_the_readme_exist():
+    line = README[README.index("Also importable:") :].splitlines()
+    for name in re.findall(r"`(\w+)`", " ".join(line[:2])):
+        assert name in compdd_eval.__all__, name
+    flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
+    from dataclasses import fields
+
+    from compdd_eval.config import EvaluateConfig
+
+    known = {field.name for field in fields(EvaluateConfig)} | {"config", "print_config"}
+    assert flags <= known, flags - known
+
+
+def test_yaml_header_parses():
+    assert yaml.safe_load(CARD.split("---\n")[1])["pretty_name"] == "Comp-DD"

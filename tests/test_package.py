@@ -1,0 +1,98 @@
+"""The package as users get it: a wheel installed elsewhere, an editable install, a checkout."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests.conftest import ROOT, environment, python
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    skip = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "tests", "results", "demo_results")
+    shutil.copytree(ROOT, folder / "source", ignore=skip)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "./source"]
+    subprocess.run(command, check=True, cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_has_all_and_no_package_called_subsets(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"comp_dd.py", "compdd_eval"}
+    assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 16
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compdd_eval").rglob("*.py")}
+    assert modules <= set(names)
+
+
+def test_the_wheel_installed_elsewhere(wheel, tmp_path, drawn):
+    """Without this checkout on the path, from another folder."""
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(command, check=True)
+    code = "import compdd_eval.subsets as s, comp_dd; n = len(s.load_subset('dog-hard').classes)"
+    code += "; print(s.subsets_dir(), comp_dd.__file__, n)"
+    done = python("-c", code, cwd=tmp_path, PYTHONPATH=str(site))
+    assert done.stdout.split() == [str(site / "compdd_eval/_subsets"), str(site / "comp_dd.py"), "10"], done.stderr
+    arguments = ["prepare", "--data_path", drawn, "--category", "bird", "--subset", "easy"]
+    places = {"PYTHONPATH": str(site), "HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    done = python(site / "bin/compdd-eval", *arguments, cwd=tmp_path, **places)
+    assert done.returncode == 0 and "bird-easy" in done.stdout, done.stderr
+    done = python(site / "bin/compdd-eval", "--category", "brid", cwd=tmp_path, **places)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_a_checkout_works_without_installing(tmp_path):
+    code = "import compdd_eval.subsets as s; print(s.subsets_dir())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT / "subsets")
+
+
+def test_a_module_imports_only_from_lower_layers():
+    """The direction of data; heavy imports inside functions count, too."""
+    layers = [
+        {"errors", "files", "subsets", "config", "results", "console", "__init__"},
+        {"sources", "preprocess", "cache", "processes", "drawn_imagenet"},
+        {"comp_dd"},
+        {"data", "models", "augment", "prepare"},
+        {"train"},
+        {"distilled"},
+        {"baselines", "report"},
+        {"evaluation"},
+        {"demo"},
+        {"commands"},
+        {"__main__"},
+    ]
+    level = {name: number for number, names in enumerate(layers) for name in names}
+    for path in [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        own = parts[1] if len(parts) > 1 else parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                pieces = name.split(".")
+                if pieces[0] not in ("compdd_eval", "comp_dd"):
+                    continue
+                other = "comp_dd" if pieces[0] == "comp_dd" else next((p for p in pieces[1:] if p in level), "__init__")
+                assert level[other] <= level[own], f"{path.name} imports {name}"
+
+
+def test_small_functions_and_modules():
+    lengths = []
+    for path in [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lengths.append((node.end_lineno - node.lineno + 1, f"{path.name}:{node.name}"))
+    lengths.sort()
+    assert lengths[-1][0] <= 80, lengths[-1]
+    assert lengths[int(0.9 * len(lengths))][0] <= 40
