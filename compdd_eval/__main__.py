@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         return _report(f"{error.filename}: {error.strerror}; free it or give another place")
     except KeyboardInterrupt:
-        print("compdd_eval: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr)
+        if _is_main_process():
+            print(
+                "\ncompdd_eval: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr
+            )
         return 130
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
@@ -31,7 +32,7 @@ def parse_strategy(strategy: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a student is trained. The defaults are preset `comp-dd`: PROTOCOL of the Comp-DD release (EDF, CVPR 2025).
+    """How a student is trained. The defaults are preset `comp-dd`: the evaluator of the Comp-DD release (EDF, CVPR 2025).
 
     Args:
         epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
@@ -123,6 +124,7 @@ class EvaluateConfig(Protocol):
         name = subset_name(self.category, self.subset)
         object.__setattr__(self, "category", name.split("-")[0])
         object.__setattr__(self, "subset", name.split("-")[1])
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
 
     @property
     def models(self) -> list[str]:
@@ -189,6 +191,7 @@ class DemoConfig:
         require("num_eval", self.num_eval, self.num_eval >= 1, "a number of students from 1")
         require("epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
         require("threads", self.threads, self.threads >= 0, "0 or a number of CPU threads")
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:

@@ -20,7 +20,7 @@ from compdd_eval.distilled import DistilledSet, load_published
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_json
 from compdd_eval.models import create_model
-from compdd_eval.processes import make_accelerator, once, set_threads
+from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
 from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import count_correct, train_passes
 
@@ -95,6 +95,7 @@ def evaluate(
     """
     accelerator = accelerator or make_accelerator()
     threads = set_threads(config.threads, accelerator)
+    repeatable()
     job = once(accelerator, lambda: _open_job(config, distilled, cache_dir))
     environment = _environment(accelerator, threads)
     if accelerator.is_main_process and not quiet:
@@ -193,9 +194,10 @@ def _environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
     device = accelerator.device
     if accelerator.mixed_precision != "no" and accelerator.is_main_process:
         _logger.warning(f"mixed precision {accelerator.mixed_precision} is not used: students train in float32")
+    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32  # torch's default, as in the reference
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": "float32",
+        "precision": "float32 (convolutions in TF32)" if tf32 else "float32",
         "threads": threads,
         "processes": accelerator.num_processes,
         "versions": results.versions(),
@@ -223,7 +225,7 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
             "students",
             f"{', '.join(config.models)}; seeds {seeds}; {len(job.pending)} to train, {len(job.finished)} done",
         ),
-        ("processes", "{processes} on {device}, {threads} CPU threads each".format(**environment)),
+        ("processes", "{processes} on {device}, {threads} CPU threads each, {precision}".format(**environment)),
         ("results", str(Path(config.output_dir) / job.set_name / subset.name)),
     ]
     print_table("Comp-DD evaluation", ["", ""], rows)

@@ -1,6 +1,8 @@
 """Build subsets from a copy of ImageNet into the cache of `datasets`."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,12 +80,24 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
         first = next(iter(report.absent.items()))
         raise InputError(f"{source.root}: none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})")
     total = sum(len(rows) for builder in builders.values() for rows in builder.rows.values())
-    datasets.disable_progress_bars()  # ours counts all subsets
-    with tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total) as bar:
+    bar = tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total)
+    with _no_other_bars(), bar:
         for name, builder in builders.items():
             _build(builder, name, bar, report)
     _warn(source, report)
     return report
+
+
+@contextlib.contextmanager
+def _no_other_bars() -> Iterator[None]:
+    """Silence the bar that `datasets` shows for each split: ours counts all subsets."""
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def _absent(source: Source, names: list[str]) -> dict[str, str]:

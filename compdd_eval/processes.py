@@ -21,18 +21,24 @@ def make_accelerator() -> Accelerator:
 
 
 def once(accelerator: Accelerator, work: Callable[[], T]) -> T:
-    """Do the work on the main process and give every process its result, or its InputError."""
+    """Do the work on the main process and give every process its result, or its InputError or OSError."""
     outcome: list = [None, None]
     if accelerator.is_main_process:
         try:
             outcome[0] = work()
-        except InputError as error:
+        except (InputError, OSError) as error:
             outcome[1] = error
     if accelerator.num_processes > 1:
         outcome = broadcast_object_list(outcome)
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
+
+
+def repeatable() -> None:
+    """Make a GPU choose the same algorithms every time, so that a seed gives the same numbers again."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def set_threads(threads: int, accelerator: Accelerator) -> int:

@@ -30,7 +30,9 @@ def parse(config_class: type, command: str, arguments: list[str]) -> object:
         allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file with settings by these names; flags win over it.")
-    parser.add_class_arguments(config_class, None)
+    for owner in config_class.__mro__[:-1]:  # one group of flags for each class, the command's own first
+        inherited = {field.name for base in owner.__mro__[1:-1] for field in fields(base)}
+        parser.add_class_arguments(owner, None, skip=inherited)
     names = [field.name for field in fields(config_class)]
     try:
         parsed = parser.parse_args(_normalised(arguments, config_class))
