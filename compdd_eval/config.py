@@ -32,7 +32,7 @@ def parse_strategy(strategy: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a student is trained. The defaults are preset `comp-dd`: the evaluator of the Comp-DD release (EDF, CVPR 2025).
+    """How a student is trained. The defaults are preset `comp-dd`: the evaluator of the Comp-DD release.
 
     Args:
         epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
