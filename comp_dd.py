@@ -89,6 +89,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     def __init__(self, *args, **kwargs):
         kwargs["hash"] = _NO_FOLDER
         self.on_images = None  # called with the number of images each time some were read
+        self.status = None  # after download_and_prepare: "built", "current" or "replaced what came from ..."
         self._rows = None
         super().__init__(*args, **kwargs)
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
@@ -153,24 +154,42 @@ class CompDD(datasets.ArrowBasedBuilder):
 
         In the cache it is staged and put in its place at once, so that a killed build leaves nothing behind and
         two builds at a time do not disturb each other. What is current is not built again; what came from other
-        images is replaced.
+        images is replaced. Where no ImageNet is given, what is prepared is taken. `status` then says what was done.
         """
         if output_dir is not None:
             self._build(output_dir, *args, **kwargs)
             return
-        record = self.record
+        _find_library(self.base_path)
         from compdd_eval import cache
+        from compdd_eval.errors import InputError
+        from compdd_eval.sources import find_imagenet
 
+        if kwargs.get("file_format", "arrow") != "arrow":
+            raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
         version_folder = Path(self.cache_dir).absolute().parent
-        root, final = version_folder.parent, version_folder / record.folder_name
-        force = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
-        with cache.staging(root) as stage:
-            found = cache.find_prepared(root)
-            if force or found is None or found[0] != final:
-                self._build(str(stage / "built"), *args, **kwargs)
-                cache.publish(stage / "built", final, record, stage)
+        root, final = version_folder.parent, version_folder / cache.folder_name()
+        found = cache.find_prepared(root)
+        if found is None or find_imagenet(self.config.data_dir) is not None:
+            with cache.staging(root) as stage:
+                final = self._stage(root, final, stage, *args, **kwargs)
+        else:
+            final, self.status = found[0], "current"
         self._cache_dir = self._output_dir = str(final)
         self.info = self._load_info()
+
+    def _stage(self, root, final, stage, *args, **kwargs):
+        """Build into the cache unless the same rows lie there; returns the folder to serve."""
+        from compdd_eval import cache
+
+        record, found = self.record, cache.find_prepared(root)
+        force = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
+        if found is not None and found[1].same_rows(record) and not force:
+            self.status = "current"
+            return found[0]
+        self.status = "built" if found is None else f"replaced what came from {found[1].source}"
+        self._build(str(stage / "built"), *args, **kwargs)
+        cache.publish(stage / "built", final, record, stage)
+        return final
 
     def _build(self, output_dir, *args, **kwargs):
         try:
@@ -180,35 +199,39 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager):
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"source": [self.source], "rows": rows})
+            datasets.SplitGenerator(name=split, gen_kwargs={"source": self.source, "rows": tuple(rows)})
             for split, rows in self.rows.items()
         ]
 
     def _generate_tables(self, source, rows):
         from compdd_eval.sources import check_image
 
-        classes = {c.wnid: c for c in self.subset.classes}
         for start in range(0, len(rows), _TABLE_ROWS):
             part = rows[start : start + _TABLE_ROWS]
-            images = [source[0].read(row) for row in part]
+            images = [source.read(row) for row in part]
             for data, row in zip(images, part):
                 check_image(data, row)
-            yield _key(start), self._table(part, images, classes)
+            yield _key(start), self._table(part, images)
             if self.on_images is not None:
                 self.on_images(len(part))
 
-    @staticmethod
-    def _table(rows, images, classes):
+    def _table(self, rows, images):
         """Make one Arrow table: the original bytes and what is known of each image."""
-        names = pa.array([row.file_name for row in rows], pa.string())
-        columns = {
-            "image": pa.StructArray.from_arrays([pa.array(images, pa.binary()), names], ["bytes", "path"]),
-            "label": pa.array([classes[row.wnid].label for row in rows], pa.int64()),
-            "imagenet_label": pa.array([classes[row.wnid].imagenet_index for row in rows], pa.int32()),
-            "wnid": pa.array([row.wnid for row in rows], pa.string()),
-            "file_name": names,
-        }
-        return pa.table(columns)
+        columns = columns_of(self.subset, rows)
+        parts = [pa.array(images, pa.binary()), pa.array(columns["file_name"], pa.string())]
+        columns["image"] = pa.StructArray.from_arrays(parts, ["bytes", "path"])
+        return pa.table(columns).select(list(self.info.features)).cast(self.info.features.arrow_schema)
+
+
+def columns_of(subset, rows):
+    """Return what is known of the images of `compdd_eval.sources.ImageRow`s, as a list for each column."""
+    classes = {c.wnid: c for c in subset.classes}
+    return {
+        "label": [classes[row.wnid].label for row in rows],
+        "imagenet_label": [classes[row.wnid].imagenet_index for row in rows],
+        "wnid": [row.wnid for row in rows],
+        "file_name": [row.file_name for row in rows],
+    }
 
 
 def features_of(subset):

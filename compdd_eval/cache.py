@@ -1,25 +1,28 @@
 """The prepared datasets in the cache of `datasets`: find them, and put new ones there all at once.
 
 `load_dataset("comp_dd", CONFIG)` serves the newest folder `CACHE/comp_dd/CONFIG/VERSION/HASH`. So a dataset is
-built in a staging folder that this rule does not see, renamed into place when it is whole, and whatever lay there
-before is taken away. Beside the Arrow files lies `comp_dd.json`, which says from which rows they were made.
+built in a staging folder that this rule does not see, and when it is whole it takes the place of whatever lay there.
+Beside the Arrow files lies `comp_dd.json`, which says from which rows they were made.
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from compdd_eval.files import locked
+from compdd_eval.subsets import load_subset, subset_names
 
 DATASET_NAME = "comp_dd"
 RECORD_NAME = "comp_dd.json"
 _INFO_NAME = "dataset_info.json"  # what `datasets` reads first
+_FORMAT = 1  # of the prepared data
 _STAGING = ".staging"  # hidden, so that no pattern `CACHE/comp_dd/*/*/*` finds it
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class Record:
         layout: How that copy was stored.
         rows: Split -> digest of its rows (names and sizes of the files).
         images: Split -> number of images.
+        files: Name -> size of the Arrow files.
     """
 
     subset_digest: str
@@ -41,11 +45,21 @@ class Record:
     layout: str
     rows: dict[str, str]
     images: dict[str, int]
+    files: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def folder_name(self) -> str:
-        """Name of the dataset's folder: the same class list and the same rows give the same name."""
-        return "-".join([self.subset_digest, *(f"{split[0]}{digest[:12]}" for split, digest in self.rows.items())])
+    def same_rows(self, other: "Record") -> bool:
+        """Whether two datasets hold the same images under the same labels, wherever they came from."""
+        return (self.subset_digest, self.rows) == (other.subset_digest, other.rows)
+
+
+def folder_name() -> str:
+    """Return the name of every configuration's data folder: a digest of all class lists and of the format.
+
+    It is one name for all, so that `load_dataset("comp_dd")` without a configuration asks for one. What lies in a
+    folder is told by its record.
+    """
+    lists = [load_subset(name, published).digest for name in subset_names() for published in (False, True)]
+    return hashlib.sha256(f"{_FORMAT} {lists}".encode()).hexdigest()[:16]
 
 
 def config_root(cache_dir: str | os.PathLike | None, config_id: str) -> Path:
@@ -58,13 +72,16 @@ def config_root(cache_dir: str | os.PathLike | None, config_id: str) -> Path:
 
 
 def find_prepared(root: Path) -> tuple[Path, Record] | None:
-    """Return the dataset that `load_dataset` would serve, with its record; None if there is none of ours."""
+    """Return the dataset that `load_dataset` would serve, with its record; None if there is no whole one of ours."""
     folders = [f for f in root.glob("*/*") if (f / _INFO_NAME).is_file()]
-    # another process may take a folder away between the listing and this look
-    with contextlib.suppress(FileNotFoundError):
-        newest = max(folders, key=lambda f: f.stat().st_mtime, default=None)
-        if newest is not None and (newest / RECORD_NAME).is_file():
-            return newest, Record(**json.loads((newest / RECORD_NAME).read_text(encoding="utf-8")))
+    try:
+        newest = max(folders, key=lambda f: f.stat().st_mtime)
+        record = Record(**json.loads((newest / RECORD_NAME).read_text(encoding="utf-8")))
+        if {path.name: path.stat().st_size for path in newest.glob("*.arrow")} == record.files:
+            return newest, record
+        _logger.warning(f"{newest}: data files are missing or changed; run `prepare` again")
+    except (OSError, ValueError, TypeError):
+        pass  # nothing there, replaced by another process just now, or not ours
     return None
 
 
@@ -76,7 +93,7 @@ def staging(root: Path) -> Iterator[Path]:
     """
     area = root.parent / _STAGING
     area.mkdir(parents=True, exist_ok=True)
-    with _locked(area / f"{root.name}.lock"):
+    with locked(area / f"{root.name}.lock", f"it prepares {root.name}"):
         for left in area.glob(f"{root.name}.*"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
@@ -87,22 +104,8 @@ def staging(root: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _logger.warning(f"another process is preparing {path.stem}: waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def publish(built: Path, final: Path, record: Record, stage: Path) -> None:
-    """Put a whole dataset in its place and take away what was served before; at every moment one is served.
+    """Put a whole dataset in its place, by renaming, and take away all that was served before.
 
     Args:
         built: Folder that `datasets` wrote, inside `stage`.
@@ -110,16 +113,14 @@ def publish(built: Path, final: Path, record: Record, stage: Path) -> None:
         record: Written beside the data.
         stage: The folder lent by `staging`, to which old datasets are moved.
     """
-    (built / RECORD_NAME).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+    files = {path.name: path.stat().st_size for path in built.glob("*.arrow")}
+    content = {**asdict(record), "files": files}
+    (built / RECORD_NAME).write_text(json.dumps(content, indent=1), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
     root = final.parent.parent
-    if final.exists():
-        os.rename(final, stage / "same")
+    for number, old in enumerate(sorted(path for path in root.glob("*/*") if path.is_dir())):
+        os.rename(old, stage / f"old{number}")
     os.rename(built, final)
-    os.utime(final)  # `datasets` serves the newest folder
-    for number, other in enumerate(sorted(root.glob("*/*"))):
-        if other != final and other.is_dir():
-            os.rename(other, stage / f"old{number}")
     for version in root.iterdir():
         if version != final.parent and version.is_dir():
             shutil.rmtree(version, ignore_errors=True)  # only lock files are left in it

@@ -12,7 +12,7 @@ import datasets
 import torch
 from tqdm import tqdm
 
-from comp_dd import features_of
+from comp_dd import columns_of, features_of
 from compdd_eval import cache
 from compdd_eval.config import require
 from compdd_eval.errors import InputError
@@ -106,7 +106,7 @@ def load_comp_dd(
     data_path: str | os.PathLike | None,
     category: str,
     subset: str,
-    im_size: tuple[int, int] = (128, 128),
+    im_size: tuple[int, int] | int = (128, 128),
     batch_size: int = 256,
     *,
     published: bool = False,
@@ -119,7 +119,7 @@ def load_comp_dd(
         data_path: Folder of ImageNet; None takes the environment variable COMP_DD_IMAGENET, else the prepared subset.
         category: `bird`, `car`, `dog`, `fish`, `snake`, `insect`, `round` or `music`.
         subset: `easy` or `hard`.
-        im_size: Height and width in pixels.
+        im_size: Height and width in pixels, or one number for both.
         batch_size: How many images are decoded at a time where a caller asks for all of them.
         published: Take `music-hard` as published, with nine classes.
         antialias: Resize with antialiasing (False: as torchvision did before 0.17).
@@ -133,7 +133,7 @@ def load_comp_dd(
         InputError: Unknown name, no such folder, a missing split or class folder, nothing prepared.
     """
     definition = load_subset(subset_name(category, subset), published=published)
-    im_size = (int(im_size[0]), int(im_size[1]))
+    im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
     splits = [
         open_split(definition, split, data_path, im_size, batch_size, antialias=antialias, cache_dir=cache_dir)
         for split in ("train", "validation")
@@ -152,7 +152,7 @@ def open_split(
     cache_dir: str | os.PathLike | None = None,
 ) -> SubsetSplit:
     """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`."""
-    require("res", "x".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
+    require("im_size", " x ".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
     require("batch_size", batch_size, batch_size >= 1, "a number of images from 1")
     prepared = cache.find_prepared(cache.config_root(cache_dir, subset.name))
     path = find_imagenet(data_path)
@@ -186,24 +186,14 @@ def _source_rows(subset: Subset, split: str, path: Path, prepared: tuple[Path, c
 
 
 def _read_prepared(folder: Path, record: cache.Record, split: str) -> Rows:
-    shards = sorted(folder.glob(f"{cache.DATASET_NAME}-{split}*.arrow"))
-    dataset = datasets.concatenate_datasets([datasets.Dataset.from_file(str(shard)) for shard in shards])
-    if len(dataset) != record.images[split]:
-        expected = f"expected {record.images[split]} {split} images, found {len(dataset)}"
-        raise InputError(f"{folder}: {expected}; remove the folder and run `prepare` again")
+    shards = sorted(name for name in record.files if name.startswith(f"{cache.DATASET_NAME}-{split}"))
+    dataset = datasets.concatenate_datasets([datasets.Dataset.from_file(str(folder / name)) for name in shards])
     return Rows(dataset, f"{folder} (prepared from {record.source})")
 
 
 def _path_rows(subset: Subset, rows: list[ImageRow]) -> datasets.Dataset:
     """Make a dataset that holds the paths of the images, with the features of the prepared one."""
-    classes = {c.wnid: c for c in subset.classes}
-    columns = {
-        "image": [{"bytes": None, "path": row.location} for row in rows],
-        "label": [classes[row.wnid].label for row in rows],
-        "imagenet_label": [classes[row.wnid].imagenet_index for row in rows],
-        "wnid": [row.wnid for row in rows],
-        "file_name": [row.file_name for row in rows],
-    }
+    columns = {"image": [{"bytes": None, "path": row.location} for row in rows], **columns_of(subset, rows)}
     return datasets.Dataset.from_dict(columns, features=features_of(subset))
 
 
@@ -213,5 +203,5 @@ def _content(image: dict) -> tuple[bytes, str]:
         return image["bytes"], image["path"]
     try:
         return Path(image["path"]).read_bytes(), image["path"]
-    except FileNotFoundError as error:
-        raise InputError(f"{image['path']}: was there when the subset was opened and is gone now") from error
+    except OSError as error:
+        raise InputError(f"{image['path']}: cannot be read ({error.strerror}); mend it and run again") from error

@@ -8,7 +8,6 @@ import colorsys
 import math
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from compdd_eval.files import locked
 from compdd_eval.subsets import load_subset
 
 FORMAT = 1  # of the drawings; another one is drawn anew
@@ -50,22 +50,17 @@ def draw_imagenet(
         progress: Show a progress bar.
     """
     stamp = f"{_NOTE}format {FORMAT}, {category}, {train_images} + {validation_images} images a class\n"
-    if (root / _STAMP).is_file() and (root / _STAMP).read_text() == stamp:
-        return
-    root.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
+    stage = root.parent / f".{root.name}.stage"
+    with locked(root.parent / f".{root.name}.lock", "it draws images"):
+        if (root / _STAMP).is_file() and (root / _STAMP).read_text() == stamp:
+            return
+        for left in (stage, root):
+            shutil.rmtree(left, ignore_errors=True)
         with tqdm(desc="drawing images", unit="image", disable=not progress, total=0) as bar:
             for difficulty in _DIFFICULTIES:
                 _draw_subset(stage, f"{category}-{difficulty}", train_images, validation_images, bar)
         (stage / _STAMP).write_text(stamp)
-        os.chmod(stage, 0o755)
-        if root.exists():
-            os.rename(root, stage / "old")
         os.rename(stage, root)
-        shutil.rmtree(root / "old", ignore_errors=True)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _draw_subset(root: Path, name: str, train_images: int, validation_images: int, bar: tqdm) -> None:

@@ -1,11 +1,18 @@
-"""Writing: whole or not at all, and only where one can write."""
+"""Files: written whole or not at all, only where one can write, and by one process at a time."""
 
+import contextlib
 import json
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from compdd_eval.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 def check_writable(folder: Path, flag: str) -> None:
@@ -20,6 +27,35 @@ def check_writable(folder: Path, flag: str) -> None:
             pass
     except OSError as error:
         raise InputError(f"{folder}: cannot write there ({error.strerror}); give another {flag}") from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting_for: str) -> Iterator[None]:
+    """Hold the lock of a file; wait for it, and say so, where another process holds it.
+
+    The lock of a process that is killed is free again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _logger.warning(f"waiting for another process: {waiting_for}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def locked_or_refused(path: Path, message: str) -> Iterator[None]:
+    """Hold the lock of a file; raise InputError with the message where another process holds it."""
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(message) from error
 
 
 def write_json(path: Path, content: object) -> None:

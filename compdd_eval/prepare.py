@@ -10,7 +10,6 @@ import datasets
 from tqdm import tqdm
 
 from comp_dd import CompDD
-from compdd_eval import cache
 from compdd_eval.config import PrepareConfig
 from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
@@ -123,21 +122,20 @@ def _builder(config: PrepareConfig, name: str) -> CompDD:
 def _build(builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None:
     """Build one subset and add it to the report."""
     images = {split: len(rows) for split, rows in builder.rows.items()}
-    start = bar.n
-    before = cache.find_prepared(Path(builder.cache_dir).absolute().parents[1])
-    builder.on_images = bar.update
+    start, builder.on_images = bar.n, bar.update
     try:
         builder.download_and_prepare()
     except InputError as error:
         report.failed[name] = error
         return
+    except OSError as error:
+        reason = f"{error.filename or Path(builder.cache_dir).parents[3]}: {error.strerror or error}"
+        report.failed[name] = InputError(f"{name}: {reason}; finished subsets are kept")
+        return
     bar.update(start + sum(images.values()) - bar.n)  # nothing was read of what is current
-    status = "built"
-    if before is not None:
-        status = "current" if str(before[0]) == builder.cache_dir else "replaced"
-    if status == "replaced":
-        _logger.warning(f"{name}: replaced what was prepared from {before[1].source}")
-    report.prepared.append(PreparedSubset(builder.subset, images, builder.cache_dir, status))
+    if builder.status.startswith("replaced"):
+        _logger.warning(f"{name}: {builder.status}")
+    report.prepared.append(PreparedSubset(builder.subset, images, builder.cache_dir, builder.status.split()[0]))
 
 
 def _warn(source: Source, report: PrepareReport) -> None:
@@ -163,6 +161,9 @@ def print_report(report: PrepareReport) -> None:
     if rows:
         title = f"Comp-DD subsets in {folder.parents[2]} (images / expected)"
         print_table(title, ["config", "train>", "validation>", "", "folder"], rows)
-        print(f'load_dataset("comp_dd", "{report.prepared[0].subset.name}") now works in any process')
+        call = f'load_dataset("comp_dd", "{report.prepared[0].subset.name}")'
+        in_default = folder.parents[3] == Path(datasets.config.HF_DATASETS_CACHE).absolute()
+        where = "in any process" if in_default else f"in processes with HF_DATASETS_CACHE={folder.parents[3]}"
+        print(f"{call} now works {where}")
     for name, reason in report.absent.items():
         print(f"not built: {name}: {reason}")

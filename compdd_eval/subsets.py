@@ -102,11 +102,6 @@ class Subset:
         """WordNet ids in label order."""
         return [c.wnid for c in self.classes]
 
-    def expected(self, split: str, wnid: str) -> int:
-        """Number of images of one class that a complete ImageNet has in `split`."""
-        by_wnid = {c.wnid: c for c in self.classes}
-        return by_wnid[wnid].train_images if split == "train" else VALIDATION_IMAGES_PER_CLASS
-
     @property
     def digest(self) -> str:
         """Sixteen hex digits over what decides the built rows: name, version and the class list."""

@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 
 import pytest
@@ -121,3 +122,25 @@ def test_cheap_check_of_images(odd):
     for broken, message in [(b"", "empty"), (b"plain text", "not an image"), (data[: len(data) // 2], "cut off")]:
         with pytest.raises(InputError, match=message):
             check_image(broken, row)
+
+
+def test_an_image_of_another_class_is_refused(odd, tmp_path):
+    shutil.copytree(odd, tmp_path / "i")
+    first, second = (tmp_path / "i/train" / wnid for wnid in FISH.wnids[:2])
+    first.rename(tmp_path / "x")
+    second.rename(first)
+    with pytest.raises(InputError, match=f"image of class {FISH.wnids[1]} in the folder of {FISH.wnids[0]}"):
+        subset_rows(open_source(tmp_path / "i"), FISH, "train")
+
+
+def test_a_file_that_changes_after_it_was_listed(odd, tmp_path):
+    shutil.copytree(odd, tmp_path / "i")
+    source = open_source(tmp_path / "i")
+    row = source.rows("train", FISH.wnids[0])[0]
+    with open(row.location, "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match="bytes long when listed"):
+        source.read(row)
+    os.unlink(row.location)
+    with pytest.raises(InputError, match="cannot be read"):
+        source.read(row)

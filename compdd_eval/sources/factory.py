@@ -26,7 +26,11 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | None:
     if not data_path:
         return None
     path = Path(data_path).expanduser().absolute()
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror} (from {origin})") from error
+    if not is_folder:
         problem = "is a file, expected a folder" if path.exists() else "no such folder"
         raise InputError(f"{path}: {problem} (from {origin}); expected a copy of ImageNet with train/ and val/")
     return path

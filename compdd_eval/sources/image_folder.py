@@ -2,14 +2,16 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from compdd_eval.errors import InputError
-from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, official_name
+from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, official_name, read_file
 
 _FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 _JUNK = ("thumbs.db", "desktop.ini")  # what file managers leave behind; dot files as well
+_CLASS_OF_NAME = re.compile(r"(n\d{8})_\d+\.JPEG")  # training images carry their class in their name
 _logger = logging.getLogger(__name__)
 
 
@@ -60,7 +62,7 @@ class ReaderImageFolder:
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image."""
-        return Path(row.location).read_bytes()
+        return read_file(row)
 
     def _scan(self, folder: Path) -> list[os.DirEntry]:
         if not folder.is_dir():
@@ -80,9 +82,13 @@ class ReaderImageFolder:
     def _row(entry: os.DirEntry, wnid: str) -> ImageRow:
         try:
             size = entry.stat().st_size
-        except FileNotFoundError as error:
+        except OSError as error:
             raise InputError(f"{entry.path}: a link that leads nowhere; mend it or remove it") from error
-        return ImageRow(wnid, official_name(entry.name, wnid), size, entry.path)
+        name = official_name(entry.name, wnid)
+        named = _CLASS_OF_NAME.match(name)
+        if named and named[1] != wnid:
+            raise InputError(f"{entry.path}: an image of class {named[1]} in the folder of {wnid}; move it to its own")
+        return ImageRow(wnid, name, size, entry.path)
 
     @staticmethod
     def _ordered(rows: list[ImageRow], folder: Path) -> list[ImageRow]:

@@ -82,6 +82,21 @@ def rows_digest(rows: Iterable[ImageRow]) -> str:
     return digest.hexdigest()
 
 
+def read_file(row: ImageRow) -> bytes:
+    """Return the bytes of an image that is a plain file.
+
+    Raises:
+        InputError: It is gone, cannot be read, or is not what was listed.
+    """
+    try:
+        data = Path(row.location).read_bytes()
+    except OSError as error:
+        raise InputError(f"{row.location}: cannot be read ({error.strerror}); mend it and run again") from error
+    if len(data) != row.size:
+        raise InputError(f"{row.location}: was {row.size} bytes long when listed, now {len(data)}; run again")
+    return data
+
+
 def check_image(data: bytes, row: ImageRow) -> None:
     """Raise InputError if the bytes are certainly no whole image: empty, no image's signature, a cut JPEG.
 
