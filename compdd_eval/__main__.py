@@ -1,7 +1,6 @@
 """The command line: list the commands, dispatch to one, and turn bad input into one line and exit status 2."""
 
 import contextlib
-import errno
 import os
 import sys
 import time
@@ -12,7 +11,6 @@ from compdd_eval.commands import COMMANDS, MULTI_PROCESS, parse
 from compdd_eval.console import setup_logging
 from compdd_eval.errors import InputError, unknown
 
-_OUTSIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR)
 _HEAD_START = 10  # seconds that the main process has to report an error before another one does
 
 
@@ -25,10 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except InputError as error:
         return _report(str(error))
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
-        if error.errno not in _OUTSIDE:
+        if error.errno is None:
             raise
-        return _report(f"{error.filename}: {error.strerror}; free it or give another place")
+        return _report(f"{error.filename or 'writing'}: {error.strerror}; mend it or give another place")
     except KeyboardInterrupt:
         if _is_main_process():
             print(

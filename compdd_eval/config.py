@@ -13,6 +13,9 @@ from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_na
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
 LABEL_KINDS = ("hard", "logits", "probabilities")
+PIXEL_RANGES = ("normalised", "0-1", "0-255")
+_MANY = 10_000  # students; more is a slip of the finger
+_THREADS = 1024
 
 
 def parse_strategy(strategy: str) -> list[str]:
@@ -56,12 +59,12 @@ class Protocol:
     crop_pad: float = 0.25
 
     def __post_init__(self) -> None:
-        require("epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
-        require("batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        require("lr_net", self.lr_net, math.isfinite(self.lr_net) and self.lr_net > 0, "a finite number above 0")
-        require("momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
+        require("--epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
+        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
+        require("--lr_net", self.lr_net, math.isfinite(self.lr_net) and self.lr_net > 0, "a finite number above 0")
+        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
+        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
+        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
         parse_strategy(self.dsa_strategy)
 
     def protocol(self) -> dict[str, object]:
@@ -101,8 +104,8 @@ class EvaluateConfig(Protocol):
     data_dir: str | None = None
     label_dir: str | None = None
     lr_dir: str | None = None
-    label_kind: Literal["auto", "hard", "logits", "probabilities"] = "auto"
-    pixel_range: Literal["normalised", "0-1", "0-255"] = "normalised"
+    label_kind: Literal["auto", *LABEL_KINDS] = "auto"
+    pixel_range: Literal[*PIXEL_RANGES] = "normalised"
     model: str = "ConvNetD5"
     res: int = 128
     antialias: bool = True
@@ -116,11 +119,13 @@ class EvaluateConfig(Protocol):
         for flag in ("category", "subset"):
             if getattr(self, flag) is None:
                 raise InputError(f"--{flag} is missing; give one subset, for example --category bird --subset easy")
-        require("res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
-        require("num_eval", self.num_eval, self.num_eval >= 1, "a number of students from 1")
-        require("seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        require("threads", self.threads, self.threads >= 0, "0 or a number of CPU threads")
-        require("model", self.model, bool(self.models), "the name of a student network")
+        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        require("--num_eval", self.num_eval, 1 <= self.num_eval <= _MANY, f"a number of students from 1 to {_MANY}")
+        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
+        require(
+            "--threads", self.threads, 0 <= self.threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}"
+        )
+        require("--model", self.model, bool(self.models), "the name of a student network")
         name = subset_name(self.category, self.subset)
         object.__setattr__(self, "category", name.split("-")[0])
         object.__setattr__(self, "subset", name.split("-")[1])
@@ -162,6 +167,8 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         self.names()
+        if self.cache_dir is not None:
+            object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
 
     def names(self) -> list[str]:
         """Return the names of the configurations that are asked for."""
@@ -188,16 +195,18 @@ class DemoConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        require("num_eval", self.num_eval, self.num_eval >= 1, "a number of students from 1")
-        require("epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
-        require("threads", self.threads, self.threads >= 0, "0 or a number of CPU threads")
+        require("--num_eval", self.num_eval, 1 <= self.num_eval <= _MANY, f"a number of students from 1 to {_MANY}")
+        require("--epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
+        require(
+            "--threads", self.threads, 0 <= self.threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}"
+        )
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:
-    """Raise InputError naming the flag, the value and what was expected, unless `valid`."""
+    """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
     if not valid:
-        raise InputError(f"--{name} {value}: expected {expected}")
+        raise InputError(f"{name} {value}: expected {expected}")
 
 
 def digest_of(content: object) -> str:

@@ -17,6 +17,7 @@ from compdd_eval.files import check_writable
 from compdd_eval.prepare import prepare
 from compdd_eval.processes import make_accelerator, once
 from compdd_eval.report import save_bars
+from compdd_eval.results import mean_and_spread
 from compdd_eval.subsets import DIFFICULTIES
 
 CATEGORY = "round"
@@ -93,8 +94,7 @@ def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:
     rows = []
     for summary in summaries:
         for entry in summary["results"]:
-            spread = f" ± {100 * entry['accuracy_std']:.1f}" if entry["accuracy_std"] is not None else ""
-            mean = f"{100 * entry['accuracy_mean']:.1f}{spread}"
+            mean = mean_and_spread(entry, digits=1)
             rows.append([summary["config_name"], summary["ipc"], entry["model"], mean, len(entry["accuracies"])])
     columns = ["config", "IPC>", "student", "accuracy in %>", "n>"]
     print_table("Random images of the drawn stand-in (not ImageNet); chance is 10 %", columns, rows)

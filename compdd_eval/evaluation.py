@@ -1,9 +1,10 @@
 """Evaluate a distilled set: the grid of students (model x seed), shared out over the processes."""
 
+import contextlib
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from compdd_eval.console import print_table
 from compdd_eval.data import open_split
 from compdd_eval.distilled import DistilledSet, load_published
 from compdd_eval.errors import InputError
-from compdd_eval.files import check_writable, write_json
+from compdd_eval.files import check_writable, locked_or_refused, write_json
 from compdd_eval.models import create_model
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
-from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.subsets import NUM_CLASSES, Subset
 from compdd_eval.train import count_correct, train_passes
 
 _logger = logging.getLogger(__name__)
@@ -96,30 +97,39 @@ def evaluate(
     accelerator = accelerator or make_accelerator()
     threads = set_threads(config.threads, accelerator)
     repeatable()
-    job = once(accelerator, lambda: _open_job(config, distilled, cache_dir))
     environment = _environment(accelerator, threads)
-    if accelerator.is_main_process and not quiet:
-        _print_plan(job, environment)
-    mine = job.pending[accelerator.process_index :: accelerator.num_processes]
-    new = _run_students(job, mine, environment, accelerator)
-    new = gather_object(new) if accelerator.num_processes > 1 else new
-    summary = once(accelerator, lambda: _finish(job, new, environment))
+    with contextlib.ExitStack() as held:  # the lock of the output folder, on the main process
+        job = once(accelerator, lambda: _open_job(config, distilled, cache_dir, held))
+        if accelerator.is_main_process and not quiet:
+            _print_plan(job, environment)
+        mine = job.pending[accelerator.process_index :: accelerator.num_processes]
+        new = _run_students(job, mine, environment, accelerator)
+        new = gather_object(new) if accelerator.num_processes > 1 else new
+        summary = once(accelerator, lambda: _finish(job, new))
     if accelerator.is_main_process and not quiet:
         _print_results(summary, Path(config.output_dir) / results.SUMMARY_NAME)
     return summary
 
 
-def _open_job(config: EvaluateConfig, distilled: DistilledSet | None, cache_dir: str | os.PathLike | None) -> Job:
+def _open_job(
+    config: EvaluateConfig,
+    distilled: DistilledSet | None,
+    cache_dir: str | os.PathLike | None,
+    held: contextlib.ExitStack,
+) -> Job:
     """Read and check everything before the first student; cheap checks come first."""
     for model in config.models:
         with torch.device("meta"):
             create_model(model, NUM_CLASSES, (config.res, config.res))
     distilled = distilled or _load_distilled(config)
-    _check_distilled(config, distilled)
     subset, size = config.load_subset(), (config.res, config.res)
+    _check_distilled(config, distilled, subset)
     set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
-    _claim_output_dir(Path(config.output_dir), set_name, subset.name)
+    _claim_output_dir(Path(config.output_dir), set_name, subset.name, held)
     split = open_split(subset, "validation", config.data_path, size, antialias=config.antialias, cache_dir=cache_dir)
+    expected = subset.splits["validation"]
+    if len(split) != expected:
+        _logger.warning(f"{len(split)} validation images, expected {expected}: no accuracy of the benchmark")
     images, validation_digest = split.decode(progress=True)
     learned = distilled.lr is not None
     lr = distilled.lr if learned else config.lr_net
@@ -139,13 +149,21 @@ def _open_job(config: EvaluateConfig, distilled: DistilledSet | None, cache_dir:
     return _without_finished(job)
 
 
-def _check_distilled(config: EvaluateConfig, distilled: DistilledSet) -> None:
+def _check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Subset) -> None:
     """Refuse a set of another resolution; say what is odd about it."""
     if distilled.resolution != config.res:
         size = distilled.resolution
-        raise InputError(f"the distilled images have {size} pixels, --res is {config.res}; give --res {size}")
-    for remark in distilled.remarks():
+        raise InputError(
+            f"{_origin_of(distilled)}: images of {size} pixels, expected --res {config.res}; give --res {size}"
+        )
+    for remark in distilled.remarks(subset.class_map_inv):
         _logger.warning(remark)
+
+
+def _origin_of(distilled: DistilledSet) -> str:
+    """Return the files of a set, or what else is known of its origin."""
+    files = distilled.metadata.get("files")
+    return ", ".join(map(str, files.values())) if isinstance(files, dict) else "the distilled set"
 
 
 def _digests(config: EvaluateConfig, distilled: DistilledSet, lr: float, validation: str) -> dict[str, str]:
@@ -163,14 +181,16 @@ def _load_distilled(config: EvaluateConfig) -> DistilledSet:
         config.data_dir,
         config.label_dir,
         config.lr_dir,
-        res=config.res,
         label_kind=config.label_kind,
         pixel_range=config.pixel_range,
     )
 
 
-def _claim_output_dir(root: Path, set_name: str, config_name: str) -> None:
-    """Refuse a folder that holds results of another set or subset, or that cannot be written."""
+def _claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
+    """Take a folder for this run; refuse one of another set or subset, one in use, one that cannot be written."""
+    check_writable(root, "--output_dir")
+    in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
+    held.enter_context(locked_or_refused(root / ".lock", in_use))
     for path in sorted(root.glob("*/*/*/*/seed*.json")):
         found = path.relative_to(root).parts[:2]
         if found != (set_name, config_name):
@@ -178,7 +198,6 @@ def _claim_output_dir(root: Path, set_name: str, config_name: str) -> None:
                 f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
                 "give another --output_dir"
             )
-    check_writable(root, "--output_dir")
 
 
 def _without_finished(job: Job) -> Job:
@@ -186,14 +205,12 @@ def _without_finished(job: Job) -> Job:
     done = [student for student in job.pending if job.path(*student).exists()]
     finished = [results.read_student(job.path(*student)) for student in done]
     pending = [student for student in job.pending if student not in done]
-    return Job(**{**vars(job), "finished": finished, "pending": pending})
+    return replace(job, finished=finished, pending=pending)
 
 
 def _environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
     """Describe where the numbers are made."""
     device = accelerator.device
-    if accelerator.mixed_precision != "no" and accelerator.is_main_process:
-        _logger.warning(f"mixed precision {accelerator.mixed_precision} is not used: students train in float32")
     tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32  # torch's default, as in the reference
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -212,12 +229,11 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
     protocol = ", ".join(f"{k} {v}" for k, v in config.protocol().items() if k != "lr_net")
     subset_classes = ", ".join(subset.label_names)
     seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
-    files = distilled.metadata.get("files", {})
     rows = [
         ("subset", f"{subset.name}: {subset_classes}"),
         ("validation", f"{len(job.labels)} images ({subset.splits['validation']} expected) from {job.origin}"),
         ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
-        ("", ", ".join(files.values()) if files else "given in memory"),
+        ("", _origin_of(distilled)),
         ("labels", distilled.label_kind),
         ("learning rate", f"{job.lr:g} ({job.lr_source})"),
         ("protocol", f"comp-dd ({config.epoch_eval_train + 1} passes): {protocol}, antialias {config.antialias}"),
@@ -307,13 +323,13 @@ def _train_and_test(
     return results.finite_or_none(torch.stack(losses).tolist()), correct.tolist()
 
 
-def _finish(job: Job, new: list[results.StudentResult], environment: dict[str, object]) -> dict[str, object]:
+def _finish(job: Job, new: list[results.StudentResult]) -> dict[str, object]:
     """Write and return the summary of all students of this run."""
     for result in new:  # a node with a disk of its own has written its students there
         if not job.path(result.model, result.seed).exists():
             results.write_student(job.path(result.model, result.seed), result)
     students = {(result.model, result.seed): result for result in [*job.finished, *new]}
-    config = job.config
+    config, subset = job.config, job.config.load_subset()
     ordered = [students[model, seed] for model in config.models for seed in config.seeds]
     summary = {
         "schema_version": results.SCHEMA_VERSION,
@@ -327,14 +343,19 @@ def _finish(job: Job, new: list[results.StudentResult], environment: dict[str, o
         "lr": job.lr,
         "lr_source": job.lr_source,
         "protocol": config.protocol(),
-        "class_names": config.load_subset().label_names,
+        "class_names": subset.label_names,
         "validation_images": len(job.labels),
+        "validation_images_expected": subset.splits["validation"],
         "results": results.aggregate(ordered),
         "digests": job.digests,
         "distilled": job.distilled.metadata,
         "config": asdict(config),
-        "environment": environment,
+        "environments": results.environments(ordered),
     }
+    if len(summary["environments"]) > 1:
+        _logger.warning(
+            "the students were made in different environments (see summary.json); their last bits may differ"
+        )
     path = Path(config.output_dir) / results.SUMMARY_NAME
     write_json(path, summary)
     return summary
@@ -343,11 +364,11 @@ def _finish(job: Job, new: list[results.StudentResult], environment: dict[str, o
 def _print_results(summary: dict[str, object], path: Path) -> None:
     rows = []
     for entry in summary["results"]:
-        spread = "" if entry["accuracy_std"] is None else f" ± {100 * entry['accuracy_std']:.2f}"
         each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
-        rows.append([entry["model"], f"{100 * entry['accuracy_mean']:.2f}{spread}", len(entry["accuracies"]), each])
+        rows.append([entry["model"], results.mean_and_spread(entry), len(entry["accuracies"]), each])
     chance = 100 / sum(value is not None for value in summary["results"][0]["per_class_accuracy"])
     size = f"IPC {summary['ipc']:g}, {summary['resolution']} px"
-    title = f"{summary['config_name']}, {size}: accuracy in % (chance: {chance:.3g})"
+    images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
+    title = f"{summary['config_name']}, {size}: accuracy in % on {images} (chance: {chance:.3g})"
     print_table(title, ["student", "mean ± std>", "n>", "each seed"], rows)
     print(f"summary: {path}")

@@ -1,5 +1,6 @@
 """One or many processes: the `Accelerator`, work done once for all of them, CPU threads."""
 
+import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,13 +12,17 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from compdd_eval.errors import InputError
 
+_logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
 
 
 def make_accelerator() -> Accelerator:
-    """Make the `Accelerator` of this run, as the launcher has set it up."""
-    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)])
+    """Make the `Accelerator` of this run, as the launcher has set it up; students train in float32."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked != "no" and os.environ.get("RANK", "0") == "0":
+        _logger.warning(f"mixed precision {asked} is not used: students train in float32")
+    return Accelerator(mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)])
 
 
 def once(accelerator: Accelerator, work: Callable[[], T]) -> T:

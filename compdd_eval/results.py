@@ -146,3 +146,20 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed.strip() else "")
+
+
+def mean_and_spread(entry: dict[str, object], digits: int = 2) -> str:
+    """Return `mean ± std` of an entry of `aggregate` in percent; the mean alone for a single student."""
+    mean = f"{100 * entry['accuracy_mean']:.{digits}f}"
+    return mean if entry["accuracy_std"] is None else f"{mean} ± {100 * entry['accuracy_std']:.{digits}f}"
+
+
+def environments(results: list[StudentResult]) -> list[dict[str, object]]:
+    """Return the distinct environments of the results, each with its `students` as [model, seed]."""
+    found = []
+    for result in results:
+        same = [entry for entry in found if {k: v for k, v in entry.items() if k != "students"} == result.environment]
+        if not same:
+            found.append({**result.environment, "students": []})
+        (same or found[-1:])[0]["students"].append([result.model, result.seed])
+    return found

@@ -7,19 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from compdd_eval.augment import diff_augment
-from compdd_eval.config import LABEL_KINDS, Protocol
+from compdd_eval.config import LABEL_KINDS, Protocol, require
 from compdd_eval.errors import InputError, unknown
-
-PROBABILITY_TOLERANCE = 1e-3  # rows that sum to 1 this closely are probabilities
-
-
-def infer_label_kind(labels: torch.Tensor) -> str:
-    """Return the kind of labels: integers `hard`, non-negative rows that sum to 1 `probabilities`, else `logits`."""
-    if not labels.is_floating_point():
-        return "hard"
-    sums = labels.float().sum(dim=-1)
-    is_distribution = bool((labels >= 0).all()) and bool(((sums - 1).abs() <= PROBABILITY_TOLERANCE).all())
-    return "probabilities" if is_distribution else "logits"
+from compdd_eval.labels import infer_label_kind
 
 
 def soft_cross_entropy(inputs: torch.Tensor, target: torch.Tensor, label_kind: str | None = None) -> torch.Tensor:
@@ -33,7 +23,13 @@ def soft_cross_entropy(inputs: torch.Tensor, target: torch.Tensor, label_kind: s
 
     Returns:
         Scalar: mean over N of -sum_k p_k log softmax(inputs)_k.
+
+    Raises:
+        InputError: The target is no float tensor of the shape of the inputs.
     """
+    if inputs.shape != target.shape or not target.is_floating_point():
+        found = f"{list(target.shape)} {target.dtype}"
+        raise InputError(f"soft labels {found}: expected float {list(inputs.shape)}; hard labels take cross_entropy")
     if (label_kind or infer_label_kind(target)) == "logits":
         target = F.softmax(target, dim=1)
     return -(target * F.log_softmax(inputs, dim=1)).sum(dim=1).mean()
@@ -115,12 +111,14 @@ def train_passes(
         Mean loss of each pass, a scalar on the student's device.
 
     Raises:
-        InputError: Unknown kind of labels or augmentation.
+        InputError: Unknown kind of labels or augmentation, numbers out of range, images and labels that do not match.
     """
     if label_kind not in LABEL_KINDS:
         raise unknown("label kind", label_kind, LABEL_KINDS)
     if len(images) != len(labels) or not len(images):
         raise InputError(f"{len(images)} images and {len(labels)} labels: expected as many of both, at least one")
+    require("epochs", epochs, epochs >= 0, "a whole number from 0")
+    require("batch_size", batch_size, batch_size >= 1, "a whole number from 1")
     device = next(model.parameters()).device
     images, labels = images.to(device), labels.to(device)
     targets = F.softmax(labels, dim=1) if label_kind == "logits" else labels

@@ -144,6 +144,10 @@ def one_line(result, *parts):
         (["prepare", "--category", "cat"], ["'cat'", "did you mean 'car'"]),
         (["prepare"], ["no ImageNet given", "image-net.org", "COMP_DD_IMAGENET"]),
         (["demo", "--num_eval", "0"], ["--num_eval 0"]),
+        (["--category", "bird", "--subset", "easy", "--num_eval", "99999999999"], ["--num_eval 99999999999", "10000"]),
+        (["--category", "bird", "--subset", "easy", "--threads", "100000"], ["--threads 100000"]),
+        (["evaluate", "bird-easy"], ["bird-easy", "every value needs its flag"]),
+        (["prepare", "--data_path", "x" * 5000], ["name too long"]),
     ],
 )
 def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
@@ -153,7 +157,8 @@ def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"), [("bogus: 1\n", ["'bogus'"]), ("res: [1\n", []), ("res: big\n", ["--res", "a whole number"])]
+    ("text", "parts"),
+    [("", ["--config"]), ("bogus: 1\n", ["'bogus'"]), ("res: [1\n", []), ("res: big\n", ["--res", "a whole number"])],
 )
 def test_wrong_config_files(run, tmp_path, text, parts):
     (tmp_path / "c.yaml").write_text(text)
@@ -340,3 +345,29 @@ def test_under_a_launcher_our_line_is_the_first(tmp_path, launcher):
     assert len(errors) == 1 and "no such file or folder" in errors[0]
     before = done.stderr[: done.stderr.index(errors[0])]
     assert "Traceback" not in before and "Error" not in before
+
+
+def test_a_value_that_is_called_like_a_flag(run):
+    assert printed(run, "evaluate", "--output_dir", "published", "--data_dir", "dsa")["output_dir"] == "published"
+
+
+def test_home_is_expanded(monkeypatch):
+    from compdd_eval.config import PrepareConfig
+
+    monkeypatch.setenv("HOME", "/home/me")
+    assert PrepareConfig(cache_dir="~/c").cache_dir == "/home/me/c"
+    assert EvaluateConfig(category="bird", subset="easy", output_dir="~/r").output_dir == "/home/me/r"
+
+
+def test_an_error_of_the_system_is_one_line(run, monkeypatch):
+    def full(config):
+        raise OSError(28, "No space left on device", "/some/file")
+
+    monkeypatch.setattr("compdd_eval.commands.prepare.run", full)
+    one_line(run("prepare"), "/some/file", "No space left on device")
+
+
+def test_output_that_nobody_reads(tmp_path):
+    command = f"{sys.executable} -m compdd_eval --help | head -0"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert "Traceback" not in done.stderr

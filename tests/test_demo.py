@@ -22,7 +22,7 @@ def test_drawing_is_the_same_every_time_and_done_once(tmp_path):
     assert (first / files[0]).stat().st_mtime_ns == stamp
     draw_imagenet(first, "fish", train_images=1, validation_images=1)
     assert len(list(first.rglob("*.JPEG"))) == 40
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".stage")] == []
 
 
 def test_hard_images_are_busier(drawn):

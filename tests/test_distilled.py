@@ -110,6 +110,9 @@ def test_ipc_of_uneven_sets():
         (IMAGES, HARD, {"lr": -0.1}, "learned rate is -0.1"),
         (IMAGES, HARD, {"lr": 0.0}, "learned rate is 0.0"),
         (IMAGES, HARD, {"lr": float("nan")}, "learned rate is nan"),
+        (IMAGES, HARD, {"lr": "0.1"}, "learned rate is 0.1"),
+        (IMAGES, HARD, {"metadata": {"lr": float("nan")}}, "what JSON can hold"),
+        (IMAGES, HARD, {"metadata": {"mean": IMAGES}}, "what JSON can hold"),
     ],
 )
 def test_what_is_refused(images, labels, options, message):
@@ -128,7 +131,7 @@ def test_files_in_a_folder_or_one_by_one(tmp_path, best):
         assert distilled.lr == pytest.approx(0.03)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"labels{best}.pt").rename(tmp_path / "elsewhere/mine.pt")
-    distilled = load_published(tmp_path, tmp_path / "elsewhere/mine.pt", "none", res=8)
+    distilled = load_published(tmp_path, tmp_path / "elsewhere/mine.pt", "none")
     assert distilled.lr is None and distilled.metadata["files"]["labels"].endswith("mine.pt")
 
 
@@ -201,9 +204,9 @@ def test_code_in_a_file_is_not_run(tmp_path, save):
     assert not trace.exists()
 
 
-def test_resolution_is_checked(tmp_path):
-    with pytest.raises(InputError, match="images of 8 pixels, expected 128; give --res 8"):
-        load_published(files(tmp_path / "set"), res=128)
+def test_a_path_that_does_not_exist(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        load_published("x" * 5000)
     with pytest.raises(InputError, match="no such file or folder; --data_dir"):
         load_published(tmp_path / "nowhere")
 
@@ -216,3 +219,28 @@ def test_preview_shows_the_images(tmp_path):
     right = picture[2:66, -66:-2]  # the second image of label 0, enlarged eight times
     expected = (denormalise(distilled.images[1]) * 255).round().permute(1, 2, 0).numpy()
     assert np.abs(right[4::8, 4::8].astype(float) - expected).max() <= 1
+
+
+def test_labels_that_the_subset_does_not_use():
+    nine = [label for label in range(10) if label]
+    assert DistilledSet(IMAGES[1:10], HARD[1:10]).remarks(nine) == []
+    assert "does not use label 0" in DistilledSet(IMAGES[:10], HARD[:10]).remarks(nine)[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "pixel_range", "doubtful"),
+    [
+        (torch.rand(20, 3, 8, 8), "0-1", False),
+        (torch.rand(20, 3, 8, 8) * 255, "0-255", False),
+        (torch.rand(20, 3, 8, 8), "0-255", True),
+        (torch.rand(20, 3, 8, 8) * 255, "0-1", True),
+        (IMAGES, "0-1", True),
+        (IMAGES, "0-255", True),
+    ],
+)
+def test_a_pixel_range_that_contradicts_the_images(tmp_path, caplog, monkeypatch, images, pixel_range, doubtful):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
+    load_published(files(tmp_path / "set", images=images), pixel_range=pixel_range)
+    assert ("is it right?" in caplog.text) == doubtful

@@ -62,7 +62,10 @@ def test_summary_and_student_files(settings, tmp_path, drawn, my_set):
     assert len(record.losses) == 3 and record.total == [5] * 10
     assert record.accuracy == sum(record.correct) / 50
     assert record.config["data_dir"] == str(my_set) and record.protocol["crop_pad"] == 0.25
-    assert record.environment["threads"] == 1 and "torch" in record.environment["versions"]
+    assert (
+        summary["environments"][0]["threads"] == record.environment["threads"] == 1
+        and "torch" in record.environment["versions"]
+    )
 
 
 def test_an_accuracy_can_be_made_again_by_hand(settings, drawn, my_set, tmp_path):
@@ -222,7 +225,7 @@ def test_two_processes_give_the_numbers_of_one(settings, drawn, my_set, tmp_path
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     both = json.loads((tmp_path / "both/summary.json").read_text())
-    assert both["environment"]["processes"] == 2
+    assert both["environments"][0]["processes"] == 2
     assert both["results"] == alone["results"] and both["digests"] == alone["digests"]
     pairs = zip(students(tmp_path / "alone"), students(tmp_path / "both"), strict=True)
     assert all(read_student(one).losses == read_student(two).losses for one, two in pairs)
@@ -262,3 +265,33 @@ def test_real_images_one_and_ten_per_class(shared, cache, tmp_path):
     summary = evaluate(config, random_images(train, 10), quiet=True)
     assert summary["validation_images"] == 500
     assert summary["results"][0]["accuracy_mean"] > 0.12
+
+
+def test_the_summary_tells_where_each_student_was_made(settings, capfd):
+    from compdd_eval.console import setup_logging
+
+    setup_logging()
+    evaluate(settings(num_eval=1))
+    summary = evaluate(settings(num_eval=2, threads=2), quiet=True)
+    made = {entry["threads"]: entry["students"] for entry in summary["environments"]}
+    assert made == {1: [["ConvNetD1", 0]], 2: [["ConvNetD1", 1]]}
+    assert "different environments" in capfd.readouterr().err
+
+
+def test_a_partial_validation_set_is_said_aloud(settings, capfd):
+    from compdd_eval.console import setup_logging
+
+    setup_logging()
+    summary = evaluate(settings(num_eval=1))
+    captured = capfd.readouterr()
+    assert "50 validation images, expected 500" in captured.err and "50 of 500 validation images" in captured.out
+    assert (summary["validation_images"], summary["validation_images_expected"]) == (50, 500)
+
+
+def test_a_folder_in_use_is_refused(settings):
+    from filelock import FileLock
+
+    evaluate(settings(num_eval=1))
+    with FileLock("results/.lock"), pytest.raises(InputError, match="results: another run writes into it now"):
+        evaluate(settings())
+    evaluate(settings(num_eval=1))

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from compdd_eval import create_model, diff_augment, list_models, soft_cross_entropy, train_student
 from compdd_eval.config import DSA_OPERATIONS, parse_strategy
 from compdd_eval.errors import InputError
+from compdd_eval.labels import infer_label_kind
 from compdd_eval.models import register_model
-from compdd_eval.train import count_correct, infer_label_kind
+from compdd_eval.train import count_correct
 
 PARITY = Path(__file__).parent / "parity"
 NETWORKS = {
@@ -229,6 +230,12 @@ def test_soft_cross_entropy():
     )
 
 
+def test_soft_cross_entropy_refuses_hard_labels():
+    for target in (torch.arange(10), torch.eye(10).long(), torch.rand(9, 10)):
+        with pytest.raises(InputError, match="soft labels"):
+            soft_cross_entropy(torch.zeros(10, 10), target)
+
+
 def test_label_kinds():
     assert infer_label_kind(torch.tensor([1, 2])) == "hard"
     assert infer_label_kind(torch.full((2, 10), 0.1)) == "probabilities"
@@ -240,6 +247,9 @@ def test_train_student_refuses_what_does_not_fit():
     model = create_model("ConvNetD1", im_size=(8, 8))
     with pytest.raises(InputError, match="did you mean 'logits'"):
         train_student(model, torch.zeros(1, 3, 8, 8), torch.zeros(1, 10), label_kind="logit", lr=0.1)
+    for options in ({"epochs": -1}, {"batch_size": 0}):
+        with pytest.raises(InputError, match="expected a whole number"):
+            train_student(model, torch.zeros(1, 3, 8, 8), torch.zeros(1).long(), label_kind="hard", lr=0.1, **options)
     for images, labels in [(2, 1), (0, 0)]:
         with pytest.raises(InputError, match="as many of both"):
             train_student(model, torch.zeros(images, 3, 8, 8), torch.zeros(labels).long(), label_kind="hard", lr=0.1)

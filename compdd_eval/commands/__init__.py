@@ -55,7 +55,7 @@ def _normalised(arguments: list[str], config_class: type) -> list[str]:
             position += 1
         elif argument.startswith("--config="):
             first.append(argument)
-        elif hints.get(argument.removeprefix("--")) is bool and bare:
+        elif argument.startswith("--") and hints.get(argument.removeprefix("--")) is bool and bare:
             rest.append(f"{argument}=true")
         else:
             rest.append(argument)
@@ -69,6 +69,10 @@ def _clear(error: Exception, config_class: type) -> InputError:
     names = [field.name for field in fields(config_class)]
     if match := re.search(r"unrecognized arguments: (--[\w-]+)", text):
         return unknown("flag", match[1], [f"--{name}" for name in [*names, "config", "print_config", "help"]])
+    if match := re.search(r"unrecognized arguments: (.*)", text):
+        return InputError(f"{match[1]}: every value needs its flag, as in --category bird")
+    if text.startswith("Unexpected config"):
+        return InputError("the --config file is no list of settings; expected lines such as num_eval: 3")
     if match := re.search(r"Option '(\w+)' is not accepted", text):
         return unknown("setting in the --config file", match[1], names)
     if match := re.match(r'Parser key "(\w+)": (.*)', text):

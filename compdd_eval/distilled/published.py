@@ -1,5 +1,6 @@
 """The field's own files: `images.pt`, `labels.pt`, `lr.pt` as MTT, DATM and EDF save them, one tensor each."""
 
+import logging
 import os
 import pickle
 import warnings
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from compdd_eval.config import PIXEL_RANGES
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.preprocess import normalise
 
-PIXEL_SCALES = {"normalised": None, "0-1": 1.0, "0-255": 255.0}
+_SCALES = {"0-1": 1.0, "0-255": 255.0}
+_logger = logging.getLogger(__name__)
 _FLAGS = {"images": "--data_dir", "labels": "--label_dir", "lr": "--lr_dir"}
 
 
@@ -20,7 +23,6 @@ def load_published(
     label_dir: str | os.PathLike | None = None,
     lr_dir: str | os.PathLike | None = None,
     *,
-    res: int | None = None,
     label_kind: str = "auto",
     pixel_range: str = "normalised",
 ) -> DistilledSet:
@@ -30,7 +32,6 @@ def load_published(
         data_dir: File of the images, or a folder with `images.pt` or `images_best.pt`.
         label_dir: The same for `labels`; None looks beside the images.
         lr_dir: The same for `lr`; None looks beside the images and takes no rate if none is there; `none` takes none.
-        res: Expected side of the images in pixels.
         label_kind: `auto`, `hard`, `logits` or `probabilities`.
         pixel_range: Range of the stored images: `normalised`, `0-1` or `0-255`; they are normalised.
 
@@ -40,8 +41,8 @@ def load_published(
     Raises:
         InputError: A file is missing, is no tensor, or does not fit; the message names it.
     """
-    if pixel_range not in PIXEL_SCALES:
-        raise unknown("pixel range", pixel_range, PIXEL_SCALES)
+    if pixel_range not in PIXEL_RANGES:
+        raise unknown("pixel range", pixel_range, PIXEL_RANGES)
     paths = _find_files(data_dir, label_dir, lr_dir)
     images = _to_normalised(_read_tensor(paths["images"]), pixel_range)
     labels = _read_tensor(paths["labels"])
@@ -49,13 +50,9 @@ def load_published(
     kind = None if label_kind == "auto" else label_kind
     metadata = {"files": {part: str(path) for part, path in paths.items()}}
     try:
-        distilled = DistilledSet(images, labels, kind, lr, metadata)
+        return DistilledSet(images, labels, kind, lr, metadata)
     except InputError as error:
         raise InputError(f"{', '.join(map(str, paths.values()))}: {error}") from error
-    if res is not None and distilled.resolution != res:
-        size = distilled.resolution
-        raise InputError(f"{paths['images']}: images of {size} pixels, expected {res}; give --res {size}")
-    return distilled
 
 
 def save_published(distilled: DistilledSet, folder: str | os.PathLike) -> None:
@@ -87,9 +84,9 @@ def _candidates(folder: Path, part: str) -> list[Path]:
 def _find_file(path: Path, part: str) -> Path:
     """Return the file of one part, given itself or its folder."""
     path = path.expanduser()
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"{path}: no such file or folder; {_FLAGS[part]} takes a .pt file or its folder")
     found = _candidates(path, part)
     if len(found) == 1:
@@ -136,7 +133,11 @@ def _shape_of(content: object) -> str:
 
 
 def _to_normalised(images: torch.Tensor, pixel_range: str) -> torch.Tensor:
-    scale = PIXEL_SCALES[pixel_range]
-    if scale is None or images.ndim != 4 or images.shape[1] != 3 or images.is_complex():
+    if pixel_range == "normalised" or images.ndim != 4 or images.shape[1] != 3 or images.is_complex():
         return images  # nothing to convert, or left to the checks of the set
-    return normalise(images.float() / scale)
+    scaled = images.float() / _SCALES[pixel_range]
+    low, high = (scaled.min().item(), scaled.max().item()) if scaled.numel() else (0, 1)
+    if low < -0.05 or high > 1.05 or (pixel_range == "0-255" and high < 0.02):
+        found = f"{low * _SCALES[pixel_range]:.3g} to {high * _SCALES[pixel_range]:.3g}"
+        _logger.warning(f"--pixel_range {pixel_range}, but the stored images have values from {found}: is it right?")
+    return normalise(scaled)

@@ -1,15 +1,18 @@
 """The one type for a distilled set: validated tensors, the kind of their labels, and what is known about them."""
 
 import hashlib
+import json
 import math
+import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 
 from compdd_eval.config import LABEL_KINDS
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
 from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.train import PROBABILITY_TOLERANCE, infer_label_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class DistilledSet:
         set_field(self, "labels", labels)
         set_field(self, "label_kind", _checked_kind(self.label_kind, labels))
         set_field(self, "lr", _checked_rate(self.lr))
+        _check_metadata(self.metadata)
 
     @property
     def resolution(self) -> int:
@@ -75,12 +79,19 @@ class DistilledSet:
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def remarks(self) -> list[str]:
-        """Return what a user should know of the set before training on it, one line each; often nothing."""
+    def remarks(self, labels: Iterable[int] = range(NUM_CLASSES)) -> list[str]:
+        """Return what a user should know of the set before training on it, one line each; often nothing.
+
+        Args:
+            labels: The labels that the subset uses: all ten, but for a published list with fewer classes.
+        """
         counts, remarks = self.class_counts, []
-        missing = [label for label, count in enumerate(counts) if not count]
+        missing = [label for label in labels if not counts[label]]
         if missing:
             remarks.append(f"no image has label {', '.join(map(str, missing))}: these classes cannot be learnt")
+        unused = [label for label in set(range(NUM_CLASSES)) - set(labels) if counts[label]]
+        if unused:
+            remarks.append(f"the subset does not use label {', '.join(map(str, unused))}, but images have it")
         present = [count for count in counts if count]
         if len(set(present)) > 1:
             remarks.append(f"uneven: {min(present)} to {max(present)} images per class")
@@ -150,9 +161,16 @@ def _checked_kind(kind: str | None, labels: torch.Tensor) -> str:
 def _checked_rate(lr: float | None) -> float | None:
     if lr is None:
         return None
-    if not math.isfinite(lr) or lr <= 0:
+    if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr <= 0:
         raise InputError(f"the learned rate is {lr}, expected a finite number above 0")
     return float(lr)
+
+
+def _check_metadata(metadata: dict[str, object]) -> None:
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata of a set must be what JSON can hold ({error})") from error
 
 
 def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
