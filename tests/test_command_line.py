@@ -158,7 +158,12 @@ def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
 
 @pytest.mark.parametrize(
     ("text", "parts"),
-    [("", ["--config"]), ("bogus: 1\n", ["'bogus'"]), ("res: [1\n", []), ("res: big\n", ["--res", "a whole number"])],
+    [
+        ("", ["--config"]),
+        ("bogus: 1\n", ["'bogus'"]),
+        ("res: [1\n", []),
+        ("res: big\n", ["--res", "a whole number"]),
+    ],
 )
 def test_wrong_config_files(run, tmp_path, text, parts):
     (tmp_path / "c.yaml").write_text(text)

@@ -46,7 +46,8 @@ def test_summary_and_student_files(settings, tmp_path, drawn, my_set):
     assert summary == json.loads((tmp_path / "results/summary.json").read_text())
     expected = {"category": "bird", "subset": "easy", "ipc": 1, "resolution": 32, "label_kind": "hard", "lr": 0.01}
     assert {key: summary[key] for key in expected} == expected
-    assert [entry["model"] for entry in summary["results"]] == ["ConvNetD1", "ConvNetD2"]
+    two = ["ConvNetD1", "ConvNetD2"]
+    assert [entry["model"] for entry in summary["results"]] == two
     for entry in summary["results"]:
         assert entry["seeds"] == [0, 1, 2] and len(entry["accuracies"]) == 3
         assert entry["accuracy_mean"] == pytest.approx(statistics.mean(entry["accuracies"]))
@@ -62,10 +63,8 @@ def test_summary_and_student_files(settings, tmp_path, drawn, my_set):
     assert len(record.losses) == 3 and record.total == [5] * 10
     assert record.accuracy == sum(record.correct) / 50
     assert record.config["data_dir"] == str(my_set) and record.protocol["crop_pad"] == 0.25
-    assert (
-        summary["environments"][0]["threads"] == record.environment["threads"] == 1
-        and "torch" in record.environment["versions"]
-    )
+    assert summary["environments"] == [{**record.environment, "students": [[m, s] for m in two for s in (0, 1, 2)]}]
+    assert record.environment["threads"] == 1 and "torch" in record.environment["versions"]
 
 
 def test_an_accuracy_can_be_made_again_by_hand(settings, drawn, my_set, tmp_path):
@@ -173,7 +172,7 @@ def test_a_diverging_student_is_reported(settings, capfd):
 
 
 def test_resolution_of_a_set_in_memory(settings):
-    with pytest.raises(InputError, match="16 pixels, --res is 32; give --res 16"):
+    with pytest.raises(InputError, match="16 pixels, expected --res 32; give --res 16"):
         evaluate(settings(), DistilledSet(torch.randn(10, 3, 16, 16), torch.arange(10)))
 
 
