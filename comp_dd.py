@@ -89,7 +89,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     def __init__(self, *args, **kwargs):
         kwargs["hash"] = _NO_FOLDER
         self.on_images = None  # called with the number of images each time some were read
-        self.status = None  # after download_and_prepare: "built", "current" or "replaced what came from ..."
+        self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
         self._rows = None
         super().__init__(*args, **kwargs)
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
@@ -186,7 +186,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         if found is not None and found[1].same_rows(record) and not force:
             self.status = "current"
             return found[0]
-        self.status = "built" if found is None else f"replaced what came from {found[1].source}"
+        self.status = "built" if found is None else f"replaced {found[1]}"
         self._build(str(stage / "built"), *args, **kwargs)
         cache.publish(stage / "built", final, record, stage)
         return final

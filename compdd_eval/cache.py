@@ -47,6 +47,10 @@ class Record:
     images: dict[str, int]
     files: dict[str, int] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {split} images" for split, count in self.images.items())
+        return f"{counts} from {self.source}"
+
     def same_rows(self, other: "Record") -> bool:
         """Whether two datasets hold the same images under the same labels, wherever they came from."""
         return (self.subset_digest, self.rows) == (other.subset_digest, other.rows)

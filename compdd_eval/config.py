@@ -15,16 +15,16 @@ DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
 LABEL_KINDS = ("hard", "logits", "probabilities")
 PIXEL_RANGES = ("normalised", "0-1", "0-255")
 _MANY = 10_000  # students; more is a slip of the finger
-_THREADS = 1024
+_THREADS = max(64, os.cpu_count() or 1)
 
 
 def parse_strategy(strategy: str) -> list[str]:
-    """Split a DSA strategy such as `color_crop_flip` into its operations; `none` and the empty one have none.
+    """Split a DSA strategy such as `color_crop_flip` into its operations; `none` has none.
 
     Raises:
         InputError: An unknown operation; the message names the nearest valid one.
     """
-    if strategy.lower() in ("", "none"):
+    if strategy.lower() == "none":
         return []
     operations = strategy.lower().split("_")
     for operation in operations:
@@ -71,6 +71,10 @@ class Protocol:
         """Return the fields of the protocol alone, for printing and for the results."""
         return {field.name: getattr(self, field.name) for field in fields(Protocol)}
 
+    def changes(self) -> dict[str, object]:
+        """Return the fields in which this differs from preset `comp-dd`."""
+        return {name: value for name, value in self.protocol().items() if value != getattr(Protocol, name)}
+
 
 @dataclass(frozen=True)
 class EvaluateConfig(Protocol):
@@ -80,14 +84,14 @@ class EvaluateConfig(Protocol):
         data_path: Folder of ImageNet; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
         category: bird, car, dog, fish, snake, insect, round or music.
         subset: easy or hard.
-        published: Take music-hard as published, with nine classes.
+        published: Take music-hard as published, with nine classes; the other subsets have no such list.
         data_dir: The distilled images: a .pt file, or a folder with images.pt (or images_best.pt).
         label_dir: Their labels: a .pt file, or a folder with labels.pt (or labels_best.pt); default: beside the images.
         lr_dir: Their learned rate: a .pt file, or a folder with lr.pt (or lr_best.pt); default: beside the images,
             where there is one. "none" ignores it.
         label_kind: What the labels are; "auto" looks at them and prints what it took.
         pixel_range: Range of the stored images: ImageNet-normalised, [0, 1] or [0, 255].
-        model: Student network, or several joined by commas.
+        model: Student network (ConvNet, ConvNetD1 to ConvNetD8), or several joined by commas.
         res: Resolution in pixels of distilled and validation images.
         antialias: Whether validation images are resized with antialiasing; False for sets made before
             torchvision 0.17.
@@ -127,6 +131,7 @@ class EvaluateConfig(Protocol):
         )
         require("--model", self.model, bool(self.models), "the name of a student network")
         name = subset_name(self.category, self.subset)
+        _check_published(self.published, [name])
         object.__setattr__(self, "category", name.split("-")[0])
         object.__setattr__(self, "subset", name.split("-")[1])
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
@@ -155,7 +160,7 @@ class PrepareConfig:
             COMP_DD_IMAGENET.
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
         subset: Only easy or only hard.
-        published: Build music-hard as published, with nine classes, under the name music-hard-published.
+        published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
         cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
     """
 
@@ -175,6 +180,7 @@ class PrepareConfig:
         categories = CATEGORIES if self.category is None else (self.category,)
         difficulties = DIFFICULTIES if self.subset is None else (self.subset,)
         names = [subset_name(category, difficulty) for category in categories for difficulty in difficulties]
+        _check_published(self.published, names)
         return [load_subset(name, published=self.published).name for name in names]
 
 
@@ -191,7 +197,7 @@ class DemoConfig:
 
     output_dir: str = "demo_results"
     num_eval: int = 3
-    epoch_eval_train: int = 40
+    epoch_eval_train: int = 30
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -201,6 +207,12 @@ class DemoConfig:
             "--threads", self.threads, 0 <= self.threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}"
         )
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+def _check_published(published: bool, names: list[str]) -> None:
+    """Refuse `--published` where no subset has a published list of its own."""
+    if published and not any(load_subset(name).erratum for name in names):
+        raise InputError(f"--published: the list of {', '.join(names)} is as published; leave the flag out")
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:

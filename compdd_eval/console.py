@@ -1,16 +1,20 @@
 """What people see: tables on stdout, warnings and progress on stderr."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
 
 from tqdm import tqdm
 
-_WIDTH = 120  # where the output is no terminal
+_WIDTH = "120"  # where the output is no terminal and COLUMNS is not set
 
 
 def setup_logging() -> None:
-    """Show the library's warnings as one line each on stderr."""
+    """Show the library's warnings as one line each on stderr; let no character stop the output."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     handler = _AboveProgress()
     handler.setFormatter(_OneLine())
     logger = logging.getLogger("compdd_eval")
@@ -37,7 +41,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", _WIDTH)), highlight=False)
     table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")

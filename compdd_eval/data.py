@@ -176,7 +176,8 @@ def _source_rows(subset: Subset, split: str, path: Path, prepared: tuple[Path, c
     """Take the rows of the given ImageNet; from the cache if what lies there was made from just these rows."""
     source = open_source(path)
     if split not in source.splits:
-        raise InputError(f"{path}: no {split} images here (only {', '.join(source.splits)})")
+        found = ", ".join(source.splits)
+        raise InputError(f"{path}: no {split} images here, only {found}; give a copy of ImageNet that has both splits")
     rows = subset_rows(source, subset, split)
     if prepared is not None:
         folder, record = prepared

@@ -70,7 +70,7 @@ def _folder(output_dir: Path, difficulty: str, ipc: int) -> Path:
 
 def _write_set(distilled: DistilledSet, names: list[str], folder: Path) -> None:
     save_published(distilled, folder)
-    save_preview(distilled, names, folder / "distilled.png")
+    save_preview(distilled, names, folder / "distilled.png", "drawn shapes under names of ImageNet")
 
 
 def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accelerator) -> dict[str, object]:

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_MANY = 16  # choices; more are not listed where one is close
+
 
 class InputError(ValueError):
     """Bad input: a flag, a file or a value that the user can mend.
@@ -20,5 +22,7 @@ def unknown(kind: str, value: object, choices: Iterable[str]) -> InputError:
     choices = list(choices)
     lowered = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(str(value).lower(), lowered, n=1, cutoff=0.5)
+    if close and len(choices) > _MANY:
+        return InputError(f"unknown {kind} {value!r}; did you mean {lowered[close[0]]!r}?")
     hint = f"; did you mean {lowered[close[0]]!r}?" if close else ""
     return InputError(f"unknown {kind} {value!r}{hint} (one of: {', '.join(choices)})")

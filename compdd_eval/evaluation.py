@@ -227,6 +227,8 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
     config, distilled = job.config, job.distilled
     subset = config.load_subset()
     protocol = ", ".join(f"{k} {v}" for k, v in config.protocol().items() if k != "lr_net")
+    protocol += f", antialias {config.antialias}"
+    changed = f", changed in {', '.join(config.changes())}" if config.changes() else ""
     subset_classes = ", ".join(subset.label_names)
     seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
     rows = [
@@ -236,7 +238,7 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
         ("", _origin_of(distilled)),
         ("labels", distilled.label_kind),
         ("learning rate", f"{job.lr:g} ({job.lr_source})"),
-        ("protocol", f"comp-dd ({config.epoch_eval_train + 1} passes): {protocol}, antialias {config.antialias}"),
+        ("protocol", f"comp-dd{changed} ({config.epoch_eval_train + 1} passes): {protocol}"),
         (
             "students",
             f"{', '.join(config.models)}; seeds {seeds}; {len(job.pending)} to train, {len(job.finished)} done",
@@ -268,9 +270,6 @@ def _run_student(
     """Train and test one student."""
     start = time.perf_counter()
     losses, correct = _train_and_test(job, model_name, seed, device, bar)
-    if None in losses:
-        number = losses.index(None)
-        _logger.warning(f"{model_name} seed {seed}: the loss is not finite from pass {number}; a lower rate may help")
     return results.StudentResult(
         schema_version=results.SCHEMA_VERSION,
         config_name=job.config_name,
@@ -343,6 +342,7 @@ def _finish(job: Job, new: list[results.StudentResult]) -> dict[str, object]:
         "lr": job.lr,
         "lr_source": job.lr_source,
         "protocol": config.protocol(),
+        "protocol_changes": config.changes(),
         "class_names": subset.label_names,
         "validation_images": len(job.labels),
         "validation_images_expected": subset.splits["validation"],
@@ -352,6 +352,10 @@ def _finish(job: Job, new: list[results.StudentResult]) -> dict[str, object]:
         "config": asdict(config),
         "environments": results.environments(ordered),
     }
+    for entry in summary["results"]:
+        if entry["diverged_seeds"]:
+            seeds = ", ".join(map(str, entry["diverged_seeds"]))
+            _logger.warning(f"{entry['model']} seed {seeds}: the loss was not finite; a lower rate may help")
     if len(summary["environments"]) > 1:
         _logger.warning(
             "the students were made in different environments (see summary.json); their last bits may differ"

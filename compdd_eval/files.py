@@ -21,6 +21,8 @@ def check_writable(folder: Path, flag: str) -> None:
     Raises:
         InputError: That fails; the message names the folder, the reason and the flag for another place.
     """
+    if os.path.isfile(folder):
+        raise InputError(f"{folder}: is a file, expected a folder; give another {flag}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

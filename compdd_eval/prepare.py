@@ -65,7 +65,9 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
         InputError: No such source, or none of the subsets can be built from it.
     """
     source, names = open_source(config.data_path), config.names()
-    check_writable(Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE), "--cache_dir (or HF_DATASETS_CACHE)")
+    check_writable(
+        Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE), "cache with HF_DATASETS_CACHE or --cache_dir"
+    )
     report = PrepareReport()
     if len(names) > 1:
         report.absent = _absent(source, names)
@@ -77,7 +79,8 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
             report.failed[name] = error
     if not builders and not report.failed:
         first = next(iter(report.absent.items()))
-        raise InputError(f"{source.root}: none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})")
+        reason = f"none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})"
+        raise InputError(f"{source.root}: {reason}; give a copy of ImageNet that has these classes")
     total = sum(len(rows) for builder in builders.values() for rows in builder.rows.values())
     bar = tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total)
     with _no_other_bars(), bar:
@@ -106,8 +109,8 @@ def _absent(source: Source, names: list[str]) -> dict[str, str]:
         wnids = load_subset(name).wnids
         missing = {split: len(wnids) - source.class_count(split, wnids) for split in source.splits}
         if any(missing.values()):
-            found = ", ".join(f"{count} in {split}" for split, count in missing.items() if count)
-            absent[name] = f"of its {len(wnids)} class folders are missing {found}"
+            found = [f"{count} of {len(wnids)} in {split}" for split, count in missing.items() if count]
+            absent[name] = f"class folders are missing: {', '.join(found)}"
     return absent
 
 
@@ -134,8 +137,12 @@ def _build(builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None
         return
     bar.update(start + sum(images.values()) - bar.n)  # nothing was read of what is current
     if builder.status.startswith("replaced"):
-        _logger.warning(f"{name}: {builder.status}")
+        _logger.warning(f"{name}: {builder.status}; it has {_counts(images)} now")
     report.prepared.append(PreparedSubset(builder.subset, images, builder.cache_dir, builder.status.split()[0]))
+
+
+def _counts(images: dict[str, int]) -> str:
+    return ", ".join(f"{images.get(split, 0)} {split} images" for split in SPLITS)
 
 
 def _warn(source: Source, report: PrepareReport) -> None:

@@ -7,7 +7,7 @@ antialiasing, then normalised. The reference normalises before it resizes; the t
 import io
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.transforms.v2 import functional as transforms
 
 from compdd_eval.errors import InputError
@@ -31,7 +31,8 @@ def decode_rgb(data: bytes, name: str) -> torch.Tensor:
     try:
         image = Image.open(io.BytesIO(data)).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        message = f"{name}: cannot be decoded ({error}); replace the file and prepare the subset again"
+        reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else error
+        message = f"{name}: cannot be decoded ({reason}); replace the file by ImageNet's (if prepared, prepare again)"
         raise InputError(message) from error
     return transforms.pil_to_tensor(image)
 

@@ -100,8 +100,9 @@ def aggregate(results: list[StudentResult]) -> list[dict[str, object]]:
     """Return one entry for each model, in the order of the results.
 
     Each has `model`, `seeds`, `accuracies`, `accuracy_mean`, `accuracy_std` (sample standard deviation; None for a
-    single student) and `per_class_accuracy` (mean over students for each of the ten labels; None for a label
-    without validation images). All accuracies are fractions in [0, 1].
+    single student), `per_class_accuracy` (mean over students for each of the ten labels; None for a label without
+    validation images) and `diverged_seeds` (students whose loss was not finite in some pass; they count like any
+    other). All accuracies are fractions in [0, 1].
     """
     entries = []
     for model in dict.fromkeys(result.model for result in results):
@@ -114,6 +115,7 @@ def aggregate(results: list[StudentResult]) -> list[dict[str, object]]:
             "accuracy_mean": statistics.fmean(accuracies),
             "accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
             "per_class_accuracy": _per_class(runs),
+            "diverged_seeds": [run.seed for run in runs if None in run.losses],
         }
         entries.append(entry)
     return entries

@@ -51,10 +51,31 @@ def train_student(
     weight_decay: float = Protocol.weight_decay,
     seed: int = 0,
 ) -> list[float]:
-    """Train a student in place; arguments and source as in `train_passes`.
+    """Train a student in place.
+
+    The published protocol (Comp-DD release, `evaluate_synset`): passes 0 to `epochs` inclusive with SGD; after pass
+    `epochs // 2 + 1` the rate is multiplied by 0.1 and the optimiser starts afresh, so momentum is reset.
+
+    Args:
+        model: Student, on the device where it trains.
+        images: Float `[N, C, H, W]`, normalised.
+        labels: int64 `[N]`, or float `[N, K]`.
+        label_kind: `hard`, `logits` or `probabilities`.
+        lr: Learning rate of the first half.
+        epochs: One less than the number of passes.
+        batch_size: Images in a batch.
+        dsa: Whether the images are augmented.
+        dsa_strategy: Operations of `diff_augment`.
+        crop_pad: Padding of its crop as a share of the image size.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD, on all parameters.
+        seed: Seeds the order of the images and the augmentation.
 
     Returns:
         Mean loss over the images of each of the `epochs` + 1 passes.
+
+    Raises:
+        InputError: Unknown kind of labels or augmentation, numbers out of range, images and labels that do not match.
     """
     passes = train_passes(
         model,
@@ -88,30 +109,10 @@ def train_passes(
     weight_decay: float,
     seed: int,
 ) -> Iterator[torch.Tensor]:
-    """Train a student in place, pass by pass.
-
-    The published protocol (Comp-DD release, `evaluate_synset`): passes 0 to `epochs` inclusive with SGD; after pass
-    `epochs // 2 + 1` the rate is multiplied by 0.1 and the optimiser starts afresh, so momentum is reset.
-
-    Args:
-        model: Student, on the device where it trains.
-        images: Float `[N, C, H, W]`, normalised.
-        labels: int64 `[N]`, or float `[N, K]`.
-        label_kind: `hard`, `logits` or `probabilities`.
-        lr: Learning rate of the first half.
-        epochs: One less than the number of passes.
-        batch_size: Images in a batch.
-        dsa_strategy: Operations of `diff_augment`; `none` for no augmentation.
-        crop_pad: Padding of its crop as a share of the image size.
-        momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD, on all parameters.
-        seed: Seeds the order of the images and the augmentation.
+    """Train a student in place, pass by pass: the loop behind `train_student`, with its arguments and errors.
 
     Yields:
         Mean loss of each pass, a scalar on the student's device.
-
-    Raises:
-        InputError: Unknown kind of labels or augmentation, numbers out of range, images and labels that do not match.
     """
     if label_kind not in LABEL_KINDS:
         raise unknown("label kind", label_kind, LABEL_KINDS)

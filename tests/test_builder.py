@@ -244,7 +244,7 @@ def test_replacing_says_so(odd, cache, tmp_path, run):
     (root / f"train/{FISH.wnids[0]}/{FISH.wnids[0]}_2.JPEG").unlink()
     status, out, errors = run("prepare", "--data_path", root, "--category", "fish", "--subset", "easy")
     assert status == 0 and "replaced" in out
-    assert any(f"replaced what came from {odd}" in line for line in errors)
+    assert any(f"replaced 40 train images, 10 validation images from {odd}; it has 39 train" in e for e in errors)
 
 
 def test_real_photographs_of_every_subset(shared, cache):

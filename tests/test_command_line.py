@@ -127,7 +127,7 @@ def one_line(result, *parts):
         (["--category", "bird", "--subset", "easy", "--threads", "-1"], ["--threads -1"]),
         (["--category", "bird", "--subset", "easy", "--model", ","], ["--model"]),
         (["--category", "bird", "--subset", "easy", "--dsa", "maybe"], ["--dsa maybe", "true or false"]),
-        (["--category", "bird", "--subset", "easy", "--label_kind", "soft"], ["--label_kind 'soft'", "logits"]),
+        (["--category", "bird", "--subset", "easy", "--label_kind", "soft"], ["--label_kind", "'soft'", "logits"]),
         (
             ["--category", "bird", "--subset", "easy", "--dsa_strategy", "colour_flip"],
             ["'colour'", "did you mean 'color'"],
@@ -148,6 +148,9 @@ def one_line(result, *parts):
         (["--category", "bird", "--subset", "easy", "--threads", "100000"], ["--threads 100000"]),
         (["evaluate", "bird-easy"], ["bird-easy", "every value needs its flag"]),
         (["prepare", "--data_path", "x" * 5000], ["name too long"]),
+        (["prepare", "--category", "bird", "--published"], ["--published", "leave the flag out"]),
+        (["--category", "bird", "--subset", "easy", "--published"], ["--published", "leave the flag out"]),
+        (["--category", "bird", "--subset", "easy", "--dsa_strategy", ""], ["''", "color"]),
     ],
 )
 def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
@@ -159,15 +162,18 @@ def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("", ["--config"]),
+        ("", ["no settings by name"]),
+        ("- a\n", ["no settings by name"]),
         ("bogus: 1\n", ["'bogus'"]),
-        ("res: [1\n", []),
-        ("res: big\n", ["--res", "a whole number"]),
+        ("numeval: 1\n", ["'numeval'", "did you mean 'num_eval'"]),
+        ("res: [1\n", ["not a YAML file"]),
+        ("res: big\n", ["res big", "a whole number"]),
+        ("label_kind: soft\n", ["'soft'", "logits"]),
     ],
 )
 def test_wrong_config_files(run, tmp_path, text, parts):
     (tmp_path / "c.yaml").write_text(text)
-    one_line(run("evaluate", "--config", tmp_path / "c.yaml"), *parts)
+    one_line(run("evaluate", "--config", tmp_path / "c.yaml"), tmp_path / "c.yaml", *parts)
 
 
 @pytest.fixture
@@ -254,6 +260,7 @@ def test_wrong_imagenet(evaluate, drawn, tmp_path):
 def test_output_folder_that_cannot_be_written(evaluate, tmp_path):
     (tmp_path / "file").write_text("")
     one_line(evaluate(output_dir=tmp_path / "file" / "out"), tmp_path / "file" / "out", "cannot write there")
+    one_line(evaluate(output_dir=tmp_path / "file"), tmp_path / "file", "is a file")
 
 
 def test_cache_that_cannot_be_written(run, drawn, tmp_path):

@@ -50,7 +50,7 @@ def test_demo_in_two_processes(tmp_path):
             entry = json.loads((folder / "results/summary.json").read_text())["results"][0]
             assert len(entry["accuracies"]) == 3
             means[difficulty, ipc] = entry["accuracy_mean"]
-            assert Image.open(folder / "distilled.png").size[1] == 10 * 66 + 2
+            assert Image.open(folder / "distilled.png").size[1] == 10 * 66 + 28
             assert (folder / "images.pt").exists()
     assert means["easy", 10] > means["easy", 1] > 0.1 and means["hard", 10] > means["hard", 1] > 0.1
     assert Image.open(tmp_path / "demo_results/accuracy.png").size[0] > 400

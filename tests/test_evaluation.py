@@ -168,7 +168,16 @@ def test_a_diverging_student_is_reported(settings, capfd):
     summary = evaluate(settings(num_eval=1, lr_net=1e30), quiet=True)
     record = read_student(students(Path("results"))[0])
     assert record.losses[-1] is None and 0 <= summary["results"][0]["accuracy_mean"] <= 1
-    assert "not finite from pass" in capfd.readouterr().err
+    assert summary["results"][0]["diverged_seeds"] == [0]
+    for _ in range(2):  # said again when the student is only read
+        assert "ConvNetD1 seed 0: the loss was not finite" in capfd.readouterr().err
+        evaluate(settings(num_eval=1, lr_net=1e30), quiet=True)
+
+
+def test_a_changed_protocol_is_said(settings, capsys):
+    summary = evaluate(settings(num_eval=1, crop_pad=0.125))
+    assert summary["protocol_changes"] == {"epoch_eval_train": 2, "crop_pad": 0.125}
+    assert "changed in epoch_eval_train, crop_pad" in " ".join(capsys.readouterr().out.split())
 
 
 def test_resolution_of_a_set_in_memory(settings):

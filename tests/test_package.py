@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.conftest import ROOT, environment, python
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     skip = shutil.ignore_patterns(".git", "build", "*.egg-info", "__pycache__", "tests", "results", "demo_results")
-    shutil.copytree(ROOT, folder / "source", ignore=skip)
+    shutil.copytree(ROOT, folder / "source", ignore=skip, symlinks=True)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "./source"]
     subprocess.run(command, check=True, cwd=folder)
     return next(folder.glob("*.whl"))
@@ -49,7 +50,17 @@ def test_the_wheel_installed_elsewhere(wheel, tmp_path, drawn):
 def test_a_checkout_works_without_installing(tmp_path):
     code = "import compdd_eval.subsets as s; print(s.subsets_dir())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True)
-    assert done.stdout.strip() == str(ROOT / "subsets")
+    assert Path(done.stdout.strip()).samefile(ROOT / "subsets")
+
+
+def test_folders_of_our_names_in_the_working_directory(tmp_path):
+    """An installation, editable or not, wins over folders that are called like our modules."""
+    for name in ("comp_dd", "compdd_eval", "subsets"):
+        (tmp_path / name).mkdir()
+    done = python("-m", "compdd_eval", "--version", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("compdd_eval "), done.stderr
+    done = python("-c", "import compdd_eval.data", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_module_imports_only_from_lower_layers():

@@ -26,6 +26,7 @@ def parse(config_class: type, command: str, arguments: list[str]) -> object:
     parser = ArgumentParser(
         prog=f"compdd_eval {command}",
         description=(config_class.__doc__ or "").partition("\n")[0],
+        epilog="A flag that takes true or false means true without a value.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -34,15 +35,22 @@ def parse(config_class: type, command: str, arguments: list[str]) -> object:
         inherited = {field.name for base in owner.__mro__[1:-1] for field in fields(base)}
         parser.add_class_arguments(owner, None, skip=inherited)
     names = [field.name for field in fields(config_class)]
+    arguments, file = _normalised(arguments, config_class)
+    if file is not None:
+        _check_file(file)
     try:
-        parsed = parser.parse_args(_normalised(arguments, config_class))
+        parsed = parser.parse_args(arguments)
     except ArgumentError as error:
-        raise _clear(error, config_class) from error
+        raise _clear(error, config_class, arguments, file) from error
     return config_class(**{name: parsed[name] for name in names})
 
 
-def _normalised(arguments: list[str], config_class: type) -> list[str]:
-    """Let a bare boolean flag mean True, and put `--config` first, so that every flag wins over it."""
+def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], str | None]:
+    """Let a bare boolean flag mean True, and put `--config` first, so that every flag wins over it.
+
+    Returns:
+        The arguments, and the file of `--config`.
+    """
     hints = typing.get_type_hints(config_class)
     first, rest = [], []
     position = 0
@@ -51,19 +59,34 @@ def _normalised(arguments: list[str], config_class: type) -> list[str]:
         following = arguments[position + 1] if position + 1 < len(arguments) else None
         bare = following is None or following.startswith("--")
         if argument == "--config" and not bare:
-            first += [argument, following]
+            first = [argument, following]
             position += 1
         elif argument.startswith("--config="):
-            first.append(argument)
+            first = ["--config", argument.removeprefix("--config=")]
         elif argument.startswith("--") and hints.get(argument.removeprefix("--")) is bool and bare:
             rest.append(f"{argument}=true")
         else:
             rest.append(argument)
         position += 1
-    return first + rest
+    return first + rest, first[1] if first else None
 
 
-def _clear(error: Exception, config_class: type) -> InputError:
+def _check_file(path: str) -> None:
+    """Raise InputError, naming the file, unless it is YAML with settings by name."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except OSError as error:
+        raise InputError(f"{path}: the --config file cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no settings by name; expected lines such as num_eval: 3")
+
+
+def _clear(error: Exception, config_class: type, arguments: list[str], file: str | None) -> InputError:
     """Put a parser's message into one line that names the flag and what it takes."""
     text = " ".join(str(error).split())
     names = [field.name for field in fields(config_class)]
@@ -71,18 +94,18 @@ def _clear(error: Exception, config_class: type) -> InputError:
         return unknown("flag", match[1], [f"--{name}" for name in [*names, "config", "print_config", "help"]])
     if match := re.search(r"unrecognized arguments: (.*)", text):
         return InputError(f"{match[1]}: every value needs its flag, as in --category bird")
-    if text.startswith("Unexpected config"):
-        return InputError("the --config file is no list of settings; expected lines such as num_eval: 3")
     if match := re.search(r"Option '(\w+)' is not accepted", text):
-        return unknown("setting in the --config file", match[1], names)
+        return unknown(f"setting in {file}", match[1], names)
     if match := re.match(r'Parser key "(\w+)": (.*)', text):
         name, reason = match.groups()
         value = reason.rpartition("Got value: ")[2]
         hint = typing.get_type_hints(config_class).get(name)
+        on_command_line = any(argument.split("=")[0] == f"--{name}" for argument in arguments)
+        flag = f"--{name}" if on_command_line or file is None else f"{file}: {name}"
         if typing.get_origin(hint) is typing.Literal:
-            return unknown(f"--{name}", value, map(str, typing.get_args(hint)))
+            return unknown(f"value of {flag}", value, map(str, typing.get_args(hint)))
         if hint in (int, float, bool):
             expected = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
-            return InputError(f"--{name} {value}: expected {expected}")
-        return InputError(f"--{name}: {reason}")
+            return InputError(f"{flag} {value}: expected {expected}")
+        return InputError(f"{flag}: {reason}")
     return InputError(text)

@@ -15,10 +15,13 @@ _COLUMNS = 10
 _TEXT = 14
 
 
-def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, columns: int = _COLUMNS) -> None:
+def save_preview(
+    distilled: DistilledSet, label_names: list[str], path: Path, title: str = "", columns: int = _COLUMNS
+) -> None:
     """Write a PNG grid of the images: a row for each label that has some, at most `columns` images in it.
 
-    Small images are enlarged without smoothing. Values outside [0, 1] after denormalising are clipped.
+    A title stands above it. Small images are enlarged without smoothing; values outside [0, 1] after denormalising
+    are clipped.
     """
     scale = max(1, -(-_TILE // distilled.resolution))
     side = distilled.resolution * scale
@@ -27,11 +30,14 @@ def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, co
     columns = min(columns, max(distilled.class_counts))
     font = ImageFont.load_default(_TEXT)
     left = int(max(font.getlength(label_names[label]) for label in present)) + 3 * _GAP
-    size = (left + columns * (side + _GAP), len(present) * (side + _GAP) + _GAP)
+    head = 2 * _TEXT if title else _GAP
+    width = max(left + columns * (side + _GAP), int(font.getlength(title)) + 2 * _GAP)
+    size = (width, len(present) * (side + _GAP) + head)
     picture = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(picture)
+    pen.text((_GAP, _GAP), title, fill="black", font=font)
     for row, label in enumerate(present):
-        top = _GAP + row * (side + _GAP)
+        top = head + row * (side + _GAP)
         pen.text((_GAP, top + side // 2), label_names[label], fill="black", font=font, anchor="lm")
         for column, image in enumerate(distilled.images[classes == label][:columns]):
             picture.paste(_picture(image, side), (left + column * (side + _GAP), top))

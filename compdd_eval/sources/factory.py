@@ -21,7 +21,7 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | None:
     Raises:
         InputError: The folder does not exist; the message says where the path came from.
     """
-    origin = "--data_path" if data_path else IMAGENET_VARIABLE
+    origin = "data_path" if data_path else IMAGENET_VARIABLE
     data_path = data_path or os.environ.get(IMAGENET_VARIABLE)
     if not data_path:
         return None

@@ -73,7 +73,8 @@ class ReaderImageFolder:
     @staticmethod
     def _flat_hint(parent: Path) -> str:
         """Explain a validation folder in which ImageNet's 50,000 files lie unsorted."""
-        flat = next(parent.glob("ILSVRC2012_val_*"), None)
+        files = (path for path in parent.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        flat = next(files, None)
         if flat is None:
             return f"; {parent} should hold one folder a class, named by its WordNet id"
         return f"; {parent} holds the images unsorted ({flat.name}, ...): move each into a folder named by its class"
