@@ -169,27 +169,27 @@ class CompDD(datasets.ArrowBasedBuilder):
         version_folder = Path(self.cache_dir).absolute().parent
         root, final = version_folder.parent, version_folder / cache.folder_name()
         found = cache.find_prepared(root)
-        if found is None or find_imagenet(self.config.data_dir) is not None:
-            with cache.staging(root) as stage:
-                final = self._stage(root, final, stage, *args, **kwargs)
+        usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
+        if usable and find_imagenet(self.config.data_dir) is None:
+            self.status = "current"
         else:
-            final, self.status = found[0], "current"
+            with cache.staging(root) as stage:
+                self._stage(root, final, stage, *args, **kwargs)
         self._cache_dir = self._output_dir = str(final)
         self.info = self._load_info()
 
     def _stage(self, root, final, stage, *args, **kwargs):
-        """Build into the cache unless the same rows lie there; returns the folder to serve."""
+        """Build into the cache unless the same rows lie there."""
         from compdd_eval import cache
 
         record, found = self.record, cache.find_prepared(root)
         force = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
-        if found is not None and found[1].same_rows(record) and not force:
+        if found is not None and found[0] == final and found[1].same_rows(record) and not force:
             self.status = "current"
-            return found[0]
+            return
         self.status = "built" if found is None else f"replaced {found[1]}"
         self._build(str(stage / "built"), *args, **kwargs)
         cache.publish(stage / "built", final, record, stage)
-        return final
 
     def _build(self, output_dir, *args, **kwargs):
         try:

@@ -282,6 +282,17 @@ def test_without_imagenet_the_builder_takes_what_is_prepared(odd, cache):
     builder = CompDD(config_name="fish-easy", cache_dir=str(cache))
     builder.download_and_prepare()
     assert builder.status == "current" and len(builder.as_dataset("train")) == 40
+    record = Path(builder.cache_dir) / "comp_dd.json"
+    record.write_text(record.read_text().replace(FISH.digest, "another list"))
+    with pytest.raises(InputError, match="no ImageNet given"):
+        CompDD(config_name="fish-easy", cache_dir=str(cache)).download_and_prepare()
+
+
+def test_data_of_another_format_are_built_again(odd, cache, monkeypatch):
+    build(odd, cache)
+    monkeypatch.setattr("compdd_eval.cache._FORMAT", 99)
+    assert build(odd, cache).status.startswith("replaced")
+    assert len(list((cache / "comp_dd").glob("*/*/*"))) == 1
 
 
 @pytest.mark.parametrize("damage", ["record", "future record", "shard gone", "shard cut"])
