@@ -42,11 +42,12 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", _WIDTH)), highlight=False)
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, show_header=any(columns))
+    table = Table(box=box.SIMPLE, pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in rows:
         table.add_row(*[_escape(str(cell)) for cell in row])
+    console.print(_escape(title), style="bold")
     console.print(table)
 
 
