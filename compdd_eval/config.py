@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from compdd_eval.errors import InputError, unknown
@@ -59,7 +59,7 @@ class Protocol:
     crop_pad: float = 0.25
 
     def __post_init__(self) -> None:
-        require("--epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
+        _check_epochs(self.epoch_eval_train)
         require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
         require("--lr_net", self.lr_net, math.isfinite(self.lr_net) and self.lr_net > 0, "a finite number above 0")
         require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
@@ -124,11 +124,8 @@ class EvaluateConfig(Protocol):
             if getattr(self, flag) is None:
                 raise InputError(f"--{flag} is missing; give one subset, for example --category bird --subset easy")
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
-        require("--num_eval", self.num_eval, 1 <= self.num_eval <= _MANY, f"a number of students from 1 to {_MANY}")
+        _check_students(self.num_eval, self.threads)
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        require(
-            "--threads", self.threads, 0 <= self.threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}"
-        )
         require("--model", self.model, bool(self.models), "the name of a student network")
         name = subset_name(self.category, self.subset)
         _check_published(self.published, [name])
@@ -201,12 +198,18 @@ class DemoConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        require("--num_eval", self.num_eval, 1 <= self.num_eval <= _MANY, f"a number of students from 1 to {_MANY}")
-        require("--epoch_eval_train", self.epoch_eval_train, self.epoch_eval_train >= 1, "a whole number from 1")
-        require(
-            "--threads", self.threads, 0 <= self.threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}"
-        )
+        _check_epochs(self.epoch_eval_train)
+        _check_students(self.num_eval, self.threads)
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+def _check_epochs(epochs: int) -> None:
+    require("--epoch_eval_train", epochs, epochs >= 1, "a whole number from 1")
+
+
+def _check_students(number: int, threads: int) -> None:
+    require("--num_eval", number, 1 <= number <= _MANY, f"a number of students from 1 to {_MANY}")
+    require("--threads", threads, 0 <= threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}")
 
 
 def _check_published(published: bool, names: list[str]) -> None:
@@ -222,6 +225,6 @@ def require(name: str, value: object, valid: bool, expected: str) -> None:
 
 
 def digest_of(content: object) -> str:
-    """Return twelve hex digits over anything that JSON can hold (dataclasses included)."""
-    text = json.dumps(content, sort_keys=True, default=asdict)
+    """Return twelve hex digits over anything that JSON can hold."""
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

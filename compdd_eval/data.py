@@ -17,7 +17,15 @@ from compdd_eval import cache
 from compdd_eval.config import require
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import decode_rgb, preprocess
-from compdd_eval.sources import IMAGENET_HELP, ImageRow, find_imagenet, open_source, rows_digest, subset_rows
+from compdd_eval.sources import (
+    IMAGENET_HELP,
+    ImageRow,
+    find_imagenet,
+    open_source,
+    read_bytes,
+    rows_digest,
+    subset_rows,
+)
 from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
 
 
@@ -55,7 +63,7 @@ class SubsetSplit(torch.utils.data.Dataset):
         row = self._rows[int(index)]
         return self._transform(*_content(row["image"])), int(row["label"])
 
-    def read(self) -> Iterator[list[tuple[bytes, str]]]:
+    def _batches(self) -> Iterator[list[tuple[bytes, str]]]:
         """Yield the original bytes and a name for each image, `batch_size` images at a time."""
         for start in range(0, len(self), self.batch_size):
             yield [_content(image) for image in self._rows[start : start + self.batch_size]["image"]]
@@ -77,11 +85,12 @@ class SubsetSplit(torch.utils.data.Dataset):
             ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool,
             tqdm(total=len(self), desc="decoding images", unit="image", disable=not progress) as bar,
         ):
-            for batch in self.read():
-                for image in pool.map(lambda content: self._transform(*content), batch):
+            for batch in self._batches():
+                decoded = pool.map(lambda content: self._transform(*content), batch)
+                for (data, _), image in zip(batch, decoded, strict=True):
                     images[done] = image
                     digest.update(f"{self.labels[done]}\t{self.file_names[done]}\t".encode())
-                    digest.update(hashlib.sha256(batch[done % self.batch_size][0]).digest())
+                    digest.update(hashlib.sha256(data).digest())
                     done += 1
                 bar.update(len(batch))
         return images, digest.hexdigest()
@@ -200,9 +209,5 @@ def _path_rows(subset: Subset, rows: list[ImageRow]) -> datasets.Dataset:
 
 def _content(image: dict) -> tuple[bytes, str]:
     """Return the bytes of one stored image, read from its path if it holds only that, and a name for messages."""
-    if image["bytes"] is not None:
-        return image["bytes"], image["path"]
-    try:
-        return Path(image["path"]).read_bytes(), image["path"]
-    except OSError as error:
-        raise InputError(f"{image['path']}: cannot be read ({error.strerror}); mend it and run again") from error
+    data = image["bytes"] if image["bytes"] is not None else read_bytes(image["path"])
+    return data, image["path"]

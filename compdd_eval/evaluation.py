@@ -309,7 +309,8 @@ def _train_and_test(
             lr=job.lr,
             epochs=config.epoch_eval_train,
             batch_size=config.batch_train,
-            dsa_strategy=config.dsa_strategy if config.dsa else "none",
+            dsa=config.dsa,
+            dsa_strategy=config.dsa_strategy,
             crop_pad=config.crop_pad,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
@@ -370,7 +371,7 @@ def _print_results(summary: dict[str, object], path: Path) -> None:
     for entry in summary["results"]:
         each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
         rows.append([entry["model"], results.mean_and_spread(entry), len(entry["accuracies"]), each])
-    chance = 100 / sum(value is not None for value in summary["results"][0]["per_class_accuracy"])
+    chance = 100 * results.chance(summary["results"][0])
     size = f"IPC {summary['ipc']:g}, {summary['resolution']} px"
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
     title = f"{summary['config_name']}, {size}: accuracy in % on {images} (chance: {chance:.3g})"

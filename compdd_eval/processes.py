@@ -19,10 +19,11 @@ _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another a
 
 def make_accelerator() -> Accelerator:
     """Make the `Accelerator` of this run, as the launcher has set it up; students train in float32."""
+    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)])
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked != "no" and os.environ.get("RANK", "0") == "0":
+    if asked != "no" and accelerator.is_main_process:
         _logger.warning(f"mixed precision {asked} is not used: students train in float32")
-    return Accelerator(mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)])
+    return accelerator
 
 
 def once(accelerator: Accelerator, work: Callable[[], T]) -> T:

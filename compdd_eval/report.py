@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from compdd_eval.results import chance
+
 
 def save_bars(summaries: list[dict], path: Path, title: str = "") -> None:
     """Write a PNG bar chart of mean accuracies: a group for each configuration, a bar for each student and IPC.
@@ -31,8 +33,7 @@ def save_bars(summaries: list[dict], path: Path, title: str = "") -> None:
         for place, (_, entry) in zip(places, drawn, strict=True):
             accuracies = [100 * accuracy for accuracy in entry["accuracies"]]
             axes.plot([place] * len(accuracies), accuracies, "k.", markersize=3)
-    classes = sum(value is not None for value in bars[0][1]["per_class_accuracy"])
-    axes.axhline(100 / classes, color="grey", linestyle="--", linewidth=1, label="chance")
+    axes.axhline(100 * chance(bars[0][1]), color="grey", linestyle="--", linewidth=1, label="chance")
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel("accuracy in % (mean ± std over seeds)")
     axes.set_ylim(bottom=0)

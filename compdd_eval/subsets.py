@@ -10,7 +10,7 @@ import csv
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compdd_eval.errors import InputError, unknown
@@ -223,13 +223,5 @@ def _as_published(subset: Subset) -> Subset:
     classes = tuple(SubsetClass(label, s.index, s.wnid, s.name, s.train_images) for label, s in rows)
     if subset.erratum.published_splits != _split_sizes(classes):
         raise InputError(f"{subset.name}: the published split sizes are not the sums over the published classes")
-    return Subset(
-        name=subset.name + PUBLISHED_SUFFIX,
-        version=subset.version,
-        category=subset.category,
-        difficulty=subset.difficulty,
-        classes=classes,
-        splits=subset.erratum.published_splits,
-        published_complexity_percent=subset.published_complexity_percent,
-        erratum=subset.erratum,
-    )
+    name = subset.name + PUBLISHED_SUFFIX
+    return replace(subset, name=name, classes=classes, splits=subset.erratum.published_splits)

@@ -85,7 +85,8 @@ def train_student(
         lr=lr,
         epochs=epochs,
         batch_size=batch_size,
-        dsa_strategy=dsa_strategy if dsa else "none",
+        dsa=dsa,
+        dsa_strategy=dsa_strategy,
         crop_pad=crop_pad,
         momentum=momentum,
         weight_decay=weight_decay,
@@ -103,6 +104,7 @@ def train_passes(
     lr: float,
     epochs: int,
     batch_size: int,
+    dsa: bool,
     dsa_strategy: str,
     crop_pad: float,
     momentum: float,
@@ -129,8 +131,8 @@ def train_passes(
     for epoch in range(epochs + 1):
         loss_sum = torch.zeros((), device=device)
         for batch in torch.randperm(len(images), generator=generator).to(device).split(batch_size):
-            augmented = diff_augment(images[batch], dsa_strategy, crop_pad, generator)
-            loss = _loss(model(augmented), targets[batch], label_kind)
+            inputs = diff_augment(images[batch], dsa_strategy, crop_pad, generator) if dsa else images[batch]
+            loss = _loss(model(inputs), targets[batch], label_kind)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -15,10 +15,8 @@ _COLUMNS = 10
 _TEXT = 14
 
 
-def save_preview(
-    distilled: DistilledSet, label_names: list[str], path: Path, title: str = "", columns: int = _COLUMNS
-) -> None:
-    """Write a PNG grid of the images: a row for each label that has some, at most `columns` images in it.
+def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, title: str = "") -> None:
+    """Write a PNG grid of the images: a row for each label that has some, at most ten images in it.
 
     A title stands above it. Small images are enlarged without smoothing; values outside [0, 1] after denormalising
     are clipped.
@@ -27,7 +25,7 @@ def save_preview(
     side = distilled.resolution * scale
     classes = distilled.classes
     present = [label for label in range(len(label_names)) if (classes == label).any()]
-    columns = min(columns, max(distilled.class_counts))
+    columns = min(_COLUMNS, max(distilled.class_counts))
     font = ImageFont.load_default(_TEXT)
     left = int(max(font.getlength(label_names[label]) for label in present)) + 3 * _GAP
     head = 2 * _TEXT if title else _GAP

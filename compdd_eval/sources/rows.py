@@ -82,16 +82,21 @@ def rows_digest(rows: Iterable[ImageRow]) -> str:
     return digest.hexdigest()
 
 
+def read_bytes(path: str) -> bytes:
+    """Return the bytes of a plain file; raise InputError if it is gone or cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); mend it and run again") from error
+
+
 def read_file(row: ImageRow) -> bytes:
     """Return the bytes of an image that is a plain file.
 
     Raises:
         InputError: It is gone, cannot be read, or is not what was listed.
     """
-    try:
-        data = Path(row.location).read_bytes()
-    except OSError as error:
-        raise InputError(f"{row.location}: cannot be read ({error.strerror}); mend it and run again") from error
+    data = read_bytes(row.location)
     if len(data) != row.size:
         raise InputError(f"{row.location}: was {row.size} bytes long when listed, now {len(data)}; run again")
     return data
