@@ -244,3 +244,12 @@ def test_a_pixel_range_that_contradicts_the_images(tmp_path, caplog, monkeypatch
     monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
     load_published(files(tmp_path / "set", images=images), pixel_range=pixel_range)
     assert ("is it right?" in caplog.text) == doubtful
+
+
+def test_saving_over_another_set_leaves_nothing_of_it(tmp_path):
+    save_published(DistilledSet(IMAGES, LOGITS, lr=0.1), tmp_path)
+    assert load_published(tmp_path).lr == 0.1
+    save_published(DistilledSet(IMAGES[:10], HARD[:10]), tmp_path)
+    loaded = load_published(tmp_path)
+    assert loaded.lr is None and torch.equal(loaded.images, IMAGES[:10])
+    assert (tmp_path / "images.pt").stat().st_size < IMAGES.numel() * 4

@@ -56,13 +56,17 @@ def load_published(
 
 
 def save_published(distilled: DistilledSet, folder: str | os.PathLike) -> None:
-    """Write `images.pt`, `labels.pt` and, if there is a learned rate, `lr.pt`."""
+    """Write `images.pt`, `labels.pt` and, if there is a learned rate, `lr.pt` (float64, so that nothing is lost).
+
+    The `lr.pt` of a set that lay there before is removed: it would be read as the rate of this one.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(distilled.images, folder / "images.pt")
-    torch.save(distilled.labels, folder / "labels.pt")
+    (folder / "lr.pt").unlink(missing_ok=True)
+    torch.save(distilled.images.clone(), folder / "images.pt")  # a view would be saved with all that it looks into
+    torch.save(distilled.labels.clone(), folder / "labels.pt")
     if distilled.lr is not None:
-        torch.save(torch.tensor(distilled.lr), folder / "lr.pt")
+        torch.save(torch.tensor(distilled.lr, dtype=torch.float64), folder / "lr.pt")
 
 
 def _find_files(data_dir: str | os.PathLike, label_dir: object, lr_dir: object) -> dict[str, Path]:
