@@ -10,9 +10,13 @@ A builder for the `datasets` library. It reads the user's own copy of ImageNet a
 After that (or after `python -m compdd_eval prepare`) `load_dataset("comp_dd", "bird-easy")` works in any process.
 """
 
+import logging
 import os
+import re
 import sys
+import tempfile
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -35,6 +39,7 @@ fish, snake, insect, round, music), each with an easy and a hard subset of ten c
 their images (one minus the share of pixels whose class-activation value reaches 0.5)."""
 _CATEGORIES = ("bird", "car", "dog", "fish", "snake", "insect", "round", "music")
 _TABLE_ROWS = 100  # images in one Arrow table: large enough to be fast, small enough for any memory
+_logger = logging.getLogger("compdd_eval")
 _NO_FOLDER = "unprepared"  # name of a cache folder that never exists: what is served depends on the source's rows
 
 
@@ -42,12 +47,15 @@ _NO_FOLDER = "unprepared"  # name of a cache folder that never exists: what is s
 class CompDDConfig(datasets.BuilderConfig):
     """One subset.
 
-    The folder of ImageNet is no part of its identity: the same subset is the same cache entry wherever the
-    images came from. With `published=True` `music-hard` has the nine classes of the published list and a cache
-    entry of its own, `music-hard-published`; the other subsets do not change.
+    The copy of ImageNet is no part of its identity: the same subset is the same cache entry wherever the images came
+    from. With `published=True` `music-hard` has the nine classes of the published list and a cache entry of its own,
+    `music-hard-published`; the other subsets do not change.
     """
 
     published: bool = False
+    layout: str | None = None
+    link: bool = False
+    verify: bool = False
 
     def create_config_id(self, config_kwargs, custom_features=None):
         """Return the name of the cache folder."""
@@ -67,12 +75,15 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     Args:
         config_name: `bird-easy`, ..., `music-hard`.
-        data_dir: Folder of ImageNet with `train/<WordNet id>/` and `val/<WordNet id>/`; else the environment
-            variable `COMP_DD_IMAGENET`.
+        data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
+            `COMP_DD_IMAGENET`.
         published: Take `music-hard` as published, with nine classes.
+        layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; default: look at it.
+        link: Keep the paths of the images in place of their bytes: tiny, and bound to this disk.
+        verify: Decode every image while building.
 
     Raises:
-        InputError: (a ValueError) while preparing: no ImageNet, a missing or empty class folder, a bad image.
+        InputError: (a ValueError) while preparing: no ImageNet, a missing or empty class folder, bad images.
     """
 
     BUILDER_CONFIG_CLASS = CompDDConfig
@@ -88,11 +99,16 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args, **kwargs):
         kwargs["hash"] = _NO_FOLDER
-        self.on_images = None  # called with the number of images each time some were read
+        self.on_images = None  # called, from a thread, with the number of images each time some were read
         self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
-        self._rows = None
+        self._source = self._rows = self._log = None
+        self._threads = 0  # that decode every image while building
         super().__init__(*args, **kwargs)
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
+
+    def __getstate__(self):
+        """Leave at home what the processes of a build do not need."""
+        return {**self.__dict__, "on_images": None, "_source": None, "_rows": None}
 
     @property
     def subset(self):
@@ -118,19 +134,25 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     @property
     def source(self):
-        """The opened copy of ImageNet."""
-        _find_library(self.base_path)
-        from compdd_eval.sources import open_source
+        """The opened copy of ImageNet; several builders may share one."""
+        if self._source is None:
+            _find_library(self.base_path)
+            from compdd_eval.sources import open_source
 
-        return open_source(self.config.data_dir)
+            self._source = open_source(self.config.data_dir, self.config.layout)
+        return self._source
+
+    @source.setter
+    def source(self, source):
+        self._source = source
 
     @property
     def rows(self):
         """Split -> the rows that it is built from, as `compdd_eval.sources.ImageRow`; listed once."""
         if self._rows is None:
+            source = self.source
             from compdd_eval.sources import subset_rows
 
-            source = self.source
             self._rows = {split: subset_rows(source, self.subset, split) for split in source.splits}
         return self._rows
 
@@ -139,15 +161,37 @@ class CompDD(datasets.ArrowBasedBuilder):
         """The `compdd_eval.cache.Record` of what would be built now."""
         source = self.source
         from compdd_eval.cache import Record
+        from compdd_eval.errors import InputError
         from compdd_eval.sources import rows_digest
 
+        if self.config.link and not source.plain_files:
+            raise InputError(f"{source.root}: link needs images that are files, this copy is stored as {source.layout}")
+        listed = {split: rows_digest(rows) for split, rows in self.rows.items()}
         return Record(
             subset_digest=self.subset.digest,
-            source=str(source.root),
+            source=source.root,
             layout=source.layout,
-            rows={split: rows_digest(rows) for split, rows in self.rows.items()},
+            rows=listed,
             images={split: len(rows) for split, rows in self.rows.items()},
+            listed=listed,
+            linked=self.config.link,
         )
+
+    def is_current(self):
+        """Whether what lies in the cache was built from the rows that the source has now."""
+        root, final = self._places()
+        from compdd_eval.cache import find_prepared
+
+        found = find_prepared(root)
+        return found is not None and found[0] == final and found[1].is_of(self.record)
+
+    def _places(self):
+        """Return the cache folder of this configuration, and that of what is built into it."""
+        _find_library(self.base_path)
+        from compdd_eval.cache import folder_name
+
+        version_folder = Path(self.cache_dir).absolute().parent
+        return version_folder.parent, version_folder / folder_name()
 
     def download_and_prepare(self, output_dir=None, *args, **kwargs):
         """Build the dataset, in the cache unless `output_dir` is given.
@@ -155,22 +199,23 @@ class CompDD(datasets.ArrowBasedBuilder):
         In the cache it is staged and put in its place at once, so that a killed build leaves nothing behind and
         two builds at a time do not disturb each other. What is current is not built again; what came from other
         images is replaced. Where no ImageNet is given, what is prepared is taken. `status` then says what was done.
+
+        All bad images are named on the logger `compdd_eval` before the InputError is raised.
         """
-        if output_dir is not None:
-            self._build(output_dir, *args, **kwargs)
-            return
-        _find_library(self.base_path)
+        root, final = self._places()
         from compdd_eval import cache
         from compdd_eval.errors import InputError
         from compdd_eval.sources import find_imagenet
 
+        if output_dir is not None:
+            with tempfile.TemporaryDirectory() as place:
+                self._build(Path(place), output_dir, *args, **kwargs)
+            return
         if kwargs.get("file_format", "arrow") != "arrow":
             raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
-        version_folder = Path(self.cache_dir).absolute().parent
-        root, final = version_folder.parent, version_folder / cache.folder_name()
         found = cache.find_prepared(root)
         usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
-        if usable and find_imagenet(self.config.data_dir) is None:
+        if usable and self._source is None and find_imagenet(self.config.data_dir) is None:
             self.status = "current"
         else:
             with cache.staging(root) as stage:
@@ -183,42 +228,76 @@ class CompDD(datasets.ArrowBasedBuilder):
         from compdd_eval import cache
 
         record, found = self.record, cache.find_prepared(root)
-        force = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
-        if found is not None and found[0] == final and found[1].same_rows(record) and not force:
+        forced = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
+        if not forced and not self.config.verify and self.is_current():
             self.status = "current"
             return
-        self.status = "built" if found is None else f"replaced {found[1]}"
-        self._build(str(stage / "built"), *args, **kwargs)
+        same = found is not None and found[0] == final and found[1].is_of(record)
+        self.status = "built" if found is None or same else f"replaced {found[1]}"
+        self._build(stage, str(stage / "built"), *args, **kwargs)
+        if not record.linked:
+            stored = {split: cache.stored_digest(stage / "built", split) for split in record.rows}
+            record = replace(record, rows=stored)
         cache.publish(stage / "built", final, record, stage)
 
-    def _build(self, output_dir, *args, **kwargs):
+    def _build(self, place, output_dir, *args, **kwargs):
+        """Let `datasets` build, with a folder for what the processes tell and copy."""
+        from compdd_eval.build_log import BuildLog
+        from compdd_eval.errors import InputError
+        from compdd_eval.sources import spooled
+
+        rows = [row for split in self.rows.values() for row in split]
+        original, num_proc = self.source, kwargs.get("num_proc") or 1
+        self._source = spooled(original, rows, place / "scan", num_proc)
+        self._log = BuildLog(place)
+        self._threads = max(1, (os.cpu_count() or 1) // num_proc) if self.config.verify else 0
         try:
-            super().download_and_prepare(output_dir, *args, **kwargs)
+            with self._log.watched(self.on_images):
+                super().download_and_prepare(output_dir, *args, **kwargs)
         except datasets.exceptions.DatasetGenerationError as error:
-            raise _first_cause(error) from error
+            if not self._log.problems:
+                raise _first_cause(error) from error
+        finally:
+            self._source, problems = original, self._log.problems
+            self._log = None
+        if len(problems) > 1:
+            for problem in problems:
+                _logger.warning(problem)
+            raise InputError(f"{self.config_id}: {len(problems)} bad images, named above; replace them and run again")
+        if problems:
+            raise InputError(problems[0])
 
     def _split_generators(self, dl_manager):
+        options = {"source": self.source, "log": self._log, "threads": self._threads}
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"source": self.source, "rows": tuple(rows)})
+            datasets.SplitGenerator(name=split, gen_kwargs={"tables": _parts(rows), **options})
             for split, rows in self.rows.items()
         ]
 
-    def _generate_tables(self, source, rows):
-        from compdd_eval.sources import check_image
+    def _generate_tables(self, tables, source, log, threads):
+        """Yield one Arrow table for each list of rows; `datasets` shares the lists out over its processes."""
+        from compdd_eval.errors import InputError
+        from compdd_eval.sources import read_checked
 
-        for start in range(0, len(rows), _TABLE_ROWS):
-            part = rows[start : start + _TABLE_ROWS]
-            images = [source.read(row) for row in part]
-            for data, row in zip(images, part):
-                check_image(data, row)
-            yield _key(start), self._table(part, images)
-            if self.on_images is not None:
-                self.on_images(len(part))
+        for number, rows in enumerate(tables):
+            try:
+                images, problems = read_checked(source, rows, self.config.link, threads)
+            except InputError as error:  # unreadable: there is no table to make
+                images, problems = None, [error]
+            for problem in problems:
+                if log is not None:  # an error in a process of `datasets` arrives as text only
+                    log.add_problem(str(problem))
+                if log is None or images is None:
+                    raise problem
+            yield _key(number), self._table(rows, images)
+            if log is not None:
+                log.add_images(len(rows))
 
     def _table(self, rows, images):
-        """Make one Arrow table: the original bytes and what is known of each image."""
+        """Make one Arrow table: the original bytes (or the path) and what is known of each image."""
         columns = columns_of(self.subset, rows)
-        parts = [pa.array(images, pa.binary()), pa.array(columns["file_name"], pa.string())]
+        paths = [row.file for row in rows] if self.config.link else columns["file_name"]
+        parts = [pa.array(images, pa.binary()), pa.array(paths, pa.string())]
         columns["image"] = pa.StructArray.from_arrays(parts, ["bytes", "path"])
         return pa.table(columns).select(list(self.info.features)).cast(self.info.features.arrow_schema)
 
@@ -257,14 +336,23 @@ def _find_library(base_path):
         sys.path.append(here)
 
 
-def _key(start):
+def _parts(rows):
+    """Cut rows into those of one table each."""
+    return [rows[start : start + _TABLE_ROWS] for start in range(0, len(rows), _TABLE_ROWS)]
+
+
+def _key(number):
     """Return the key of a table in the form that the installed `datasets` wants."""
     key = getattr(datasets.builder, "Key", None)
-    return key(0, start // _TABLE_ROWS) if key else start // _TABLE_ROWS
+    return key(0, number) if key else number
 
 
 def _first_cause(error):
-    """Return the error that `datasets` wrapped."""
+    """Return the error that `datasets` wrapped; one that came from another process only as text is made again."""
     while isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
         error = error.__cause__
+    lines = str(error).strip(' "\n').splitlines() if type(error).__name__ == "RemoteTraceback" else []
+    for line in lines:
+        if match := re.match(r"OSError: \[Errno (\d+)\] ", line):
+            return OSError(int(match[1]), os.strerror(int(match[1])))
     return error

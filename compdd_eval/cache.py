@@ -16,7 +16,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from compdd_eval.files import locked
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from compdd_eval.errors import InputError
+from compdd_eval.files import locked, locked_or_refused
+from compdd_eval.sources import ImageRow, rows_digest
 from compdd_eval.subsets import load_subset, subset_names
 
 DATASET_NAME = "comp_dd"
@@ -35,8 +41,10 @@ class Record:
         subset_digest: Digest of the class list it was built for.
         source: Folder of the ImageNet copy.
         layout: How that copy was stored.
-        rows: Split -> digest of its rows (names and sizes of the files).
+        rows: Split -> digest of its rows (names and sizes of the images).
         images: Split -> number of images.
+        listed: Split -> digest of the rows as the source lists them; another one where it does not know the sizes.
+        linked: Whether the paths of the images are held in place of their bytes.
         files: Name -> size of the Arrow files.
     """
 
@@ -45,15 +53,23 @@ class Record:
     layout: str
     rows: dict[str, str]
     images: dict[str, int]
+    listed: dict[str, str] = field(default_factory=dict)
+    linked: bool = False
     files: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {split} images" for split, count in self.images.items())
         return f"{counts} from {self.source}"
 
-    def same_rows(self, other: "Record") -> bool:
-        """Whether two datasets hold the same images under the same labels, wherever they came from."""
-        return (self.subset_digest, self.rows) == (other.subset_digest, other.rows)
+    def holds(self, split: str, listed: str) -> bool:
+        """Whether a split was made from rows with this digest."""
+        return split in self.rows and listed in (self.rows[split], self.listed.get(split))
+
+    def is_of(self, other: "Record") -> bool:
+        """Whether this dataset holds what `other`, a record of listed rows, would be built from."""
+        if (self.subset_digest, self.linked) != (other.subset_digest, other.linked):
+            return False
+        return self.rows.keys() == other.listed.keys() and all(self.holds(*item) for item in other.listed.items())
 
 
 def folder_name() -> str:
@@ -69,8 +85,6 @@ def folder_name() -> str:
 def config_root(cache_dir: str | os.PathLike | None, config_id: str) -> Path:
     """Return the folder under which all versions of one configuration lie; None is the cache of `datasets`."""
     if cache_dir is None:
-        import datasets
-
         cache_dir = datasets.config.HF_DATASETS_CACHE
     return Path(cache_dir).expanduser().absolute() / DATASET_NAME / config_id
 
@@ -106,6 +120,55 @@ def staging(root: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Path]:
+    """Lock and lend a folder for what one scan of a source copies; it is kept for the next run if this one is killed.
+
+    Args:
+        cache_dir: As in `config_root`.
+        digest: Of all that is copied: the same scan gets the same folder.
+    """
+    area = config_root(cache_dir, "any").parent / _STAGING
+    area.mkdir(parents=True, exist_ok=True)
+    name = f"scan-{digest[:16]}"
+    for left in area.glob("scan-*.lock"):
+        if left.stem != name:
+            _remove_if_free(left)
+    with locked(area / f"{name}.lock", "it reads the same images"):
+        try:
+            yield area / name
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            shutil.rmtree(area / name, ignore_errors=True)
+            raise
+        shutil.rmtree(area / name, ignore_errors=True)
+
+
+def _remove_if_free(lock: Path) -> None:
+    """Remove the folder of a scan that nobody reads."""
+    with contextlib.suppress(InputError), locked_or_refused(lock, "in use"):
+        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+
+
+def open_arrow(folder: Path, record: Record, split: str) -> datasets.Dataset:
+    """Open one split of a prepared dataset as it lies there, memory-mapped."""
+    shards = sorted(name for name in record.files if name.startswith(f"{DATASET_NAME}-{split}"))
+    return datasets.concatenate_datasets([datasets.Dataset.from_file(str(folder / name)) for name in shards])
+
+
+def stored_digest(folder: Path, split: str) -> str:
+    """Return the digest of the rows of a built split, as `compdd_eval.sources.rows_digest`, by what is stored."""
+    rows = []
+    for path in sorted(folder.glob(f"{DATASET_NAME}-{split}*.arrow")):
+        with pa.memory_map(str(path)) as file:
+            for batch in pa.ipc.open_stream(file):
+                sizes = pc.binary_length(batch.column("image").field("bytes")).to_pylist()
+                names = batch.column("wnid").to_pylist(), batch.column("file_name").to_pylist()
+                rows += [ImageRow(*row, "") for row in zip(*names, sizes, strict=True)]
+    return rows_digest(rows)
 
 
 def publish(built: Path, final: Path, record: Record, stage: Path) -> None:

@@ -13,9 +13,11 @@ from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_na
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
 LABEL_KINDS = ("hard", "logits", "probabilities")
+LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
 PIXEL_RANGES = ("normalised", "0-1", "0-255")
 _MANY = 10_000  # students; more is a slip of the finger
 _THREADS = max(64, os.cpu_count() or 1)
+_PROCESSES = max(64, os.cpu_count() or 1)
 
 
 def parse_strategy(strategy: str) -> list[str]:
@@ -81,10 +83,12 @@ class EvaluateConfig(Protocol):
     """Train students on a distilled set and test them on the real validation images of its subset.
 
     Args:
-        data_path: Folder of ImageNet; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub); else the environment variable
+            COMP_DD_IMAGENET, else what `prepare` made.
         category: bird, car, dog, fish, snake, insect, round or music.
         subset: easy or hard.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
+        layout: How that copy of ImageNet is stored; default: look at it.
         data_dir: The distilled images: a .pt file, or a folder with images.pt (or images_best.pt).
         label_dir: Their labels: a .pt file, or a folder with labels.pt (or labels_best.pt); default: beside the images.
         lr_dir: Their learned rate: a .pt file, or a folder with lr.pt (or lr_best.pt); default: beside the images,
@@ -105,6 +109,7 @@ class EvaluateConfig(Protocol):
     category: str | None = None
     subset: str | None = None
     published: bool = False
+    layout: Literal[*LAYOUTS] | None = None
     data_dir: str | None = None
     label_dir: str | None = None
     lr_dir: str | None = None
@@ -153,11 +158,17 @@ class PrepareConfig:
     """Build Comp-DD subsets from ImageNet, so that load_dataset("comp_dd", "bird-easy") works anywhere.
 
     Args:
-        data_path: Folder of ImageNet with train/<WordNet id>/ and val/<WordNet id>/; else the environment variable
+        data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives,
+            Parquet or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; else the environment variable
             COMP_DD_IMAGENET.
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
         subset: Only easy or only hard.
         published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
+        layout: How that copy of ImageNet is stored; default: look at it.
+        num_proc: Processes that build, and shards that are read at a time.
+        strict: Refuse a copy that lacks images of a class, or a class; default: warn and build.
+        verify: Decode every image, list those that are bad, and build only if there are none.
+        link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and to that folder.
         cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
     """
 
@@ -165,10 +176,16 @@ class PrepareConfig:
     category: str | None = None
     subset: str | None = None
     published: bool = False
+    layout: Literal[*LAYOUTS] | None = None
+    num_proc: int = 1
+    strict: bool = False
+    verify: bool = False
+    link: bool = False
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         self.names()
+        _check_num_proc(self.num_proc)
         if self.cache_dir is not None:
             object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
 
@@ -210,6 +227,10 @@ def _check_epochs(epochs: int) -> None:
 def _check_students(number: int, threads: int) -> None:
     require("--num_eval", number, 1 <= number <= _MANY, f"a number of students from 1 to {_MANY}")
     require("--threads", threads, 0 <= threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}")
+
+
+def _check_num_proc(number: int) -> None:
+    require("--num_proc", number, 1 <= number <= _PROCESSES, f"a number of processes from 1 to {_PROCESSES}")
 
 
 def _check_published(published: bool, names: list[str]) -> None:

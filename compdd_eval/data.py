@@ -1,10 +1,10 @@
 """Real images for students: a split of a subset as normalised tensors, decoded when they are asked for."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import datasets
 import torch
 from tqdm import tqdm
 
-from comp_dd import columns_of, features_of
+from comp_dd import columns_of
 from compdd_eval import cache
 from compdd_eval.config import require
 from compdd_eval.errors import InputError
@@ -20,21 +20,55 @@ from compdd_eval.preprocess import decode_rgb, preprocess
 from compdd_eval.sources import (
     IMAGENET_HELP,
     ImageRow,
+    Source,
     find_imagenet,
     open_source,
     read_bytes,
     rows_digest,
     subset_rows,
 )
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
+from compdd_eval.subsets import NUM_CLASSES, SPLITS, Subset, load_subset, subset_name
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one split, undecoded, and where they came from."""
+class StoredImages:
+    """The images of one split, undecoded: those of a prepared subset."""
 
-    dataset: datasets.Dataset
-    origin: str
+    def __init__(self, dataset: datasets.Dataset, origin: str) -> None:
+        self._images = dataset.select_columns("image").cast_column("image", datasets.Image(decode=False))
+        self.labels: list[int] = dataset["label"][:]
+        self.file_names: list[str] = dataset["file_name"][:]
+        self.origin = origin
+
+    def read(self, index: int) -> tuple[bytes, str]:
+        """Return the original bytes of one image and a name for messages."""
+        return _content(self._images[index]["image"])
+
+    def read_all(self, batch_size: int) -> Iterator[tuple[int, bytes, str]]:
+        """Yield position, original bytes and a name of every image; `batch_size` are held at a time."""
+        for start in range(0, len(self.labels), batch_size):
+            for number, image in enumerate(self._images[start : start + batch_size]["image"]):
+                yield start + number, *_content(image)
+
+
+class SourceImages:
+    """The images of one split, undecoded: those of a copy of ImageNet."""
+
+    def __init__(self, source: Source, subset: Subset, rows: list[ImageRow]) -> None:
+        columns = columns_of(subset, rows)
+        self._source, self._rows = source, rows
+        self.labels: list[int] = columns["label"]
+        self.file_names: list[str] = columns["file_name"]
+        self.origin = source.root
+
+    def read(self, index: int) -> tuple[bytes, str]:
+        """Return the original bytes of one image and a name for messages."""
+        row = self._rows[index]
+        return self._source.read(row), row.location
+
+    def read_all(self, batch_size: int) -> Iterator[tuple[int, bytes, str]]:
+        """Yield position, original bytes and a name of every image, in the order that is fastest to read."""
+        for position, data in self._source.read_many(self._rows):
+            yield position, data, self._rows[position].location
 
 
 class SubsetSplit(torch.utils.data.Dataset):
@@ -49,24 +83,27 @@ class SubsetSplit(torch.utils.data.Dataset):
         origin: Where the images come from, in words.
     """
 
-    def __init__(self, rows: Rows, im_size: tuple[int, int], batch_size: int, antialias: bool = True) -> None:
-        self._rows = rows.dataset.cast_column("image", datasets.Image(decode=False))
-        self.origin, self.im_size, self.antialias, self.batch_size = rows.origin, im_size, antialias, batch_size
-        self.labels = torch.tensor(rows.dataset["label"][:], dtype=torch.int64)
-        self.file_names = list(rows.dataset["file_name"][:])
-        self.label_names = list(rows.dataset.features["label"].names)
+    def __init__(
+        self,
+        images: StoredImages | SourceImages,
+        label_names: list[str],
+        im_size: tuple[int, int],
+        batch_size: int,
+        antialias: bool = True,
+    ) -> None:
+        require("im_size", " x ".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
+        require("batch_size", batch_size, batch_size >= 1, "a number of images from 1")
+        self._images, self.label_names, self.origin = images, label_names, images.origin
+        self.im_size, self.antialias, self.batch_size = im_size, antialias, batch_size
+        self.labels = torch.tensor(images.labels, dtype=torch.int64)
+        self.file_names = images.file_names
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        row = self._rows[int(index)]
-        return self._transform(*_content(row["image"])), int(row["label"])
-
-    def _batches(self) -> Iterator[list[tuple[bytes, str]]]:
-        """Yield the original bytes and a name for each image, `batch_size` images at a time."""
-        for start in range(0, len(self), self.batch_size):
-            yield [_content(image) for image in self._rows[start : start + self.batch_size]["image"]]
+        index = range(len(self))[index]
+        return self._transform(*self._images.read(index)), int(self.labels[index])
 
     def tensors(self, progress: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Decode the whole split, at most `batch_size` images at a time.
@@ -78,21 +115,26 @@ class SubsetSplit(torch.utils.data.Dataset):
         return images, self.labels.clone()
 
     def decode(self, progress: bool = False) -> tuple[torch.Tensor, str]:
-        """Return all images as in `tensors`, and a SHA-256 over labels, names and bytes of the files read."""
+        """Return all images as in `tensors`, and a SHA-256 over label, official name and bytes of every image."""
         images = torch.empty(len(self), 3, *self.im_size)
-        digest, done = hashlib.sha256(), 0
+        digests = [b""] * len(self)
+
+        def decode_into(position: int, data: bytes, name: str) -> None:
+            images[position] = self._transform(data, name)
+            digests[position] = hashlib.sha256(data).digest()
+
+        contents = self._images.read_all(self.batch_size)
         with (
             ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool,
             tqdm(total=len(self), desc="decoding images", unit="image", disable=not progress) as bar,
         ):
-            for batch in self._batches():
-                decoded = pool.map(lambda content: self._transform(*content), batch)
-                for (data, _), image in zip(batch, decoded, strict=True):
-                    images[done] = image
-                    digest.update(f"{self.labels[done]}\t{self.file_names[done]}\t".encode())
-                    digest.update(hashlib.sha256(data).digest())
-                    done += 1
+            while batch := list(itertools.islice(contents, self.batch_size)):
+                for done in [pool.submit(decode_into, *content) for content in batch]:
+                    done.result()
                 bar.update(len(batch))
+        digest = hashlib.sha256()
+        for label, name, content in zip(self.labels.tolist(), self.file_names, digests, strict=True):
+            digest.update(f"{label}\t{name}\t".encode() + content)
         return images, digest.hexdigest()
 
     def _transform(self, data: bytes, name: str) -> torch.Tensor:
@@ -120,18 +162,21 @@ def load_comp_dd(
     *,
     published: bool = False,
     antialias: bool = True,
+    layout: str | None = None,
     cache_dir: str | os.PathLike | None = None,
 ) -> CompDDData:
     """Open a subset for training and testing students; nothing is decoded yet.
 
     Args:
-        data_path: Folder of ImageNet; None takes the environment variable COMP_DD_IMAGENET, else the prepared subset.
+        data_path: A copy of ImageNet, as in `compdd_eval.sources.open_source`; None takes the environment variable
+            COMP_DD_IMAGENET, else the prepared subset.
         category: `bird`, `car`, `dog`, `fish`, `snake`, `insect`, `round` or `music`.
         subset: `easy` or `hard`.
         im_size: Height and width in pixels, or one number for both.
         batch_size: How many images are decoded at a time where a caller asks for all of them.
         published: Take `music-hard` as published, with nine classes.
         antialias: Resize with antialiasing (False: as torchvision did before 0.17).
+        layout: How that copy is stored; None looks at it.
         cache_dir: Cache to look for prepared subsets in; default: that of `datasets`.
 
     Returns:
@@ -143,9 +188,12 @@ def load_comp_dd(
     """
     definition = load_subset(subset_name(category, subset), published=published)
     im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
+    source = _open_given(data_path, layout)
     splits = [
-        open_split(definition, split, data_path, im_size, batch_size, antialias=antialias, cache_dir=cache_dir)
-        for split in ("train", "validation")
+        SubsetSplit(
+            _open_images(definition, split, source, cache_dir), definition.label_names, im_size, batch_size, antialias
+        )
+        for split in SPLITS
     ]
     return CompDDData(3, im_size, NUM_CLASSES, *splits, definition.class_map, definition.class_map_inv)
 
@@ -158,18 +206,30 @@ def open_split(
     batch_size: int = 256,
     *,
     antialias: bool = True,
+    layout: str | None = None,
     cache_dir: str | os.PathLike | None = None,
 ) -> SubsetSplit:
     """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`."""
-    require("im_size", " x ".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
-    require("batch_size", batch_size, batch_size >= 1, "a number of images from 1")
+    images = _open_images(subset, split, _open_given(data_path, layout), cache_dir)
+    return SubsetSplit(images, subset.label_names, im_size, batch_size, antialias)
+
+
+def _open_given(data_path: str | os.PathLike | None, layout: str | None) -> Source | None:
+    """Open the copy of ImageNet that is given, as an argument or in the environment; None where there is none."""
+    return None if find_imagenet(data_path) is None else open_source(data_path, layout)
+
+
+def _open_images(
+    subset: Subset, split: str, source: Source | None, cache_dir: str | os.PathLike | None
+) -> StoredImages | SourceImages:
+    """Take the images of a source, or else what is prepared."""
     prepared = cache.find_prepared(cache.config_root(cache_dir, subset.name))
-    path = find_imagenet(data_path)
-    rows = _prepared_rows(subset, split, prepared) if path is None else _source_rows(subset, split, path, prepared)
-    return SubsetSplit(rows, im_size, batch_size, antialias)
+    if source is None:
+        return _prepared_images(subset, split, prepared)
+    return _source_images(subset, split, source, prepared)
 
 
-def _prepared_rows(subset: Subset, split: str, prepared: tuple[Path, cache.Record] | None) -> Rows:
+def _prepared_images(subset: Subset, split: str, prepared: tuple[Path, cache.Record] | None) -> StoredImages:
     """Take what is prepared, where no ImageNet was given."""
     if prepared is None:
         raise InputError(f"{subset.name} is not prepared and no ImageNet was given. {IMAGENET_HELP}")
@@ -181,30 +241,24 @@ def _prepared_rows(subset: Subset, split: str, prepared: tuple[Path, cache.Recor
     return _read_prepared(folder, record, split)
 
 
-def _source_rows(subset: Subset, split: str, path: Path, prepared: tuple[Path, cache.Record] | None) -> Rows:
+def _source_images(
+    subset: Subset, split: str, source: Source, prepared: tuple[Path, cache.Record] | None
+) -> StoredImages | SourceImages:
     """Take the rows of the given ImageNet; from the cache if what lies there was made from just these rows."""
-    source = open_source(path)
     if split not in source.splits:
         found = ", ".join(source.splits)
-        raise InputError(f"{path}: no {split} images here, only {found}; give a copy of ImageNet that has both splits")
+        raise InputError(f"{source.root}: no {split} images here, only {found}; give a copy that has both splits")
     rows = subset_rows(source, subset, split)
     if prepared is not None:
         folder, record = prepared
-        if record.subset_digest == subset.digest and record.rows.get(split) == rows_digest(rows):
+        if record.subset_digest == subset.digest and record.holds(split, rows_digest(rows)):
             return _read_prepared(folder, record, split)
-    return Rows(_path_rows(subset, rows), str(path))
+    return SourceImages(source, subset, rows)
 
 
-def _read_prepared(folder: Path, record: cache.Record, split: str) -> Rows:
-    shards = sorted(name for name in record.files if name.startswith(f"{cache.DATASET_NAME}-{split}"))
-    dataset = datasets.concatenate_datasets([datasets.Dataset.from_file(str(folder / name)) for name in shards])
-    return Rows(dataset, f"{folder} (prepared from {record.source})")
-
-
-def _path_rows(subset: Subset, rows: list[ImageRow]) -> datasets.Dataset:
-    """Make a dataset that holds the paths of the images, with the features of the prepared one."""
-    columns = {"image": [{"bytes": None, "path": row.location} for row in rows], **columns_of(subset, rows)}
-    return datasets.Dataset.from_dict(columns, features=features_of(subset))
+def _read_prepared(folder: Path, record: cache.Record, split: str) -> StoredImages:
+    dataset = cache.open_arrow(folder, record, split)
+    return StoredImages(dataset, f"{folder} (prepared from {record.source})")
 
 
 def _content(image: dict) -> tuple[bytes, str]:

@@ -126,7 +126,15 @@ def _open_job(
     _check_distilled(config, distilled, subset)
     set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
     _claim_output_dir(Path(config.output_dir), set_name, subset.name, held)
-    split = open_split(subset, "validation", config.data_path, size, antialias=config.antialias, cache_dir=cache_dir)
+    split = open_split(
+        subset,
+        "validation",
+        config.data_path,
+        size,
+        antialias=config.antialias,
+        layout=config.layout,
+        cache_dir=cache_dir,
+    )
     expected = subset.splits["validation"]
     if len(split) != expected:
         _logger.warning(f"{len(split)} validation images, expected {expected}: no accuracy of the benchmark")

@@ -1,6 +1,7 @@
 """Build subsets from a copy of ImageNet into the cache of `datasets`."""
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ import datasets
 from tqdm import tqdm
 
 from comp_dd import CompDD
+from compdd_eval.cache import scan_folder
+from compdd_eval.completeness import ClassCount, class_counts, missing_classes, print_counts
 from compdd_eval.config import PrepareConfig
 from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable
-from compdd_eval.sources import Source, open_source
+from compdd_eval.sources import Source, open_source, rows_digest, spooled
 from compdd_eval.subsets import PUBLISHED_SUFFIX, SPLITS, Subset, load_subset
 
 _logger = logging.getLogger(__name__)
@@ -39,10 +42,18 @@ class PreparedSubset:
 
 @dataclass
 class PrepareReport:
-    """What one `prepare` did: subsets in the cache, those whose classes the source lacks, and failures."""
+    """What one `prepare` did.
+
+    Attributes:
+        prepared: Subsets in the cache.
+        absent: Subset -> why it was left out: classes that the source lacks.
+        partial: Classes of which the source has another number of images than a whole ImageNet.
+        failed: Subset -> what went wrong.
+    """
 
     prepared: list[PreparedSubset] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
+    partial: list[ClassCount] = field(default_factory=list)
     failed: dict[str, InputError] = field(default_factory=dict)
 
     def raise_failures(self) -> None:
@@ -57,37 +68,47 @@ class PrepareReport:
 def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
     """Build the subsets that are asked for, each whole or not at all; what is current is left as it is.
 
+    Every image is read once, whatever the layout of the source.
+
     Args:
         config: Source, subsets and cache.
         progress: Show a progress bar.
 
     Raises:
-        InputError: No such source, or none of the subsets can be built from it.
+        InputError: No such source, or none of the subsets can be built from it; with `strict`, it is not whole.
     """
-    source, names = open_source(config.data_path), config.names()
-    check_writable(
-        Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE), "cache with HF_DATASETS_CACHE or --cache_dir"
-    )
-    report = PrepareReport()
+    names = config.names()
+    check_writable(_cache_of(config), "cache with HF_DATASETS_CACHE or --cache_dir")
+    source = open_source(config.data_path, config.layout, config.num_proc)
+    report, builders = PrepareReport(), {}
     if len(names) > 1:
-        report.absent = _absent(source, names)
-    builders = {}
+        reasons = {name: missing_classes(source, load_subset(name)) for name in names}
+        report.absent = {name: reason for name, reason in reasons.items() if reason}
     for name in [name for name in names if name not in report.absent]:
         try:
-            builders[name] = _builder(config, name)
+            builders[name] = _builder(config, source, name)
         except InputError as error:
             report.failed[name] = error
     if not builders and not report.failed:
         first = next(iter(report.absent.items()))
         reason = f"none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})"
         raise InputError(f"{source.root}: {reason}; give a copy of ImageNet that has these classes")
-    total = sum(len(rows) for builder in builders.values() for rows in builder.rows.values())
-    bar = tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total)
-    with _no_other_bars(), bar:
-        for name, builder in builders.items():
-            _build(builder, name, bar, report)
+    report.partial = [count for builder in builders.values() for count in _not_whole(builder)]
+    if config.strict:
+        _refuse_partial(source, report)
+    with _no_other_bars(), _scanned(config, builders, progress):
+        _build_all(config, builders, report, progress)
+    built = [item.subset.name for item in report.prepared]
+    report.partial = [count for count in report.partial if count.subset in built]
     _warn(source, report)
     return report
+
+
+def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: PrepareReport, progress: bool) -> None:
+    total = sum(_number_of_images(builder) for builder in builders.values())
+    with tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total) as bar:
+        for name, builder in builders.items():
+            _build(config, builder, name, bar, report)
 
 
 @contextlib.contextmanager
@@ -102,37 +123,83 @@ def _no_other_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _absent(source: Source, names: list[str]) -> dict[str, str]:
-    """Return the subsets of which the source lacks class folders, with the reason in words."""
-    absent = {}
-    for name in names:
-        wnids = load_subset(name).wnids
-        missing = {split: len(wnids) - source.class_count(split, wnids) for split in source.splits}
-        if any(missing.values()):
-            found = [f"{count} of {len(wnids)} in {split}" for split, count in missing.items() if count]
-            absent[name] = f"class folders are missing: {', '.join(found)}"
-    return absent
+@contextlib.contextmanager
+def _scanned(config: PrepareConfig, builders: dict[str, CompDD], progress: bool) -> Iterator[None]:
+    """Where images lie scattered over large shards, read those of all subsets in one scan, for the builders to take."""
+    waiting = [builder for builder in builders.values() if config.verify or not builder.is_current()]
+    if not waiting or not waiting[0].source.scattered:
+        yield
+        return
+    source = waiting[0].source
+    rows = [row for builder in waiting for split in builder.rows.values() for row in split]
+    digest = hashlib.sha256(f"{source.root} {rows_digest(rows)}".encode()).hexdigest()
+    with scan_folder(config.cache_dir, digest) as folder:
+        try:
+            with tqdm(total=len(rows), unit="image", desc="reading", disable=not progress) as bar:
+                copied = spooled(source, rows, folder, config.num_proc, bar.update)
+        except OSError as error:
+            raise InputError(f"{error.filename or folder}: {error.strerror or error}; nothing was built") from error
+        for builder in waiting:
+            builder.source = copied
+        yield
 
 
-def _builder(config: PrepareConfig, name: str) -> CompDD:
+def _cache_of(config: PrepareConfig) -> Path:
+    return Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE)
+
+
+def _builder(config: PrepareConfig, source: Source, name: str) -> CompDD:
     published = name.endswith(PUBLISHED_SUFFIX)
-    base = name.removesuffix(PUBLISHED_SUFFIX)
-    builder = CompDD(config_name=base, published=published, data_dir=config.data_path, cache_dir=config.cache_dir)
-    builder.rows  # noqa: B018  (listed here, so that a bad folder is found before anything is built)
+    builder = CompDD(
+        config_name=name.removesuffix(PUBLISHED_SUFFIX),
+        published=published,
+        link=config.link,
+        verify=config.verify,
+        cache_dir=config.cache_dir,
+    )
+    builder.source = source
+    builder.record  # noqa: B018  (lists the rows: a bad folder is found before anything is built)
     return builder
 
 
-def _build(builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None:
+def _number_of_images(builder: CompDD) -> int:
+    return sum(len(rows) for rows in builder.rows.values())
+
+
+def _not_whole(builder: CompDD) -> list[ClassCount]:
+    wnids = {split: [row.wnid for row in rows] for split, rows in builder.rows.items()}
+    return [count for count in class_counts(builder.subset, wnids) if count.found != count.expected]
+
+
+def _refuse_partial(source: Source, report: PrepareReport) -> None:
+    """Raise InputError unless the source has all images of all that was asked for."""
+    report.raise_failures()
+    for name, reason in report.absent.items():
+        raise InputError(f"{source.root}: --strict, and {name} cannot be built: {reason}")
+    for split in SPLITS:
+        if split not in source.splits:
+            raise InputError(f"{source.root}: --strict, and there are no {split} images")
+    if report.partial:
+        print_counts(report.partial)
+        first, more = report.partial[0], len(report.partial) - 1
+        also = f", and {more} more" if more else ""
+        raise InputError(
+            f"{source.root}: --strict, and this copy is not whole: {first} images ({first.split}){also}; "
+            "complete it, or leave --strict out"
+        )
+
+
+def _build(config: PrepareConfig, builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None:
     """Build one subset and add it to the report."""
     images = {split: len(rows) for split, rows in builder.rows.items()}
     start, builder.on_images = bar.n, bar.update
     try:
-        builder.download_and_prepare()
+        builder.download_and_prepare(num_proc=config.num_proc if config.num_proc > 1 else None)
     except InputError as error:
         report.failed[name] = error
         return
     except OSError as error:
-        reason = f"{error.filename or Path(builder.cache_dir).parents[3]}: {error.strerror or error}"
+        reason = f"{error.filename or _cache_of(config)}: {error.strerror or error}"
         report.failed[name] = InputError(f"{name}: {reason}; finished subsets are kept")
         return
     bar.update(start + sum(images.values()) - bar.n)  # nothing was read of what is current
@@ -149,22 +216,20 @@ def _warn(source: Source, report: PrepareReport) -> None:
     for split in SPLITS:
         if split not in source.splits:
             _logger.warning(f"{source.root}: has no {split} images; only {', '.join(source.splits)} was built")
-    partial = [
-        item.subset.name
-        for item in report.prepared
-        if any(item.subset.splits[split] != count for split, count in item.images.items())
-    ]
-    if partial:
-        _logger.warning(f"not as many images as a whole ImageNet has: {', '.join(partial)}")
+    if report.partial:
+        names = dict.fromkeys(count.subset for count in report.partial)
+        _logger.warning(f"not as many images as a whole ImageNet has: {', '.join(names)}")
 
 
 def print_report(report: PrepareReport) -> None:
-    """Print a table of what is prepared, and a line for each subset that is not."""
+    """Print a table of what is prepared, the classes that are not whole, and the subsets that are not there."""
     rows = []
     for item in report.prepared:
         counts = [f"{item.images.get(split, '-')} / {item.subset.splits[split]}" for split in SPLITS]
         folder = Path(item.folder)
         rows.append([item.subset.name, *counts, item.status, folder.relative_to(folder.parents[2])])
+    if report.partial:
+        print_counts(report.partial)
     if rows:
         title = f"Comp-DD subsets in {folder.parents[2]} (images / expected)"
         print_table(title, ["config", "train>", "validation>", "", "folder"], rows)

@@ -151,6 +151,19 @@ def synsets() -> tuple[Synset, ...]:
 
 
 @functools.cache
+def _synsets_by_id() -> dict[str, Synset]:
+    return {synset.wnid: synset for synset in synsets()}
+
+
+def synset_of(wnid: str) -> Synset:
+    """Return the ImageNet-1K class of a WordNet id; raise InputError if it is none of them."""
+    try:
+        return _synsets_by_id()[wnid]
+    except KeyError as error:
+        raise InputError(f"{wnid}: no class of ImageNet-1K has this WordNet id") from error
+
+
+@functools.cache
 def load_subset(name: str, published: bool = False) -> Subset:
     """Return one subset, validated.
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from compdd_eval.errors import InputError
-from compdd_eval.sources import check_image, open_source, rows_digest, subset_rows
+from compdd_eval.sources import image_problem, open_source, rows_digest, subset_rows
 from compdd_eval.sources.rows import official_name
 from compdd_eval.subsets import load_subset
 from tests.conftest import save_image
@@ -63,7 +63,7 @@ def test_digest_tells_copies_apart_but_not_places(odd, tmp_path):
 
 def test_environment_variable(odd, monkeypatch):
     monkeypatch.setenv("COMP_DD_IMAGENET", str(odd))
-    assert open_source(None).root == odd
+    assert open_source(None).root == str(odd)
     monkeypatch.setenv("COMP_DD_IMAGENET", str(odd / "nowhere"))
     with pytest.raises(InputError, match="no such folder .from COMP_DD_IMAGENET"):
         open_source(None)
@@ -88,7 +88,7 @@ def test_two_validation_folders(odd, tmp_path):
 
 def test_unsorted_validation_images(tmp_path):
     save_image(tmp_path / "val/ILSVRC2012_val_00000001.JPEG", 1)
-    with pytest.raises(InputError, match="unsorted .*move each into a folder"):
+    with pytest.raises(InputError, match="unsorted .*LOC_val_solution.csv .*or ILSVRC2012_devkit_t12.tar.gz"):
         subset_rows(open_source(tmp_path), FISH, "validation")
 
 
@@ -96,7 +96,7 @@ def test_the_same_image_twice(odd, tmp_path):
     shutil.copytree(odd, tmp_path / "i")
     folder = tmp_path / "i/train" / FISH.wnids[2]
     shutil.copy(folder / f"{FISH.wnids[2]}_9.jpg", folder / f"{FISH.wnids[2]}_9.JPEG")
-    with pytest.raises(InputError, match=r"_9\.(jpg|JPEG) and .*are the same image"):
+    with pytest.raises(InputError, match=r"_9\.(jpg|JPEG) and .*: the same image"):
         subset_rows(open_source(tmp_path / "i"), FISH, "train")
 
 
@@ -117,11 +117,14 @@ def test_cheap_check_of_images(odd):
     source = open_source(odd)
     for split in source.splits:
         for row in subset_rows(source, FISH, split):
-            check_image(source.read(row), row)  # greyscale, CMYK, PNG named JPEG, padding: all fine
-    data = source.read(row).rstrip(b"\0")
+            data = source.read(row)
+            assert image_problem(data) is None  # greyscale, CMYK, PNG named JPEG, padding: all fine
+            assert image_problem(data, decode=True) is None
+    data = data.rstrip(b"\0")
     for broken, message in [(b"", "empty"), (b"plain text", "not an image"), (data[: len(data) // 2], "cut off")]:
-        with pytest.raises(InputError, match=message):
-            check_image(broken, row)
+        assert message in image_problem(broken)
+    damaged = data[:300] + bytes(len(data) - 302) + data[-2:]  # whole by its ends
+    assert image_problem(damaged) is None and "damaged" in image_problem(damaged, decode=True)
 
 
 def test_an_image_of_another_class_is_refused(odd, tmp_path):
@@ -129,7 +132,7 @@ def test_an_image_of_another_class_is_refused(odd, tmp_path):
     first, second = (tmp_path / "i/train" / wnid for wnid in FISH.wnids[:2])
     first.rename(tmp_path / "x")
     second.rename(first)
-    with pytest.raises(InputError, match=f"image of class {FISH.wnids[1]} in the folder of {FISH.wnids[0]}"):
+    with pytest.raises(InputError, match=f"image of class {FISH.wnids[1]} among those of {FISH.wnids[0]}"):
         subset_rows(open_source(tmp_path / "i"), FISH, "train")
 
 

@@ -1,16 +1,21 @@
 """Readers of a user's copy of ImageNet: one per storage layout, all yielding the same rows in the same order."""
 
+from compdd_eval.sources.checks import image_problem, read_checked
 from compdd_eval.sources.factory import IMAGENET_HELP, find_imagenet, open_source
-from compdd_eval.sources.rows import ImageRow, Source, check_image, read_bytes, rows_digest, subset_rows
+from compdd_eval.sources.reader import read_bytes
+from compdd_eval.sources.rows import ImageRow, Source, rows_digest, subset_rows
+from compdd_eval.sources.spool import spooled
 
 __all__ = [
     "IMAGENET_HELP",
     "ImageRow",
     "Source",
-    "check_image",
     "find_imagenet",
+    "image_problem",
     "open_source",
     "read_bytes",
+    "read_checked",
     "rows_digest",
+    "spooled",
     "subset_rows",
 ]

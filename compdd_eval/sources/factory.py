@@ -3,23 +3,32 @@
 import os
 from pathlib import Path
 
-from compdd_eval.errors import InputError
-from compdd_eval.sources.image_folder import ReaderImageFolder
+from compdd_eval.config import LAYOUTS
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.sources.archives import ARCHIVES, ReaderArchives
+from compdd_eval.sources.competition import ReaderCompetition
+from compdd_eval.sources.hub import HubFiles, is_repository
+from compdd_eval.sources.image_folder import ReaderImageFolder, split_folders
+from compdd_eval.sources.parquet import ReaderParquet
 from compdd_eval.sources.rows import Source
+from compdd_eval.sources.validation_labels import DEVKIT, TABLE
+from compdd_eval.sources.webdataset import ReaderWebDataset
 
+_READERS = (ReaderImageFolder, ReaderCompetition, ReaderArchives, ReaderParquet, ReaderWebDataset)
+_SHARDED = (ReaderParquet, ReaderWebDataset)
 IMAGENET_VARIABLE = "COMP_DD_IMAGENET"
 IMAGENET_HELP = (
-    "ImageNet may not be redistributed: get it at https://image-net.org/download (ILSVRC2012, free for research) "
-    f"and give its folder, with train/<WordNet id>/ and val/<WordNet id>/, as --data_path (in Python: data_dir= or "
-    f"data_path=) or in the environment variable {IMAGENET_VARIABLE}"
+    "ImageNet may not be redistributed: get it at https://image-net.org/download (ILSVRC2012, free for research) or "
+    "https://huggingface.co/datasets/ILSVRC/imagenet-1k, and give its folder or ILSVRC/imagenet-1k as --data_path (in "
+    f"Python: data_dir= or data_path=) or in the environment variable {IMAGENET_VARIABLE}"
 )
 
 
-def find_imagenet(data_path: str | os.PathLike | None) -> Path | None:
-    """Return the given folder, else that of the environment variable COMP_DD_IMAGENET, else None.
+def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
+    """Return the given folder or Hub repository, else that of the environment variable COMP_DD_IMAGENET, else None.
 
     Raises:
-        InputError: The folder does not exist; the message says where the path came from.
+        InputError: It is neither a folder nor the id of a repository; the message says where the path came from.
     """
     origin = "data_path" if data_path else IMAGENET_VARIABLE
     data_path = data_path or os.environ.get(IMAGENET_VARIABLE)
@@ -27,25 +36,76 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | None:
         return None
     path = Path(data_path).expanduser().absolute()
     try:
-        is_folder = path.is_dir()
+        if path.is_dir():
+            return path
+        exists = path.exists()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror} (from {origin})") from error
-    if not is_folder:
-        problem = "is a file, expected a folder" if path.exists() else "no such folder"
-        raise InputError(f"{path}: {problem} (from {origin}); expected a copy of ImageNet with train/ and val/")
-    return path
+    if not exists and is_repository(str(data_path)):
+        return str(data_path)
+    if not exists:
+        raise InputError(f"{path}: no such folder (from {origin}); expected a copy of ImageNet with train/ and val/")
+    if path.name in ARCHIVES.values():
+        raise InputError(f"{path}: is a file, expected the folder that holds it; give {path.parent} (from {origin})")
+    raise InputError(f"{path}: is a file, expected a folder (from {origin}): a copy of ImageNet")
 
 
-def open_source(data_path: str | os.PathLike | None) -> Source:
+def open_source(data_path: str | os.PathLike | None, layout: str | None = None, num_proc: int = 1) -> Source:
     """Open a copy of ImageNet.
 
     Args:
-        data_path: Its folder; None takes the environment variable COMP_DD_IMAGENET.
+        data_path: Its folder, or `USER/NAME` of a dataset on the Hub; None takes the environment variable
+            COMP_DD_IMAGENET.
+        layout: How it is stored, one of `LAYOUTS`; None looks at it.
+        num_proc: Shards that are listed at a time.
 
     Raises:
-        InputError: No folder was given, it does not exist, or it has no layout that we read.
+        InputError: Nothing was given, it does not exist, it has no layout that we read, or it is not whole in a way
+            that no subset survives (validation images without labels, half-extracted archives).
     """
+    if layout is not None and layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
     path = find_imagenet(data_path)
     if path is None:
         raise InputError(f"no ImageNet given. {IMAGENET_HELP}")
-    return ReaderImageFolder(path)
+    if isinstance(path, str):
+        if layout not in (None, ReaderParquet.layout):
+            raise InputError(f"{path}: no such folder; of the Hub, only layout {ReaderParquet.layout} is read")
+        return ReaderParquet(HubFiles(path), num_proc)
+    try:
+        reader = _choose(path) if layout is None else next(r for r in _READERS if r.layout == layout)
+        return reader(path, num_proc) if reader in _SHARDED else reader(path)
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: {error.strerror or error}; mend it and run again") from error
+
+
+def _choose(path: Path) -> type:
+    """Return the reader of the one layout that lies there."""
+    found = {reader: reader.find(path) for reader in _READERS}
+    found = {reader: what for reader, what in found.items() if what}
+    if not found:
+        raise InputError(f"{path}: no ImageNet here{_instead(path)}")
+    if len(found) > 1:
+        layouts = " and ".join(f"{reader.layout} ({', '.join(what)})" for reader, what in found.items())
+        choices = " or ".join(f"--layout {reader.layout}" for reader in found)
+        raise InputError(f"{path}: a mixture of layouts: {layouts}; say which one is whole: {choices}")
+    return next(iter(found))
+
+
+def _instead(path: Path) -> str:
+    """Say what lies there instead, and where the right folder seems to be."""
+    if path.name in ("train", "val", "validation", "data"):
+        return f"; give the folder above it, {path.parent}"
+    names = sorted(os.listdir(path))
+    for name in names:
+        if (path / name).is_dir() and any(reader.find(path / name) for reader in _READERS):
+            return f"; did you mean {path / name}?"
+    labels = [name for name in names if name.startswith(DEVKIT) or name == TABLE]
+    if labels:
+        missing = " and ".join(ARCHIVES.values())
+        return f", only labels ({labels[0]}); the images are missing: {missing}, from https://image-net.org/download"
+    if split_folders(path.parent) and path.name.startswith("n"):
+        return f"; give the folder above the split, {path.parent.parent}"
+    found = ", ".join(names[:4]) or "nothing"
+    layouts = "; ".join(f"{reader.layout}: {reader.expected}" for reader in _READERS)
+    return f" (found: {found}); expected one of these layouts: {layouts}"

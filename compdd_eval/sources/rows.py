@@ -1,45 +1,60 @@
-"""What every reader of ImageNet yields: rows with official file names, and the cheap checks on them."""
+"""What every reader of ImageNet yields: rows with official file names."""
 
 import hashlib
-import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from compdd_eval.errors import InputError
 from compdd_eval.subsets import Subset
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\x00", b"MM\x00*")
-_OFFICIAL = re.compile(r"(n\d{8}_\d+|ILSVRC2012_val_\d{8})")
-_JPEG_TAIL = 64  # bytes at the end in which a whole JPEG holds its end marker; a few files have padding after it
+_OFFICIAL = re.compile(r"(?:(n\d{8})_\d+|ILSVRC2012_val_\d{8})")  # training images carry their class in their name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRow:
     """One image of ImageNet, not yet read.
 
     Attributes:
         wnid: WordNet id of its class.
         file_name: Official name, such as `n01440764_10026.JPEG` or `ILSVRC2012_val_00000293.JPEG`.
-        size: Number of bytes of the file.
-        location: Where the reader finds it (for a layout of plain files: the path).
+        size: Number of bytes of the image; None where only reading it tells (Parquet).
+        file: The file that it is, or lies in.
+        start: Where in that file it begins: a byte of a tar archive, a row of a Parquet file; None: it is the file.
+        stamp: Where the size is unknown, what tells this file from one of other images: its name and size.
     """
 
     wnid: str
     file_name: str
-    size: int
-    location: str
+    size: int | None
+    file: str
+    start: int | None = None
+    stamp: str = ""
+
+    @property
+    def location(self) -> str:
+        """What to call the image in a message: its path, or that of its container and its name."""
+        return self.file if self.start is None else f"{self.file}: {self.file_name}"
 
 
 class Source(Protocol):
-    """One copy of ImageNet."""
+    """One copy of ImageNet; can be pickled.
 
-    root: Path
+    Attributes:
+        root: Its folder or Hub repository, in words.
+        layout: How it is stored: one of `compdd_eval.config.LAYOUTS`.
+        splits: Those of `train` and `validation` that it has.
+        plain_files: Whether every image is a file of its own.
+        scattered: Whether single images are slow to read, so that many are better read in one scan.
+    """
+
+    root: str
     layout: str
     splits: tuple[str, ...]
+    plain_files: bool
+    scattered: bool
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
         """Return how many of these classes the split has."""
@@ -49,6 +64,9 @@ class Source(Protocol):
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image."""
+
+    def read_many(self, rows: list[ImageRow]) -> Iterator[tuple[int, bytes]]:
+        """Yield position in `rows` and original bytes of every image, in the order that is fastest to read."""
 
 
 def official_name(name: str, wnid: str) -> str:
@@ -60,6 +78,18 @@ def official_name(name: str, wnid: str) -> str:
     stem, dot, suffix = name.rpartition(".")
     stem = stem.removesuffix(f"_{wnid}") or stem
     return f"{stem}.JPEG" if _OFFICIAL.fullmatch(stem) else f"{stem}{dot}{suffix}"
+
+
+def is_official(name: str) -> bool:
+    """Whether a name without its suffix is one that ImageNet gives."""
+    return _OFFICIAL.fullmatch(name) is not None
+
+
+def check_class(file_name: str, wnid: str, location: str) -> None:
+    """Raise InputError if the official name of a training image says that it is of another class."""
+    named = _OFFICIAL.match(file_name)
+    if named and named[1] and named[1] != wnid:
+        raise InputError(f"{location}: an image of class {named[1]} among those of {wnid}; mend this copy of ImageNet")
 
 
 def subset_rows(source: Source, subset: Subset, split: str) -> list[ImageRow]:
@@ -75,51 +105,7 @@ def rows_digest(rows: Iterable[ImageRow]) -> str:
     """Return a SHA-256 over class, official name and size of every row, in an order of its own.
 
     Cheap, since no file is opened; it tells one copy of the images from another, not one bit from another.
+    Where sizes are unknown, it is over the place in the container instead, and so tells one copy from any other.
     """
-    digest = hashlib.sha256()
-    for row in sorted((r.wnid, r.file_name, r.size) for r in rows):
-        digest.update("\t".join(map(str, row)).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def read_bytes(path: str) -> bytes:
-    """Return the bytes of a plain file; raise InputError if it is gone or cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend it and run again") from error
-
-
-def read_file(row: ImageRow) -> bytes:
-    """Return the bytes of an image that is a plain file.
-
-    Raises:
-        InputError: It is gone, cannot be read, or is not what was listed.
-    """
-    data = read_bytes(row.location)
-    if len(data) != row.size:
-        raise InputError(f"{row.location}: was {row.size} bytes long when listed, now {len(data)}; run again")
-    return data
-
-
-def check_image(data: bytes, row: ImageRow) -> None:
-    """Raise InputError if the bytes are certainly no whole image: empty, no image's signature, a cut JPEG.
-
-    Cheap: an image is decoded only when it is a JPEG without its end marker.
-    """
-    advice = "replace the file with the one from ImageNet"
-    if not data:
-        raise InputError(f"{row.location}: the file is empty, expected an image; {advice}")
-    if not data.startswith(_SIGNATURES) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        raise InputError(f"{row.location}: not an image (it begins with {data[:8]!r}); {advice}")
-    if data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-_JPEG_TAIL:]:
-        _decode_fully(data, row, advice)
-
-
-def _decode_fully(data: bytes, row: ImageRow, advice: str) -> None:
-    from PIL import Image  # only for the rare file that lacks its end marker
-
-    try:
-        Image.open(io.BytesIO(data)).load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{row.location}: the image is cut off or damaged ({error}); {advice}") from error
+    lines = sorted((r.wnid, r.file_name, str(f"{r.stamp}:{r.start}" if r.size is None else r.size)) for r in rows)
+    return hashlib.sha256("".join("\t".join(line) + "\n" for line in lines).encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""Files of a dataset repository on the Hugging Face Hub, read over HTTP in parts; nothing is kept on disk."""
+
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from compdd_eval.errors import InputError
+
+PREFIX = "hf://datasets/"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_BLOCK = 4 * 2**20  # bytes of one request
+
+
+def is_repository(path: str) -> bool:
+    """Whether a path reads as the id of a dataset on the Hub: `USER/NAME`, `USER/NAME@REVISION`, `hf://datasets/...`."""
+    return path.startswith(PREFIX) or (_REPOSITORY.fullmatch(path) is not None and not path.startswith("."))
+
+
+class HubFiles:
+    """The files of one revision of a dataset repository; the user's own token is used where it needs one.
+
+    Args:
+        repository: `USER/NAME`, with `@REVISION` for another one than `main`.
+
+    Raises:
+        InputError: There is no such repository or revision, access to it is not granted, or the Hub is out of reach.
+    """
+
+    def __init__(self, repository: str) -> None:
+        from huggingface_hub import HfApi
+
+        self.id, _, revision = repository.removeprefix(PREFIX).partition("@")
+        try:
+            info = HfApi().dataset_info(self.id, revision=revision or None, files_metadata=True)
+        except Exception as error:
+            raise self.clear(error) from error
+        self.commit = info.sha
+        self._sizes = {self._path(file.rfilename): file.size for file in info.siblings}
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.commit}"
+
+    def list(self, suffix: str) -> list[str]:
+        """Return the files that end so, as paths that `open` takes."""
+        return [path for path in self._sizes if path.endswith(suffix)]
+
+    def size(self, path: str) -> int | None:
+        """Return the number of bytes of a file."""
+        return self._sizes[path]
+
+    def open(self, path: str) -> BinaryIO:
+        """Open one file; only the parts that are read are fetched."""
+        from huggingface_hub import HfFileSystem
+
+        try:
+            return HfFileSystem().open(path, "rb", block_size=_BLOCK)
+        except Exception as error:
+            raise self.clear(error) from error
+
+    def _path(self, name: str) -> str:
+        return f"datasets/{self.id}@{self.commit}/{Path(name).as_posix()}"
+
+    def clear(self, error: Exception) -> Exception:
+        """Put what the client says into one line; an error of another kind is left as it is."""
+        from huggingface_hub import errors
+
+        page = f"https://huggingface.co/datasets/{self.id}"
+        reasons = [
+            (errors.GatedRepoError, f"its owner grants access: accept the terms at {page}, then run `hf auth login`"),
+            (errors.RevisionNotFoundError, "no such revision; leave it out, or give a branch, a tag or a commit"),
+            (
+                errors.RepositoryNotFoundError,
+                "no such folder, and no such dataset on the Hub or no access: mend the name, or run `hf auth login`",
+            ),
+            (errors.HFValidationError, "neither a folder nor the name of a dataset on the Hub"),
+            (errors.OfflineModeIsEnabled, "no such folder, and the Hub is not asked, since HF_HUB_OFFLINE is set"),
+            (errors.HfHubHTTPError, f"the Hub answers: {str(error).splitlines()[0] if str(error) else error}"),
+            (OSError, f"no such folder, and the Hub cannot be reached ({type(error).__name__})"),
+        ]
+        for kind, reason in reasons:
+            if isinstance(error, kind):
+                return InputError(f"{self.id}: {reason}")
+        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "requests"):
+            return InputError(f"{self.id}: no such folder, and the Hub cannot be reached ({type(error).__name__})")
+        return error
