@@ -10,6 +10,8 @@ A builder for the `datasets` library. It reads the user's own copy of ImageNet a
 After that (or after `python -m compdd_eval prepare`) `load_dataset("comp_dd", "bird-easy")` works in any process.
 """
 
+import importlib.util
+import json
 import logging
 import os
 import re
@@ -327,13 +329,22 @@ def features_of(subset):
 
 def _find_library(base_path):
     """Make `compdd_eval` importable when this file runs as a loading script, out of a checkout."""
+    spec = importlib.util.find_spec("compdd_eval")
+    if spec is not None and spec.origin is not None:  # a mere folder of that name has no origin
+        return
+    here = base_path or os.path.dirname(_script_path())
+    if not os.path.isdir(os.path.join(here, "compdd_eval")):
+        raise ImportError(f"comp_dd.py needs the package compdd_eval, installed or beside it in {here}")
+    sys.path.append(os.path.abspath(here))
+
+
+def _script_path():
+    """Return where this file lies; `datasets` below 4 runs a copy and notes beside it where the script was."""
+    path = os.path.abspath(__file__)
     try:
-        import compdd_eval  # noqa: F401
-    except ImportError:
-        here = base_path or os.path.dirname(os.path.abspath(__file__))
-        if not os.path.isdir(os.path.join(here, "compdd_eval")):
-            raise ImportError(f"comp_dd.py needs the package compdd_eval, installed or beside it in {here}") from None
-        sys.path.append(here)
+        return json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))["original file path"]
+    except (OSError, ValueError, KeyError):
+        return path
 
 
 def _parts(rows):

@@ -25,6 +25,7 @@ from compdd_eval.data import load_comp_dd
 from compdd_eval.distilled import save_published
 from compdd_eval.drawn_imagenet import draw_imagenet
 from compdd_eval.subsets import load_subset
+from tests.hub_stand_in import FakeHub
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -83,6 +84,21 @@ def my_set(drawn, tmp_path) -> Path:
     data = load_comp_dd(drawn, "bird", "easy", (32, 32), cache_dir=tmp_path / "none")
     save_published(random_images(data.dst_train, 1), tmp_path / "my_set")
     return tmp_path / "my_set"
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A stand-in for the Hub; `hub.environment` makes the real clients of another process use it."""
+    server = FakeHub().start()
+    server.environment = {
+        "HF_ENDPOINT": server.url,
+        "HF_TOKEN": "hf_of_a_test",
+        "HF_HOME": str(tmp_path / "hub_home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+    }
+    yield server
+    server.stop()
 
 
 @pytest.fixture

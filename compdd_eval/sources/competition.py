@@ -6,6 +6,7 @@ from pathlib import Path
 
 from compdd_eval.errors import InputError
 from compdd_eval.sources.image_folder import (
+    COMPETITION,
     ReaderImageFolder,
     class_folders,
     file_row,
@@ -15,7 +16,12 @@ from compdd_eval.sources.image_folder import (
 from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow
 from compdd_eval.sources.validation_labels import find_labels
 
-_LEVELS = (".", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")  # where the tree lies below what was given
+_LEVELS = (
+    ".",
+    COMPETITION,
+    f"Data/{COMPETITION}",
+    f"ILSVRC/Data/{COMPETITION}",
+)  # where the tree lies below what was given
 _UPWARDS = 3  # levels above the tree at which the labels may lie
 
 
@@ -44,10 +50,8 @@ class ReaderCompetition(ReaderImageFolder):
         tree = _tree(root)
         if tree is None:
             return []
-        if tree == root and root.name != "CLS-LOC":
-            folders = split_folders(root)
-            if "validation" not in folders or not unsorted_image(folders["validation"]):
-                return []  # class folders: ImageFolder
+        if tree == root and ReaderImageFolder.find(root):
+            return []
         return [f"{tree.relative_to(root) / folder.name}/" for folder in split_folders(tree).values()]
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
@@ -71,7 +75,7 @@ class ReaderCompetition(ReaderImageFolder):
                 f"{folder}: a mixture of {len(sorted_ones)} class folders ({sorted_ones[0]}, ...) and unsorted images "
                 f"({image}, ...); expected one or the other: finish sorting, or extract ILSVRC2012_img_val.tar anew"
             )
-        above = tree.parents[:_UPWARDS] if tree.name == "CLS-LOC" else ()
+        above = tree.parents[:_UPWARDS] if tree.name == COMPETITION else ()
         labels = find_labels([tree, *above], f"{folder}: holds unsorted images ({image}, ...)")
         names = {}
         with os.scandir(folder) as entries:

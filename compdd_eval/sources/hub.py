@@ -80,6 +80,6 @@ class HubFiles:
         for kind, reason in reasons:
             if isinstance(error, kind):
                 return InputError(f"{self.id}: {reason}")
-        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "requests"):
+        if type(error).__module__.startswith(("httpx", "httpcore", "requests")):
             return InputError(f"{self.id}: no such folder, and the Hub cannot be reached ({type(error).__name__})")
         return error

@@ -13,6 +13,7 @@ from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, check_class, offi
 _FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 _JUNK = ("thumbs.db", "desktop.ini")  # what file managers leave behind; dot files as well
 CLASS_ARCHIVE = re.compile(r"n\d{8}\.tar")  # 1000 of them are in ImageNet's archive of training images
+COMPETITION = "CLS-LOC"  # what the competition calls the folder of the two splits
 _SOME = 2000  # entries of a folder that are looked at to see what it holds; a split has 1000 class folders
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class ReaderImageFolder(Reader):
     def find(cls, root: Path) -> list[str]:
         """Return what of this layout lies there, in words."""
         folders = split_folders(root)
-        if "validation" in folders and unsorted_image(folders["validation"]):
+        if root.name == COMPETITION or ("validation" in folders and unsorted_image(folders["validation"])):
             return []  # the competition's layout
         return [f"{folder.name}/" for folder in folders.values()]
 

@@ -78,6 +78,8 @@ def _read_table(path: Path) -> ValidationLabels:
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 wnids[int(_NUMBER.fullmatch(row["ImageId"])[1])] = row["PredictionString"].split()[0]
+        if not wnids:
+            raise ValueError("no row")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
