@@ -1,5 +1,6 @@
 """Real images for students: a split of a subset as normalised tensors, decoded when they are asked for."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -125,7 +126,7 @@ class SubsetSplit(torch.utils.data.Dataset):
 
         contents = self._images.read_all(self.batch_size)
         with (
-            ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool,
+            _one_thread_an_image() as pool,
             tqdm(total=len(self), desc="decoding images", unit="image", disable=not progress) as bar,
         ):
             while batch := list(itertools.islice(contents, self.batch_size)):
@@ -139,6 +140,18 @@ class SubsetSplit(torch.utils.data.Dataset):
 
     def _transform(self, data: bytes, name: str) -> torch.Tensor:
         return preprocess(decode_rgb(data, name), self.im_size, self.antialias)
+
+
+@contextlib.contextmanager
+def _one_thread_an_image() -> Iterator[ThreadPoolExecutor]:
+    """Lend a pool that decodes as many images at a time as torch has threads, each with one of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 class CompDDData(NamedTuple):

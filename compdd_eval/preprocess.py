@@ -4,7 +4,9 @@ RGB, float in [0, 1], resized straight to the target size (the aspect ratio is s
 antialiasing, then normalised. The reference normalises before it resizes; the two agree up to rounding.
 """
 
+import functools
 import io
+import warnings
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -12,14 +14,21 @@ from torchvision.transforms.v2 import functional as transforms
 
 from compdd_eval.errors import InputError
 
+try:
+    from torchvision.io import ImageReadMode, decode_jpeg
+except ImportError:  # deprecated since torchvision 0.29; without it PIL gives the same pixels, slower
+    decode_jpeg = None
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], as torchvision's ImageNet models take them
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_SIZES = 1024  # sizes of images whose resampling weights are kept; ImageNet has some hundreds that are common
 
 
 def decode_rgb(data: bytes, name: str) -> torch.Tensor:
     """Decode one image to uint8 `[3, H, W]`, RGB whatever is stored (greyscale, CMYK, palette, alpha).
 
-    The pixels are PIL's, as in the reference; EXIF orientation is not applied, as in the reference.
+    The pixels are PIL's, as in the reference; EXIF orientation is not applied, as in the reference. Common JPEGs are
+    decoded by torchvision, which gives the same pixels faster.
 
     Args:
         data: The bytes of the file.
@@ -29,18 +38,50 @@ def decode_rgb(data: bytes, name: str) -> torch.Tensor:
         InputError: The bytes are no whole image.
     """
     try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else error
+        image = Image.open(io.BytesIO(data))
+        if decode_jpeg and image.format == "JPEG" and image.mode in ("RGB", "L") and b"\xff\xd9" in data[-64:]:
+            return _decode_jpeg(data)
+        return transforms.pil_to_tensor(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
         message = f"{name}: cannot be decoded ({reason}); replace the file by ImageNet's (if prepared, prepare again)"
         raise InputError(message) from error
-    return transforms.pil_to_tensor(image)
+
+
+def _decode_jpeg(data: bytes) -> torch.Tensor:
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy, since tensors can be written to
+    return decode_jpeg(encoded, mode=ImageReadMode.RGB)
 
 
 def preprocess(image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True) -> torch.Tensor:
     """Turn uint8 `[3, H, W]` into normalised float32 `[3, im_size[0], im_size[1]]`."""
-    image = transforms.resize(image.float() / 255, list(im_size), antialias=antialias)
-    return normalise(image)
+    return normalise(resize(image, im_size, antialias))
+
+
+def resize(image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True) -> torch.Tensor:
+    """Turn uint8 `[3, H, W]` into float32 `[3, im_size[0], im_size[1]]` in [0, 1]; the values are torch's, faster.
+
+    Bilinear resampling is linear along each axis, with weights that are mostly zero: two sparse products, of which
+    the first, over whole rows, leaves little for the second.
+    """
+    channels, height, width = image.shape
+    rows = image.permute(1, 2, 0).reshape(height, width * channels).float()
+    rows = resampling_weights(height, im_size[0], antialias, 1 / 255) @ rows
+    columns = rows.view(im_size[0], width, channels).permute(1, 2, 0).reshape(width, channels * im_size[0])
+    columns = resampling_weights(width, im_size[1], antialias) @ columns
+    return columns.view(im_size[1], channels, im_size[0]).permute(1, 2, 0)
+
+
+@functools.lru_cache(_SIZES)
+def resampling_weights(size: int, target: int, antialias: bool, scale: float = 1.0) -> torch.Tensor:
+    """Return what torch's bilinear interpolation does to one axis, as a sparse `[target, size]` matrix, times scale."""
+    unit = torch.eye(size)[None, None]
+    weights = torch.nn.functional.interpolate(
+        unit, (target, size), mode="bilinear", antialias=antialias, align_corners=False
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return (weights[0, 0] * scale).to_sparse_csr()
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import transforms
+from torchvision.transforms.v2 import functional
 
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.config import PrepareConfig
 from compdd_eval.errors import InputError
 from compdd_eval.prepare import prepare
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, denormalise, normalise, preprocess
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, denormalise, normalise, preprocess, resize
 from compdd_eval.subsets import load_subset
 
 BIRD = load_subset("bird-easy")
@@ -45,6 +46,43 @@ def test_pixels_are_those_of_the_published_transform(drawn, cache):
         wnid = BIRD.wnids[dst_train[index][1]]
         expected = reference(drawn / "train" / wnid / dst_train.file_names[index], 64)
         assert (dst_train[index][0] - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(24, 32), (7, 250), (300, 5), (128, 128)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_resizing_is_that_of_torch(size, antialias):
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    for target in ((32, 48), (200, 16)):
+        expected = functional.resize(image.float() / 255, list(target), antialias=antialias)
+        assert (resize(image, target, antialias) - expected).abs().max() < 1e-6
+
+
+def test_decoding_is_that_of_pil(tmp_path):
+    """Whole and damaged files alike: the same pixels, or an error where PIL has one."""
+    noise, compared = np.random.default_rng(0), 0
+    smooth = Image.fromarray(noise.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((200, 150))
+    for mode, options in (("RGB", {}), ("L", {}), ("CMYK", {}), ("RGB", {"progressive": True, "subsampling": 0})):
+        buffer = io.BytesIO()
+        smooth.convert(mode).save(buffer, "JPEG", **options)
+        whole = buffer.getvalue()
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 0xFF
+        for data in (whole, whole + bytes(30), whole[:-400], whole[:-400] + whole[-2:], bytes(flipped)):
+            try:
+                expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            except OSError:
+                with pytest.raises(InputError, match="photo.JPEG: cannot be decoded"):
+                    decode_rgb(data, "photo.JPEG")
+                continue
+            assert (decode_rgb(data, "photo.JPEG").permute(1, 2, 0).numpy() == expected).all()
+            compared += 1
+    assert compared >= 8
+
+
+def test_without_the_decoder_of_torchvision(drawn, cache, monkeypatch):
+    expected = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_test.tensors()[0]
+    monkeypatch.setattr("compdd_eval.preprocess.decode_jpeg", None)
+    assert torch.equal(load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_test.tensors()[0], expected)
 
 
 def test_pixels_of_real_photographs(shared):
