@@ -88,7 +88,7 @@ class EvaluateConfig(Protocol):
         category: bird, car, dog, fish, snake, insect, round or music.
         subset: easy or hard.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
-        layout: How that copy of ImageNet is stored; default: look at it.
+        layout: How that copy of ImageNet is stored; "auto" looks at it.
         data_dir: The distilled images: a .pt file, or a folder with images.pt (or images_best.pt).
         label_dir: Their labels: a .pt file, or a folder with labels.pt (or labels_best.pt); default: beside the images.
         lr_dir: Their learned rate: a .pt file, or a folder with lr.pt (or lr_best.pt); default: beside the images,
@@ -109,7 +109,7 @@ class EvaluateConfig(Protocol):
     category: str | None = None
     subset: str | None = None
     published: bool = False
-    layout: Literal[*LAYOUTS] | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
     data_dir: str | None = None
     label_dir: str | None = None
     lr_dir: str | None = None
@@ -164,7 +164,7 @@ class PrepareConfig:
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
         subset: Only easy or only hard.
         published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
-        layout: How that copy of ImageNet is stored; default: look at it.
+        layout: How that copy of ImageNet is stored; "auto" looks at it.
         num_proc: Processes that build, and shards that are read at a time.
         strict: Refuse a copy that lacks images of a class, or a class; default: warn and build.
         verify: Decode every image, list those that are bad, and build only if there are none.
@@ -176,7 +176,7 @@ class PrepareConfig:
     category: str | None = None
     subset: str | None = None
     published: bool = False
-    layout: Literal[*LAYOUTS] | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
     num_proc: int = 1
     strict: bool = False
     verify: bool = False

@@ -175,7 +175,7 @@ def load_comp_dd(
     *,
     published: bool = False,
     antialias: bool = True,
-    layout: str | None = None,
+    layout: str = "auto",
     cache_dir: str | os.PathLike | None = None,
 ) -> CompDDData:
     """Open a subset for training and testing students; nothing is decoded yet.
@@ -189,7 +189,7 @@ def load_comp_dd(
         batch_size: How many images are decoded at a time where a caller asks for all of them.
         published: Take `music-hard` as published, with nine classes.
         antialias: Resize with antialiasing (False: as torchvision did before 0.17).
-        layout: How that copy is stored; None looks at it.
+        layout: How that copy is stored; "auto" looks at it.
         cache_dir: Cache to look for prepared subsets in; default: that of `datasets`.
 
     Returns:
@@ -219,7 +219,7 @@ def open_split(
     batch_size: int = 256,
     *,
     antialias: bool = True,
-    layout: str | None = None,
+    layout: str = "auto",
     cache_dir: str | os.PathLike | None = None,
 ) -> SubsetSplit:
     """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`."""
@@ -227,7 +227,7 @@ def open_split(
     return SubsetSplit(images, subset.label_names, im_size, batch_size, antialias)
 
 
-def _open_given(data_path: str | os.PathLike | None, layout: str | None) -> Source | None:
+def _open_given(data_path: str | os.PathLike | None, layout: str) -> Source | None:
     """Open the copy of ImageNet that is given, as an argument or in the environment; None where there is none."""
     return None if find_imagenet(data_path) is None else open_source(data_path, layout)
 

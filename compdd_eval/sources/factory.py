@@ -50,30 +50,30 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
     raise InputError(f"{path}: is a file, expected a folder (from {origin}): a copy of ImageNet")
 
 
-def open_source(data_path: str | os.PathLike | None, layout: str | None = None, num_proc: int = 1) -> Source:
+def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_proc: int = 1) -> Source:
     """Open a copy of ImageNet.
 
     Args:
         data_path: Its folder, or `USER/NAME` of a dataset on the Hub; None takes the environment variable
             COMP_DD_IMAGENET.
-        layout: How it is stored, one of `LAYOUTS`; None looks at it.
+        layout: How it is stored, one of `LAYOUTS`; "auto" looks at it.
         num_proc: Shards that are listed at a time.
 
     Raises:
         InputError: Nothing was given, it does not exist, it has no layout that we read, or it is not whole in a way
             that no subset survives (validation images without labels, half-extracted archives).
     """
-    if layout is not None and layout not in LAYOUTS:
-        raise unknown("layout", layout, LAYOUTS)
+    if layout not in ("auto", *LAYOUTS):
+        raise unknown("layout", layout, ("auto", *LAYOUTS))
     path = find_imagenet(data_path)
     if path is None:
         raise InputError(f"no ImageNet given. {IMAGENET_HELP}")
     if isinstance(path, str):
-        if layout not in (None, ReaderParquet.layout):
+        if layout not in ("auto", ReaderParquet.layout):
             raise InputError(f"{path}: no such folder; of the Hub, only layout {ReaderParquet.layout} is read")
         return ReaderParquet(HubFiles(path), num_proc)
     try:
-        reader = _choose(path) if layout is None else next(r for r in _READERS if r.layout == layout)
+        reader = _choose(path) if layout == "auto" else next(r for r in _READERS if r.layout == layout)
         return reader(path, num_proc) if reader in _SHARDED else reader(path)
     except OSError as error:
         raise InputError(f"{error.filename or path}: {error.strerror or error}; mend it and run again") from error
