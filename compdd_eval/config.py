@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from compdd_eval.errors import InputError, unknown
-from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_name
+from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_name, subset_names
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -196,6 +196,100 @@ class PrepareConfig:
         names = [subset_name(category, difficulty) for category in categories for difficulty in difficulties]
         _check_published(self.published, names)
         return [load_subset(name, published=self.published).name for name in names]
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """Show the sixteen subsets, one of them, or what a copy of ImageNet can serve.
+
+    Args:
+        name: One subset, such as bird-hard or music-hard-published; default: all sixteen.
+        data_path: A copy of ImageNet to look into: its folder, or ILSVRC/imagenet-1k on the Hub.
+        layout: How that copy is stored; "auto" looks at it.
+        num_proc: Shards that are listed at a time.
+        json: Print JSON, for programs.
+    """
+
+    name: str | None = None
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    num_proc: int = 1
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        _check_num_proc(self.num_proc)
+        for subset in self.subsets():
+            load_subset(subset)
+
+    def subsets(self) -> list[str]:
+        """Return the names of the subsets that are asked for."""
+        return subset_names() if self.name is None else [self.name.lower()]
+
+
+@dataclass(frozen=True)
+class ExportConfig(PrepareConfig):
+    """Write subsets as Parquet files with a card, so that load_dataset(FOLDER, "bird-easy") works anywhere.
+
+    Without --data_path (or COMP_DD_IMAGENET), the subsets that are prepared are written; with it, they are prepared
+    first. What the folder holds already is not written again.
+
+    Args:
+        output_dir: Folder for the card and one folder of Parquet files for each subset.
+    """
+
+    output_dir: str = "out/comp_dd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+@dataclass(frozen=True)
+class PushConfig:
+    """Send an export to a dataset repository on the Hugging Face Hub, in one commit.
+
+    Args:
+        benchmark: The repository, USER/NAME; it is made, private, where there is none.
+        folder: What `export` wrote.
+        public: Let everybody download the images. ImageNet's terms of access: "Researcher may provide research
+            associates and colleagues with access to the Database provided that they first agree to be bound by these
+            terms and conditions", and "Researcher shall use the Database only for non-commercial research and
+            educational purposes" (https://image-net.org/download.php). A public copy breaks them, unless ImageNet's
+            team allows it.
+    """
+
+    benchmark: str | None = None
+    folder: str = "out/comp_dd"
+    public: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.benchmark:
+            raise InputError("--benchmark is missing; give the repository, for example --benchmark USER/comp_dd")
+        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure how fast this machine does the work; all figures are ratios of two timings in one run.
+
+    Args:
+        what: data: building, opening and decoding subsets, against copying files and plain PIL.
+        images: Training images of each class in the source that is drawn, in each of the sixteen subsets.
+        side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
+        repeats: Timings of each figure, of which the best counts.
+        output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
+    """
+
+    what: Literal["data"] = "data"
+    images: int = 20
+    side: int = 400
+    repeats: int = 3
+    output_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        require("--images", self.images, 1 <= self.images <= _MANY, f"a number of images from 1 to {_MANY}")
+        require("--side", self.side, 16 <= self.side <= _MANY, f"a number of pixels from 16 to {_MANY}")
+        require("--repeats", self.repeats, 1 <= self.repeats <= _MANY, f"a number of timings from 1 to {_MANY}")
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,14 @@ def subset_names() -> list[str]:
     return [f"{category}-{difficulty}" for category in CATEGORIES for difficulty in DIFFICULTIES]
 
 
+def config_names() -> list[str]:
+    """Return all names of prepared configurations: the sixteen, and the published lists that differ from ours."""
+    names = []
+    for name in subset_names():
+        names += [name, name + PUBLISHED_SUFFIX] if load_subset(name).erratum else [name]
+    return names
+
+
 def subset_name(category: str, difficulty: str) -> str:
     """Return the configuration name for a category (the plurals birds, cars, dogs are accepted) and a subset.
 

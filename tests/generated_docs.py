@@ -6,45 +6,11 @@
 import re
 from pathlib import Path
 
-import yaml
-
-from comp_dd import _CITATION, features_of
+from comp_dd import _CITATION
+from compdd_eval.card import CardEntry, card_metadata
 from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, subset_names
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def card_metadata() -> str:
-    """YAML of the Hub card: what `datasets` and the Hub read."""
-    infos, configs = [], []
-    for name in subset_names():
-        subset = load_subset(name)
-        splits = [{"name": split, "num_examples": count} for split, count in subset.splits.items()]
-        features = features_of(subset)._to_yaml_list()
-        splits = [{"name": split, "num_examples": count} for split, count in subset.splits.items()]
-        features = features_of(subset)._to_yaml_list()
-        for feature in features:
-            if feature["name"] == "image":
-                feature["dtype"] = {"image": {"mode": "RGB"}}
-        infos.append({"config_name": name, "features": features, "splits": splits})
-        files = [{"split": split, "path": f"{name}/{split}-*"} for split in subset.splits]
-        configs.append({"config_name": name, "data_files": files})
-    metadata = {
-        "pretty_name": "Comp-DD",
-        "license": "other",
-        "license_name": "imagenet-terms-of-access",
-        "license_link": "https://image-net.org/download.php",
-        "language": ["en"],
-        "task_categories": ["image-classification"],
-        "task_ids": ["multi-class-image-classification"],
-        "size_categories": ["100K<n<1M"],
-        "source_datasets": ["extended|imagenet-1k"],
-        "annotations_creators": ["found"],
-        "tags": ["dataset-distillation", "dataset-condensation", "benchmark", "comp-dd", "imagenet"],
-        "configs": configs,
-        "dataset_info": infos,
-    }
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
 
 
 def subset_table() -> str:
@@ -100,7 +66,10 @@ PARTS = {"subset_table": subset_table, "totals": card_totals, "errata": errata, 
 def regenerated(text: str) -> str:
     """Return a document with its generated parts made anew."""
     if text.startswith("---\n"):
-        text = card_metadata() + text[text.index("\n---", 3) + 4 :]
+        subsets = map(load_subset, subset_names())
+        text = (
+            card_metadata([CardEntry(subset, subset.splits) for subset in subsets]) + text[text.index("\n---", 3) + 4 :]
+        )
 
     def replace(match: re.Match) -> str:
         return f"{match[1]}\n{PARTS[match[2]]()}\n{match[4]}"

@@ -162,6 +162,7 @@ class FakeHub:
             ("GET", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/commits/(?P<rev>[^/]+)", "commits"),
             ("POST", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/branch/(?P<rev>[^/]+)", "branch"),
             ("POST", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/tag/(?P<rev>[^/]+)", "tag"),
+            ("PUT", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/settings", "settings"),
             ("GET", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+?)(?:/revision/(?P<rev>[^/]+))?", "info"),
             ("POST", r"/(?:(?P<k>dataset|space)s/)?(?P<r>.+)\.git/info/lfs/objects/batch", "lfs_batch"),
             ("PUT", r"/_lfs/(?P<oid>[0-9a-f]{64})", "lfs_put"),
@@ -172,7 +173,7 @@ class FakeHub:
             ),
         ]
     ]
-    WRITES = {"create", "delete", "preupload", "commit", "branch", "tag", "lfs_batch", "whoami"}
+    WRITES = {"create", "delete", "preupload", "commit", "branch", "tag", "lfs_batch", "settings", "whoami"}
 
     def dispatch(self, method, url, headers, body):
         u = urlsplit(url)
@@ -416,6 +417,11 @@ class FakeHub:
 
     def r_tag(self, repo, rev, body, **_):
         repo.refs[json.loads(body)["tag"]] = repo.sha(rev)
+        return {}
+
+    def r_settings(self, repo, body, **_):
+        settings = json.loads(body)
+        repo.private = settings.get("private", settings.get("visibility") == "private")
         return {}
 
     def r_resolve(self, repo, rev, path, headers, **_):

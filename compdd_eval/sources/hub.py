@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from compdd_eval.errors import InputError
+from compdd_eval.hub_errors import clear_hub_error
 
 PREFIX = "hf://datasets/"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -62,24 +62,4 @@ class HubFiles:
 
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""
-        from huggingface_hub import errors
-
-        page = f"https://huggingface.co/datasets/{self.id}"
-        reasons = [
-            (errors.GatedRepoError, f"its owner grants access: accept the terms at {page}, then run `hf auth login`"),
-            (errors.RevisionNotFoundError, "no such revision; leave it out, or give a branch, a tag or a commit"),
-            (
-                errors.RepositoryNotFoundError,
-                "no such folder, and no such dataset on the Hub or no access: mend the name, or run `hf auth login`",
-            ),
-            (errors.HFValidationError, "neither a folder nor the name of a dataset on the Hub"),
-            (errors.OfflineModeIsEnabled, "no such folder, and the Hub is not asked, since HF_HUB_OFFLINE is set"),
-            (errors.HfHubHTTPError, f"the Hub answers: {str(error).splitlines()[0] if str(error) else error}"),
-            (OSError, f"no such folder, and the Hub cannot be reached ({type(error).__name__})"),
-        ]
-        for kind, reason in reasons:
-            if isinstance(error, kind):
-                return InputError(f"{self.id}: {reason}")
-        if type(error).__module__.startswith(("httpx", "httpcore", "requests")):
-            return InputError(f"{self.id}: no such folder, and the Hub cannot be reached ({type(error).__name__})")
-        return error
+        return clear_hub_error(error, self.id, "no such folder, and ")

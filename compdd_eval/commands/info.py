@@ -1,0 +1,13 @@
+"""Show the subsets, and what a copy of ImageNet can serve."""
+
+from compdd_eval.config import InfoConfig
+
+CONFIG = InfoConfig
+POSITIONAL = "name"
+
+
+def run(config: InfoConfig) -> None:
+    """Print a table, or JSON."""
+    from compdd_eval.info import describe, print_description
+
+    print_description(describe(config), config.json)

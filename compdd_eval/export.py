@@ -1,0 +1,202 @@
+"""Write prepared subsets as a folder of Parquet files with a card, for `load_dataset(FOLDER, CONFIG)` and the Hub."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from compdd_eval import cache
+from compdd_eval.card import CardEntry, card_text
+from compdd_eval.config import ExportConfig
+from compdd_eval.console import print_table
+from compdd_eval.errors import InputError
+from compdd_eval.files import check_writable, locked_or_refused, write_json, write_text
+from compdd_eval.prepare import PrepareReport, prepare
+from compdd_eval.sources import find_imagenet, read_bytes
+from compdd_eval.subsets import SPLITS, config_names, load_subset
+
+CARD_NAME = "README.md"
+_ROWS = 100  # images in a row group, so that one is read without reading many
+_FILE_SIZE = 500 * 10**6  # bytes after which a new file begins
+_RECORD = "export.json"
+_MARK = "dataset-distillation"  # is in every card of ours
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ExportReport:
+    """What one `export` did.
+
+    Attributes:
+        folder: Where to.
+        statuses: Configuration -> `written` or `current`.
+        entries: All configurations that the folder holds now.
+        prepared: What was prepared for it; None where it was prepared before.
+    """
+
+    folder: Path
+    statuses: dict[str, str] = field(default_factory=dict)
+    entries: list[CardEntry] = field(default_factory=list)
+    prepared: PrepareReport | None = None
+
+    def raise_failures(self) -> None:
+        """Raise InputError if a subset could not be prepared."""
+        if self.prepared is not None:
+            self.prepared.raise_failures()
+
+
+def export(config: ExportConfig, progress: bool = False) -> ExportReport:
+    """Write the subsets that are asked for; each whole or not at all, and not again what is there.
+
+    Args:
+        config: Which subsets, and where to.
+        progress: Show progress bars.
+
+    Raises:
+        InputError: Nothing is prepared and no ImageNet was given; the folder is another one's or in use.
+    """
+    root = Path(config.output_dir).absolute()
+    check_writable(root, "--output_dir")
+    _check_ours(root)
+    report = ExportReport(root)
+    with locked_or_refused(root / ".lock", f"{root}: another export writes into it now; wait for it"):
+        if find_imagenet(config.data_path) is not None:
+            report.prepared = prepare(config, progress)
+        prepared = _prepared(config, report.prepared)
+        total = sum(sum(record.images.values()) for _, record in prepared.values())
+        with tqdm(total=total, unit="image", desc="exporting", disable=not progress) as bar:
+            for name, (folder, record) in prepared.items():
+                report.statuses[name] = _export_one(root / name, folder, record, bar)
+        report.entries = list(_entries(root))
+        write_text(root / CARD_NAME, card_text(report.entries))
+    return report
+
+
+def _check_ours(root: Path) -> None:
+    """Refuse to write over a card that `export` did not write."""
+    card = root / CARD_NAME
+    if card.exists() and _MARK not in card.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"{card}: is no card of Comp-DD; give a new or empty --output_dir")
+
+
+def _prepared(config: ExportConfig, report: PrepareReport | None) -> dict[str, tuple[Path, cache.Record]]:
+    """Return configuration -> folder and record of what is prepared."""
+    names = config.names() if report is None else [item.subset.name for item in report.prepared]
+    found = {name: cache.find_prepared(cache.config_root(config.cache_dir, name)) for name in names}
+    found = {name: item for name, item in found.items() if item and item[1].subset_digest == load_subset(name).digest}
+    absent = ", ".join(name for name in names if name not in found)
+    if absent and (config.category or config.subset or not found):
+        raise InputError(f"{absent}: not prepared; give --data_path, a copy of ImageNet, or run prepare first")
+    if absent:
+        _logger.warning(f"not prepared, so not written: {absent}")
+    return found
+
+
+def _export_one(target: Path, folder: Path, record: cache.Record, bar: tqdm) -> str:
+    """Write one configuration beside its place, then put it there."""
+    written = _read_record(target)
+    digests = {"subset_digest": record.subset_digest, "rows": record.rows}
+    if written is not None and {key: written.get(key) for key in digests} == digests:
+        bar.update(sum(record.images.values()))
+        return "current"
+    stage = target.with_name(f".{target.name}.stage")
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir()
+    try:
+        sizes = {split: _write_split(stage, folder, record, split, bar) for split in record.images}
+        files = sum(path.stat().st_size for path in stage.iterdir())
+        content = {**digests, "images": record.images, "sizes": sizes, "files": files}
+        write_json(stage / _RECORD, content)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return "written"
+
+
+def _write_split(stage: Path, folder: Path, record: cache.Record, split: str, bar: tqdm) -> int:
+    """Write one split as Parquet files; return the bytes of its images."""
+    dataset = cache.open_arrow(folder, record, split)
+    schema, size, written, paths, writer = dataset.features.arrow_schema, 0, 0, [], None
+    for table in _tables(dataset):
+        if writer is None or written > _FILE_SIZE:
+            if writer is not None:
+                writer.close()
+            paths.append(stage / f"{len(paths)}.{split}")
+            writer, written = pq.ParquetWriter(paths[-1], schema), 0
+        writer.write_table(table.cast(schema))
+        written += table.nbytes
+        size += table.nbytes
+        bar.update(len(table))
+    writer.close()
+    for number, path in enumerate(paths):
+        path.rename(stage / f"{split}-{number:05}-of-{len(paths):05}.parquet")
+    return size
+
+
+def _tables(dataset: datasets.Dataset) -> Iterator[pa.Table]:
+    """Yield the rows with the bytes of their images, where only paths are kept, too."""
+    for table in dataset.with_format("arrow").iter(_ROWS):
+        images = table["image"].to_pylist()
+        if images[0]["bytes"] is None:
+            names = table["file_name"].to_pylist()
+            embedded = [
+                {"bytes": read_bytes(image["path"]), "path": name} for image, name in zip(images, names, strict=True)
+            ]
+            place = table.schema.get_field_index("image")
+            column = pa.array(embedded, table.schema.field("image").type)
+            table = table.set_column(place, table.schema.field("image"), column)
+        yield table
+
+
+def _read_record(target: Path) -> dict[str, object] | None:
+    """Return what `export` noted of a configuration, if its files are all there."""
+    try:
+        record = json.loads((target / _RECORD).read_text(encoding="utf-8"))
+        files = sum(path.stat().st_size for path in target.glob("*.parquet"))
+        return record if files == record["files"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _entries(root: Path) -> Iterator[CardEntry]:
+    """Yield the configurations that a folder holds, in the usual order."""
+    for name in config_names():
+        record = _read_record(root / name)
+        if record is not None:
+            images = {split: record["images"][split] for split in SPLITS if split in record["images"]}
+            yield CardEntry(load_subset(name), images, record["sizes"], record["files"])
+
+
+def exported(root: Path) -> list[CardEntry]:
+    """Return what `export` wrote into a folder.
+
+    Raises:
+        InputError: It is no such folder.
+    """
+    entries = list(_entries(root)) if (root / CARD_NAME).is_file() else []
+    if not entries:
+        raise InputError(f"{root}: nothing that `export` wrote; run export --output_dir {root} first")
+    return entries
+
+
+def print_exported(report: ExportReport) -> None:
+    """Print a table of what the folder holds."""
+    rows = []
+    for entry in report.entries:
+        counts = [f"{entry.images.get(split, '-')} / {entry.subset.splits[split]}" for split in SPLITS]
+        status = report.statuses.get(entry.subset.name, "from an earlier export")
+        rows.append([entry.subset.name, *counts, f"{entry.files / 10**6:,.1f} MB", status])
+    title = f"Comp-DD as Parquet in {report.folder} (images / expected)"
+    print_table(title, ["config", "train>", "validation>", "size>", ""], rows)
+    if rows:
+        print(f'load_dataset("{report.folder}", "{rows[0][0]}") now works on any machine that has this folder')

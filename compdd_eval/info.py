@@ -1,0 +1,106 @@
+"""What there is: the sixteen subsets, their classes, and what a copy of ImageNet can serve."""
+
+import json
+from dataclasses import asdict
+
+from compdd_eval.completeness import class_counts, missing_classes
+from compdd_eval.config import InfoConfig
+from compdd_eval.console import print_table
+from compdd_eval.errors import InputError
+from compdd_eval.sources import Source, open_source
+from compdd_eval.subsets import SPLITS, Subset, load_subset
+
+
+def describe(config: InfoConfig) -> dict[str, object]:
+    """Return what is known, as JSON can hold it.
+
+    Returns:
+        `subsets`: for each its `name`, `category`, `difficulty`, `version`, `splits` (images of a whole ImageNet),
+        `published_complexity_percent`, `classes` in label order and `erratum` (or None). With a `data_path` also
+        `source` (`root`, `layout`, `splits`), and in each subset `found`: `status` (`whole`, `partial`, `absent` or
+        `bad`), `reason`, `images` of each split and `classes`, the counts of each class.
+
+    Raises:
+        InputError: Unknown subset, no such source.
+    """
+    subsets = [load_subset(name) for name in config.subsets()]
+    description = {"subsets": [_without_found(subset) for subset in subsets]}
+    if config.data_path is not None:
+        source = open_source(config.data_path, config.layout, config.num_proc)
+        description["source"] = {"root": source.root, "layout": source.layout, "splits": list(source.splits)}
+        for entry, subset in zip(description["subsets"], subsets, strict=True):
+            entry["found"] = _found(source, subset)
+    return description
+
+
+def _without_found(subset: Subset) -> dict[str, object]:
+    return {"name": subset.name, **{key: value for key, value in asdict(subset).items() if key != "name"}}
+
+
+def _found(source: Source, subset: Subset) -> dict[str, object]:
+    """Count the images of one subset in a copy of ImageNet."""
+    wnids, reason = {split: [] for split in source.splits}, missing_classes(source, subset)
+    status = "absent" if reason else "whole"
+    for split in source.splits:
+        for wnid in subset.wnids:
+            if source.class_count(split, [wnid]):
+                try:
+                    wnids[split] += [row.wnid for row in source.rows(split, wnid)]
+                except InputError as error:
+                    status, reason = "bad", str(error)
+    counts = class_counts(subset, wnids)
+    if status == "whole" and (set(source.splits) != set(SPLITS) or any(c.found != c.expected for c in counts)):
+        status, reason = "partial", "images are missing"
+    images = {split: len(ids) for split, ids in wnids.items()}
+    return {"status": status, "reason": reason, "images": images, "classes": [asdict(count) for count in counts]}
+
+
+def print_description(description: dict[str, object], as_json: bool = False) -> None:
+    """Print what `describe` returned."""
+    if as_json:
+        print(json.dumps(description, indent=1))
+        return
+    subsets, source = description["subsets"], description.get("source")
+    if source:
+        print(f"{source['root']}: layout {source['layout']}, splits {', '.join(source['splits'])}")
+    if len(subsets) == 1:
+        _print_classes(subsets[0])
+    elif source:
+        _print_found(subsets)
+    else:
+        rows = [[*_facts(s), ", ".join(c["name"] for c in s["classes"])] for s in subsets]
+        columns = ["config", "train>", "validation>", "complexity>", "classes, labels 0-9"]
+        print_table("The sixteen subsets of Comp-DD", columns, rows)
+
+
+def _facts(subset: dict[str, object]) -> list[object]:
+    complexity = f"{subset['published_complexity_percent']} %"
+    return [subset["name"], *[f"{subset['splits'][split]:,}" for split in SPLITS], complexity]
+
+
+def _print_found(subsets: list[dict[str, object]]) -> None:
+    rows = []
+    for subset in subsets:
+        found = subset["found"]
+        counts = [f"{found['images'].get(split, 0):,} / {subset['splits'][split]:,}" for split in SPLITS]
+        rows.append([subset["name"], *counts, found["status"], found["reason"] or ""])
+    columns = ["config", "train>", "validation>", "", "reason"]
+    print_table("What it can serve (images found / in a whole ImageNet)", columns, rows)
+
+
+def _print_classes(subset: dict[str, object]) -> None:
+    found = {(c["split"], c["wnid"]): c["found"] for c in subset.get("found", {}).get("classes", ())}
+    rows = []
+    for entry in subset["classes"]:
+        images = [f"{entry['train_images']:,}", str(subset["splits"]["validation"] // len(subset["classes"]))]
+        for number, split in enumerate(SPLITS):
+            if (split, entry["wnid"]) in found:
+                images[number] = f"{found[split, entry['wnid']]:,} / {images[number]}"
+        rows.append([entry["label"], entry["wnid"], entry["imagenet_index"], entry["name"], *images])
+    name, train, validation, complexity = _facts(subset)
+    title = f"{name}: {train} training and {validation} validation images, complexity {complexity} as published"
+    print_table(title, ["label>", "WordNet id", "ImageNet index>", "class", "train>", "validation>"], rows)
+    if "found" in subset and subset["found"]["reason"]:
+        print(f"{subset['found']['status']}: {subset['found']['reason']}")
+    if subset["erratum"]:
+        print(f"erratum: {subset['erratum']['reason']}")
