@@ -55,7 +55,7 @@ class CompDDConfig(datasets.BuilderConfig):
     """
 
     published: bool = False
-    layout: str | None = None
+    layout: str = "auto"
     link: bool = False
     verify: bool = False
 
@@ -80,7 +80,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
             `COMP_DD_IMAGENET`.
         published: Take `music-hard` as published, with nine classes.
-        layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; default: look at it.
+        layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; "auto" looks at it.
         link: Keep the paths of the images in place of their bytes: tiny, and bound to this disk.
         verify: Decode every image while building.
 
@@ -109,8 +109,8 @@ class CompDD(datasets.ArrowBasedBuilder):
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
 
     def __getstate__(self):
-        """Leave at home what the processes of a build do not need."""
-        return {**self.__dict__, "on_images": None, "_source": None, "_rows": None}
+        """Leave the callback behind: it belongs to this process."""
+        return {**self.__dict__, "on_images": None}
 
     @property
     def subset(self):

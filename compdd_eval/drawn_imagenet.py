@@ -34,7 +34,7 @@ class Difficulty:
     clutter: int
 
 
-_DIFFICULTIES = {"easy": Difficulty((0.30, 0.42), 0), "hard": Difficulty((0.18, 0.28), 14)}
+DIFFICULTIES = {"easy": Difficulty((0.30, 0.42), 0), "hard": Difficulty((0.18, 0.28), 14)}
 
 
 def draw_imagenet(
@@ -57,7 +57,7 @@ def draw_imagenet(
         for left in (stage, root):
             shutil.rmtree(left, ignore_errors=True)
         with tqdm(desc="drawing images", unit="image", disable=not progress, total=0) as bar:
-            for difficulty in _DIFFICULTIES:
+            for difficulty in DIFFICULTIES:
                 _draw_subset(stage, f"{category}-{difficulty}", train_images, validation_images, bar)
         (stage / _STAMP).write_text(stamp)
         os.rename(stage, root)
@@ -65,7 +65,7 @@ def draw_imagenet(
 
 def _draw_subset(root: Path, name: str, train_images: int, validation_images: int, bar: tqdm) -> None:
     subset = load_subset(name)
-    difficulty = _DIFFICULTIES[subset.difficulty]
+    difficulty = DIFFICULTIES[subset.difficulty]
     bar.total += len(subset.classes) * (train_images + validation_images)
     for entry in subset.classes:
         rng = np.random.default_rng([FORMAT, entry.imagenet_index])

@@ -1,9 +1,16 @@
 """Build subsets from a copy of ImageNet into the cache of `datasets`."""
 
 import contextlib
+import functools
 import hashlib
 import logging
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +18,7 @@ import datasets
 from tqdm import tqdm
 
 from comp_dd import CompDD
+from compdd_eval.build_log import BuildLog
 from compdd_eval.cache import scan_folder
 from compdd_eval.completeness import ClassCount, class_counts, missing_classes, print_counts
 from compdd_eval.config import PrepareConfig
@@ -105,20 +113,64 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
 
 
 def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: PrepareReport, progress: bool) -> None:
+    """Build one subset after another, or several at a time in processes of their own."""
     total = sum(_number_of_images(builder) for builder in builders.values())
-    with tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total) as bar:
-        for name, builder in builders.items():
-            _build(config, builder, name, bar, report)
+    workers = min(config.num_proc, len(builders))
+    with (
+        tqdm(total=total, unit="image", desc="preparing", disable=not progress or not total) as bar,
+        tempfile.TemporaryDirectory() as place,
+        contextlib.ExitStack() as stack,
+    ):
+        log = BuildLog(Path(place))
+        each = functools.partial(_build, num_proc=config.num_proc // max(1, workers), log=log)
+        if workers > 1:
+            pool = stack.enter_context(_processes(workers))
+            waiting = [pool.submit(each, builder) for builder in builders.values()]
+            outcomes = (future.result() for future in waiting)
+        else:
+            outcomes = map(each, builders.values())
+        stack.enter_context(log.watched(bar.update))
+        for (name, builder), outcome in zip(builders.items(), outcomes, strict=True):
+            _add_outcome(report, name, builder, outcome)
+
+
+@contextlib.contextmanager
+def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Lend processes that know what this one knows, and that end with it, however it ends."""
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Watch, from a thread, whether the main process is still there."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
 def _no_other_bars() -> Iterator[None]:
-    """Silence the bar that `datasets` shows for each split: ours counts all subsets."""
-    shown = not datasets.are_progress_bars_disabled()
+    """Silence what `datasets` tells of each split: our bar counts all subsets."""
+    shown, logger = not datasets.are_progress_bars_disabled(), logging.getLogger("datasets.builder")
+    level = logger.level
     datasets.disable_progress_bars()
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
 
@@ -189,23 +241,44 @@ def _refuse_partial(source: Source, report: PrepareReport) -> None:
         )
 
 
-def _build(config: PrepareConfig, builder: CompDD, name: str, bar: tqdm, report: PrepareReport) -> None:
-    """Build one subset and add it to the report."""
-    images = {split: len(rows) for split, rows in builder.rows.items()}
-    start, builder.on_images = bar.n, bar.update
+@dataclass(frozen=True)
+class _Outcome:
+    """What building one subset came to: its folder and the builder's status, or what went wrong."""
+
+    folder: str = ""
+    status: str = ""
+    error: InputError | None = None
+
+
+def _build(builder: CompDD, num_proc: int, log: BuildLog) -> _Outcome:
+    """Build one subset; this may be a process of its own."""
+    counted = 0
+
+    def count(images: int) -> None:
+        nonlocal counted
+        counted += images
+        log.add_images(images)
+
+    builder.on_images = count
     try:
-        builder.download_and_prepare(num_proc=config.num_proc if config.num_proc > 1 else None)
+        builder.download_and_prepare(num_proc=num_proc if num_proc > 1 else None)
     except InputError as error:
-        report.failed[name] = error
-        return
+        return _Outcome(error=error)
     except OSError as error:
-        reason = f"{error.filename or _cache_of(config)}: {error.strerror or error}"
-        report.failed[name] = InputError(f"{name}: {reason}; finished subsets are kept")
+        reason = f"{error.filename or builder.cache_dir}: {error.strerror or error}; finished subsets are kept"
+        return _Outcome(error=InputError(f"{builder.config_id}: {reason}"))
+    log.add_images(_number_of_images(builder) - counted)  # nothing was read of what is current
+    return _Outcome(builder.cache_dir, builder.status)
+
+
+def _add_outcome(report: PrepareReport, name: str, builder: CompDD, outcome: _Outcome) -> None:
+    if outcome.error is not None:
+        report.failed[name] = outcome.error
         return
-    bar.update(start + sum(images.values()) - bar.n)  # nothing was read of what is current
-    if builder.status.startswith("replaced"):
-        _logger.warning(f"{name}: {builder.status}; it has {_counts(images)} now")
-    report.prepared.append(PreparedSubset(builder.subset, images, builder.cache_dir, builder.status.split()[0]))
+    images = {split: len(rows) for split, rows in builder.rows.items()}
+    if outcome.status.startswith("replaced"):
+        _logger.warning(f"{name}: {outcome.status}; it has {_counts(images)} now")
+    report.prepared.append(PreparedSubset(builder.subset, images, outcome.folder, outcome.status.split()[0]))
 
 
 def _counts(images: dict[str, int]) -> str:
