@@ -242,6 +242,7 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
     rows = [
         ("subset", f"{subset.name}: {subset_classes}"),
         ("validation", f"{len(job.labels)} images ({subset.splits['validation']} expected) from {job.origin}"),
+        ("", f"digest {job.digests['validation'][:16]}, the same wherever the same images were used"),
         ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
         ("", _origin_of(distilled)),
         ("labels", distilled.label_kind),

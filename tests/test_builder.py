@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
 from PIL import Image
 
 from comp_dd import CompDD
@@ -77,6 +78,24 @@ def test_load_dataset_in_another_process_without_our_code(odd, cache, tmp_path):
         text=True,
     )
     assert done.stdout.split() == ["40", "10", "4", "0", "RGB"], done.stderr
+
+
+def test_what_people_do_with_a_dataset(odd, cache):
+    build(odd, cache)
+    train = datasets.load_dataset("comp_dd", "fish-easy", split="train")
+    sizes = train.map(lambda row: {"side": max(row["image"].size)}, num_proc=2)
+    assert sizes["side"][:] == [32] * 40 and sizes["label"][:] == train["label"][:]
+    tensors = train.with_format("torch")
+    assert tensors[0]["image"].shape == (3, 24, 32) and tensors[0]["image"].dtype == torch.uint8
+    batches = list(torch.utils.data.DataLoader(tensors, batch_size=16, num_workers=2))
+    assert [batch["image"].shape[0] for batch in batches] == [16, 16, 8]
+    assert torch.cat([batch["label"] for batch in batches]).tolist() == train["label"][:]
+    stream = datasets.load_dataset("comp_dd", "fish-easy", split="train", streaming=True).with_format("torch")
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1)
+    assert [int(row["label"]) for row in loader] == train["label"][:]
+    shuffled = {row["file_name"] for row in stream.shuffle(seed=0, buffer_size=8)}
+    assert shuffled == set(train["file_name"])
+    assert len(datasets.load_dataset("comp_dd", "fish-easy", split="train[:10%]+validation[5:]")) == 4 + 5
 
 
 def test_published_music_hard_never_mixes_with_ours(tmp_path, cache):

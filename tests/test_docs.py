@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 
 import datasets
 import pytest
@@ -13,7 +14,9 @@ from huggingface_hub import DatasetCard
 
 import compdd_eval
 from compdd_eval import load_comp_dd, random_images
+from compdd_eval.config import EvaluateConfig, ExportConfig, InfoConfig, PushConfig
 from compdd_eval.distilled import save_published
+from compdd_eval.export import export
 from compdd_eval.subsets import load_subset, subset_names
 from tests.conftest import ROOT, environment
 from tests.generated_docs import regenerated
@@ -76,7 +79,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 6
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 12
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -110,7 +113,7 @@ def imagenet(tmp_path_factory, drawn):
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
-def test_commands_run(line, place, imagenet):
+def test_commands_run(line, place, imagenet, hub):
     line = line.replace("/path/to/imagenet", str(imagenet))
     words = shlex.split(line)
     changes = {}
@@ -119,6 +122,13 @@ def test_commands_run(line, place, imagenet):
         changes[name] = value
     if "--data_dir" in words:
         words += SHORT
+    elif "bench" in words:
+        words += ["--images", "1", "--side", "64", "--repeats", "1"]
+    elif "export" in words or "push" in words:  # each of them runs alone here
+        export(
+            ExportConfig(str(imagenet), "bird", cache_dir=str(place / "cache"), output_dir=str(place / "out/comp_dd"))
+        )
+        changes |= hub.environment
     launchers = {
         "python": [sys.executable],
         "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
@@ -126,6 +136,8 @@ def test_commands_run(line, place, imagenet):
     }
     command = [*launchers[words[0]], *words[1:]] if words[0] in launchers else [sys.executable, "-m", *words]
     env = environment(HF_DATASETS_CACHE=str(place / "cache"), **changes)
+    if "push" in words:
+        command[command.index("USER/comp_dd")] = "tester/comp_dd"
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -153,11 +165,8 @@ def test_names_in_the_readme_exist():
     for name in re.findall(r"`(\w+)`", " ".join(line[:2])):
         assert name in compdd_eval.__all__, name
     flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
-    from dataclasses import fields
-
-    from compdd_eval.config import EvaluateConfig
-
-    known = {field.name for field in fields(EvaluateConfig)} | {"config", "print_config"}
+    configs = (EvaluateConfig, ExportConfig, PushConfig, InfoConfig)
+    known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
     assert flags <= known, flags - known
 
 

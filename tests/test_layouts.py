@@ -280,7 +280,7 @@ def test_a_bad_devkit(copy, drawn, monkeypatch):
             open_source(root)
     devkit.write_bytes(whole)
     monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(InputError, match="needs scipy: pip install"):
+    with pytest.raises(InputError, match="needs scipy: pip install scipy"):
         open_source(root)
 
 

@@ -126,7 +126,7 @@ def _classes(content: bytes, path: Path) -> dict[int, str]:
         from scipy.io import loadmat
     except ImportError as error:
         raise InputError(
-            f"{path}: reading its {_META} needs scipy: pip install scipy (or put {TABLE} beside the images)"
+            f"{path}: reading its {_META} needs scipy: pip install scipy (or put {TABLE} there)"
         ) from error
     try:
         synsets = loadmat(io.BytesIO(content), squeeze_me=True)["synsets"]
