@@ -16,7 +16,7 @@ import pytest
 from compdd_eval.config import LAYOUTS
 from compdd_eval.data import load_comp_dd
 from compdd_eval.errors import InputError
-from compdd_eval.sources import open_source, subset_rows
+from compdd_eval.sources import open_source, spool, subset_rows
 from compdd_eval.sources.spool import spooled
 from compdd_eval.subsets import load_subset
 from tests import shapes
@@ -426,6 +426,21 @@ def test_a_scan_is_taken_up_where_it_was_left(five, tmp_path, monkeypatch):
     assert len(read) == 1
     plain = open_source(five["imagefolder"])
     assert [copied.read(row) for row in rows] == [plain.read(row) for row in subset_rows(plain, EASY, "train")]
+
+
+def test_large_row_groups_are_read_one_at_a_time(five, tmp_path, monkeypatch):
+    """However many shards may be read at a time: memory is bounded."""
+    source = open_source(five["parquet"])
+    rows = subset_rows(source, EASY, "train")
+    group = pq.ParquetFile(rows[0].file).metadata.row_group(0)
+    assert source.read_memory(rows[0].file) >= 2 * group.total_byte_size
+    workers = []
+    original = spool.ThreadPoolExecutor
+    monkeypatch.setattr(spool, "ThreadPoolExecutor", lambda number: workers.append(number) or original(number))
+    for memory in (spool._MEMORY, 1):
+        monkeypatch.setattr(spool, "_MEMORY", memory)
+        spool.spooled(source, rows, tmp_path / str(memory), 8)
+    assert workers == [8, 1]
 
 
 def _counting(method, calls):

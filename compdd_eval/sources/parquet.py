@@ -53,6 +53,12 @@ class ReaderParquet(ShardReader):
         for shard in sorted(wanted):
             yield from self._read_shard(shard, sorted(wanted[shard]))
 
+    def read_memory(self, shard: str) -> int:
+        """Return the bytes that reading one row group of a shard takes: stored, and unpacked."""
+        with _opened(shard, self._hub) as file:
+            groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        return max((2 * group.total_byte_size for group in groups), default=0)
+
     def _read_shard(self, shard: str, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
         """Yield position and bytes for (row in the shard, position), ascending."""
         with _opened(shard, self._hub) as file:
@@ -90,7 +96,7 @@ def _files(root: Path) -> list[str]:
 def _opened(shard: str, hub: HubFiles | None) -> Iterator[pq.ParquetFile]:
     """Open a shard; raise InputError, with its name, for whatever is wrong with it."""
     try:
-        with hub.open(shard) if hub else open(shard, "rb") as stream:
+        with hub.open(shard) if hub else pa.OSFile(shard) as stream:
             yield pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
     except InputError:
         raise

@@ -53,6 +53,10 @@ class Reader:
         for position, row in enumerate(rows):
             yield position, self.read(row)
 
+    def read_memory(self, shard: str) -> int:
+        """Return the bytes of memory that reading a file takes, beside the image that is read: none."""
+        return 0
+
     def _list(self, split: str, wnid: str) -> list[ImageRow]:
         """List the images of one class in any order; none is no error."""
         raise NotImplementedError

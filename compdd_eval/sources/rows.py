@@ -68,6 +68,9 @@ class Source(Protocol):
     def read_many(self, rows: list[ImageRow]) -> Iterator[tuple[int, bytes]]:
         """Yield position in `rows` and original bytes of every image, in the order that is fastest to read."""
 
+    def read_memory(self, shard: str) -> int:
+        """Return the bytes of memory that reading one file of the source with `read_many` takes; 0 is next to none."""
+
 
 def official_name(name: str, wnid: str) -> str:
     """Return the name that ImageNet gave the file, whatever a copy appends to it.

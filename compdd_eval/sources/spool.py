@@ -11,6 +11,8 @@ from compdd_eval.files import write_json
 from compdd_eval.sources.reader import Reader, read_part
 from compdd_eval.sources.rows import ImageRow, Source, rows_digest
 
+_MEMORY = 500 * 10**6  # bytes that all shards that are read at a time may take
+
 
 class SpooledSource(Reader):
     """A source whose images were copied by `spooled`; its rows are those of the original."""
@@ -46,7 +48,7 @@ def spooled(
         source: Any source; one that is not scattered is returned as it is.
         rows: All that will be read.
         folder: Where to; a killed run leaves whole shards there, which the next one takes.
-        num_proc: Shards that are read at a time.
+        num_proc: Shards that are read at a time; fewer where that would take too much memory.
         on_images: Called with the number of images each time some were copied, from any thread.
     """
     if not source.scattered:
@@ -63,7 +65,8 @@ def spooled(
             with lock:
                 on_images(len(shards[shard]))
 
-    executor = ThreadPoolExecutor(num_proc)
+    memory = source.read_memory(rows[0].file) if rows else 0  # the other shards are much the same
+    executor = ThreadPoolExecutor(max(1, min(num_proc, _MEMORY // max(1, memory))))
     try:
         for done in [executor.submit(copy, shard) for shard in sorted(shards)]:
             done.result()
