@@ -6,6 +6,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -138,11 +139,12 @@ def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: Prepa
 def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """Lend processes that know what this one knows, and that end with it, however it ends."""
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException:
-        for process in list(pool._processes.values()):
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
     finally:
@@ -150,13 +152,18 @@ def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Watch, from a thread, whether the main process is still there."""
+    """Let Ctrl-C to the main process, clean up when it says so, and end at once when it is gone."""
+
+    def clean_up(*_: object) -> None:
+        raise SystemExit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, clean_up)
     threading.Thread(target=watch, daemon=True).start()
 
 

@@ -223,18 +223,19 @@ def many(tmp_path_factory):
     return root
 
 
-SLOW_CODE = """
-import sys, time
+SLOW_SCRIPT = """
+import time
+
 import compdd_eval.sources.reader as reader
-plain = reader.read_bytes
-reader.read_bytes = lambda path: (time.sleep(0.01), plain(path))[1]
-from compdd_eval.sources import spool, checks
-copy = spool._copy
-spool._copy = lambda *arguments: (copy(*arguments), time.sleep(0.3))
-part = spool.read_part
-spool.read_part = lambda *arguments: (time.sleep(0.01), part(*arguments))[1]
 from compdd_eval.__main__ import script
-script()
+from compdd_eval.sources import spool
+
+if __name__ == "__main__":
+    plain, copy, part = reader.read_bytes, spool._copy, spool.read_part
+    reader.read_bytes = lambda path: (time.sleep(0.01), plain(path))[1]
+    spool._copy = lambda *arguments: (copy(*arguments), time.sleep(0.3))
+    spool.read_part = lambda *arguments: (time.sleep(0.01), part(*arguments))[1]
+    script()
 """
 
 
@@ -244,7 +245,7 @@ script()
 def test_killed_at_any_point(many, tmp_path, layout, num_proc):
     """SIGKILL, again and again: what is finished stays usable, nothing else is seen, the last run finishes."""
     cache, slow = tmp_path / "cache", tmp_path / "slow.py"
-    slow.write_text(f'if __name__ == "__main__":{SLOW_CODE.replace(chr(10), chr(10) + "    ")}')
+    slow.write_text(SLOW_SCRIPT)
     arguments = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc]
     env = environment(HF_DATASETS_CACHE=str(cache))
     finished, scans = set(), set()
@@ -291,6 +292,30 @@ def test_interrupted_by_the_keyboard(drawn, cache, run, monkeypatch):
     status, _, errors = run("prepare", "--data_path", drawn, "--category", "bird", "--subset", "easy")
     assert status == 130
     assert [path.name for path in cache.glob("comp_dd/.staging/*")] == ["bird-easy.lock"]
+
+
+@pytest.mark.parametrize("layout", ["imagenet", "parquet"])
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_interrupted_from_a_terminal(many, tmp_path, layout, num_proc):
+    """Ctrl-C goes to every process: one line, no traceback, nothing left but what is finished."""
+    cache, slow = tmp_path / "cache", tmp_path / "slow.py"
+    slow.write_text(SLOW_SCRIPT)
+    command = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc]
+    command = [sys.executable, slow, *map(str, command)]
+    env = environment(HF_DATASETS_CACHE=str(cache))
+    child = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    staging = cache / "comp_dd/.staging"
+    deadline = time.monotonic() + 60
+    while not list(staging.glob("bird-*.*/built*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)
+    errors = child.communicate(timeout=60)[1]
+    assert child.returncode == 130 and "Traceback" not in errors, errors
+    assert "interrupted; what is finished is kept" in errors
+    assert not [path for path in staging.glob("bird-*") if path.is_dir()]
+    assert bool([path for path in staging.glob("scan-*") if path.is_dir()]) == (layout == "parquet")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(child.pid, 0)
 
 
 def test_bad_flags(drawn, cache, run):
