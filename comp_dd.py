@@ -102,6 +102,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     def __init__(self, *args, **kwargs):
         kwargs["hash"] = _NO_FOLDER
         self.on_images = None  # called, from a thread, with the number of images each time some were read
+        self.sharing = 1  # builders that work at the same time, and share the processor's cores
         self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
         self._source = self._rows = self._log = None
         self._threads = 0  # that decode every image while building
@@ -252,7 +253,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         original, num_proc = self.source, kwargs.get("num_proc") or 1
         self._source = spooled(original, rows, place / "scan", num_proc)
         self._log = BuildLog(place)
-        self._threads = max(1, (os.cpu_count() or 1) // num_proc) if self.config.verify else 0
+        self._threads = max(1, (os.cpu_count() or 1) // (num_proc * self.sharing)) if self.config.verify else 0
         try:
             with self._log.watched(self.on_images):
                 super().download_and_prepare(output_dir, *args, **kwargs)

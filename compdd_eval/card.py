@@ -52,17 +52,19 @@ def card_text(entries: list[CardEntry]) -> str:
     places = (package / "_dataset_card.md", package.parent / "dataset_card.md")
     text = next(place for place in places if place.is_file()).read_text(encoding="utf-8")
     body = text[text.index("\n---", 3) + 4 :]
-    head, mark, rest = body.partition("\n## ")
-    return f"{card_metadata(entries)}{head}{_this_copy(entries)}{mark}{rest}"
+    head, _, rest = body.partition("\n## Load\n")
+    return f"{card_metadata(entries)}{head}{_this_copy(entries)}{rest[rest.index(chr(10) + '## ') :]}"
 
 
 def _this_copy(entries: list[CardEntry]) -> str:
-    """Say what this copy holds, and what a whole one has."""
+    """Say what this copy holds, what a whole one has, and how to load it."""
     lines = ["", "## This copy", "", "Images here, and in a copy made from a whole ImageNet:", ""]
     lines += ["| configuration | train | validation |", "| --- | ---: | ---: |"]
     for entry in entries:
         counts = [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
         lines.append(f"| `{entry.subset.name}` | {counts[0]} | {counts[1]} |")
+    first = entries[0].subset.name
+    lines += ["", f'Load one with `datasets.load_dataset("THIS FOLDER OR REPOSITORY", "{first}")`.']
     return "\n".join([*lines, ""])
 
 

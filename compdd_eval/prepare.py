@@ -123,6 +123,8 @@ def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: Prepa
         contextlib.ExitStack() as stack,
     ):
         log = BuildLog(Path(place))
+        for builder in builders.values():
+            builder.sharing = max(1, workers)
         each = functools.partial(_build, num_proc=config.num_proc // max(1, workers), log=log)
         if workers > 1:
             pool = stack.enter_context(_processes(workers))

@@ -60,6 +60,7 @@ def test_the_card_tells_what_this_copy_holds(out):
     card = DatasetCard.load(out / "README.md")
     assert [config["config_name"] for config in card.data.configs] == ["bird-easy", "bird-hard"]
     assert "| `bird-easy` | 120 of 13,000 | 50 of 500 |" in card.text and card.text.count("## This copy") == 1
+    assert card.text.count("load_dataset(") == 1 and "## Content" in card.text
     infos = datasets.info.DatasetInfosDict.from_dataset_card_data(card.data)
     assert infos["bird-hard"].splits["train"].num_examples == 120
     assert infos["bird-hard"].download_size == sum(p.stat().st_size for p in (out / "bird-hard").glob("*.parquet"))
