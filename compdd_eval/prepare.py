@@ -4,14 +4,8 @@ import contextlib
 import functools
 import hashlib
 import logging
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +22,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable
 from compdd_eval.sources import Source, open_source, rows_digest, spooled
 from compdd_eval.subsets import PUBLISHED_SUFFIX, SPLITS, Subset, load_subset
+from compdd_eval.workers import processes
 
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +88,8 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
     if len(names) > 1:
         reasons = {name: missing_classes(source, load_subset(name)) for name in names}
         report.absent = {name: reason for name, reason in reasons.items() if reason}
-    for name in [name for name in names if name not in report.absent]:
+    wanted = [name for name in names if name not in report.absent]
+    for name in tqdm(wanted, "listing", unit="subset", leave=False, disable=not progress):
         try:
             builders[name] = _builder(config, source, name)
         except InputError as error:
@@ -127,7 +123,7 @@ def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: Prepa
             builder.sharing = max(1, workers)
         each = functools.partial(_build, num_proc=config.num_proc // max(1, workers), log=log)
         if workers > 1:
-            pool = stack.enter_context(_processes(workers))
+            pool = stack.enter_context(processes(workers))
             waiting = [pool.submit(each, builder) for builder in builders.values()]
             outcomes = (future.result() for future in waiting)
         else:
@@ -135,38 +131,6 @@ def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: Prepa
         stack.enter_context(log.watched(bar.update))
         for (name, builder), outcome in zip(builders.items(), outcomes, strict=True):
             _add_outcome(report, name, builder, outcome)
-
-
-@contextlib.contextmanager
-def _processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Lend processes that know what this one knows, and that end with it, however it ends."""
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
-    try:
-        yield pool
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let Ctrl-C to the main process, clean up when it says so, and end at once when it is gone."""
-
-    def clean_up(*_: object) -> None:
-        raise SystemExit(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, clean_up)
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""Processes that work for this one, clean up when it is interrupted, and end with it."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+
+@contextlib.contextmanager
+def processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """Lend processes that know what this one knows, and that end with it, however it ends."""
+    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let Ctrl-C to the main process, clean up when it says so, and end at once when it is gone."""
+
+    def clean_up(*_: object) -> None:
+        raise SystemExit(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, clean_up)
+    threading.Thread(target=watch, daemon=True).start()
