@@ -249,6 +249,14 @@ def test_labels_without_images(copy):
         ("a,b\n1,2\n", "not Kaggle's table"),
         ("ImageId,PredictionString\nILSVRC2012_val_00000001,\n", "not Kaggle's table"),
         ("\0\xff", "not Kaggle's table"),
+        (
+            'ImageId,PredictionString\n"ILSVRC2012_val_00000001,n01440764 1 2 3 4\n' + "x" * 200_000,
+            "not Kaggle's table",
+        ),
+        (
+            "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1\nILSVRC2012_val_00000001,n01443537 1\n",
+            "two labels for ILSVRC2012_val_00000001, n01440764 and n01443537",
+        ),
     ],
 )
 def test_a_bad_table_of_labels(copy, content, message):
@@ -256,6 +264,69 @@ def test_a_bad_table_of_labels(copy, content, message):
     (root / "LOC_val_solution.csv").write_text(content)
     with pytest.raises(InputError, match=message):
         subset_rows(open_source(root), EASY, "validation")
+
+
+def test_a_table_from_another_editor(copy, five):
+    """With a mark of byte order, Windows line ends and spaces."""
+    root = copy("cls-loc")
+    table = root / "LOC_val_solution.csv"
+    lines = [line.replace(",", " , ") for line in table.read_text().splitlines()[1:]]
+    table.write_bytes("\r\n".join(["\ufeffImageId,PredictionString", *lines]).encode())
+    assert digest_of_all_rows(open_source(root)) == digest_of_all_rows(open_source(five["imagefolder"]))
+
+
+def test_a_link_to_the_competition_tree(five, tmp_path):
+    """The labels lie above what the link leads to."""
+    (tmp_path / "mine").symlink_to(five["cls-loc"] / "ILSVRC/Data/CLS-LOC")
+    assert len(subset_rows(open_source(tmp_path / "mine"), EASY, "validation")) == 50
+
+
+def test_splits_in_two_places(copy):
+    root = copy("cls-loc")
+    (root / "ILSVRC/Data/CLS-LOC/train").rename(root / "train")
+    with pytest.raises(InputError, match="a mixture: .*/train and .*CLS-LOC/val"):
+        open_source(root)
+
+
+def test_a_link_to_a_split_that_leads_nowhere(drawn, tmp_path):
+    (tmp_path / "val").symlink_to(drawn / "val")
+    (tmp_path / "train").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="train: a link that leads nowhere"):
+        open_source(tmp_path)
+
+
+def test_an_archive_that_was_compressed(copy):
+    root = copy("archives")
+    (root / "ILSVRC2012_img_train.tar").rename(root / "ILSVRC2012_img_train.tar.gz")
+    with pytest.raises(
+        InputError, match="ILSVRC2012_img_train.tar.gz: is compressed, expected ILSVRC2012_img_train.tar"
+    ):
+        open_source(root)
+
+
+@pytest.mark.parametrize("where", [0.5, 0.9])
+def test_a_class_archive_that_is_cut_in_an_archive_that_is_whole(copy, where):
+    """Its last image would reach into the next class."""
+    root = copy("archives")
+    with tarfile.open(root / "ILSVRC2012_img_train.tar") as archive:
+        contents = {member.name: archive.extractfile(member).read() for member in archive}
+    cut = contents[f"{EASY.wnids[0]}.tar"]
+    for length in (int(len(cut) * where), int(len(cut) * where) // 512 * 512):
+        contents[f"{EASY.wnids[0]}.tar"] = cut[:length]
+        with tarfile.open(root / "ILSVRC2012_img_train.tar", "w") as archive:
+            for name, data in contents.items():
+                shapes.add(archive, name, data)
+        with pytest.raises(InputError, match="download ILSVRC2012_img_train.tar again"):
+            open_source(root).rows("train", EASY.wnids[0])
+
+
+def test_shards_without_a_split_are_named(copy, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
+    root = copy("webdataset")
+    (root / "imagenet1k-train-00.tar").rename(root / "part-00.tar")
+    with caplog.at_level(logging.WARNING, "compdd_eval"):
+        open_source(root)
+    assert caplog.text.count("part-00.tar: called neither train nor validation, left out (1 such shards)") == 1
 
 
 def test_a_bad_devkit(copy, drawn, monkeypatch):
@@ -270,7 +341,8 @@ def test_a_bad_devkit(copy, drawn, monkeypatch):
     for content, message in [
         ({meta: files[meta]}, f"has no data/{truth}"),
         ({meta: b"x", truth: files[truth]}, "meta.mat cannot be read"),
-        ({meta: files[meta], truth: b"1\n2000\n"}, "is not one class id"),
+        ({meta: files[meta], truth: b"2000\n" * 50000}, "is not one class id"),
+        ({meta: files[meta], truth: b"1\n" * 100000}, "100000 lines, expected 50000"),
         ({meta: files[meta], truth: b"one\n"}, "is not one class id"),
     ]:
         with tarfile.open(devkit, "w:gz") as archive:
@@ -333,7 +405,8 @@ def test_bad_parquet(copy, tmp_path):
         ({"image": [b"x"], "label": [1]}, "expected image .bytes and path"),
         ({"image": image, "label": ["tench"]}, "labels of type string"),
         ({"image": image, "label": [1000]}, "label 1000, expected an ImageNet index 0-999"),
-        ({"image": image, "label": [None]}, "labels of type null|label -1"),
+        ({"image": image, "label": [None]}, "labels of type null"),
+        ({"image": image * 2, "label": [1, None]}, "1 images without a label"),
         ({"image": [{"bytes": b"x", "path": None}], "label": [1]}, "without a file name|columns|expected image"),
     ]:
         pq.write_table(pa.table(columns), shard)

@@ -24,6 +24,12 @@ class ReaderArchives(Reader):
         self._archives = {split: root / name for split, name in ARCHIVES.items() if (root / name).is_file()}
         if not self._archives:
             raise InputError(f"{root}: no archive of images here; expected {self.expected}")
+        for name in ARCHIVES.values():
+            for packed in (f"{name}.gz", f"{name}.bz2", f"{name}.xz", name.replace(".tar", ".tgz")):
+                if (root / packed).exists() and not (root / name).exists():
+                    raise InputError(
+                        f"{root / packed}: is compressed, expected {name}; unpack it to that (or remove it)"
+                    )
         super().__init__(root, self._archives)
         self._labels = None
         if "validation" in self._archives:
@@ -47,20 +53,20 @@ class ReaderArchives(Reader):
     def _list(self, split: str, wnid: str) -> list[ImageRow]:
         if split == "validation":
             return self._validation_rows().get(wnid, [])
-        path, start = self._archives["train"], self._class_archives().get(wnid)
-        if start is None:
+        path, place = self._archives["train"], self._class_archives().get(wnid)
+        if place is None:
             return []
         with open(path, "rb") as file:
-            return [_row(member, wnid, path) for member in tar_members(path, file, start)]
+            return [_row(member, wnid, path) for member in tar_members(path, file, *place)]
 
-    def _class_archives(self) -> dict[str, int]:
-        """Return WordNet id -> byte at which the archive of the class begins; scanned once."""
+    def _class_archives(self) -> dict[str, tuple[int, int]]:
+        """Return WordNet id -> byte at which the archive of the class begins, and its size; scanned once."""
         if self._train is None:
             path = self._archives["train"]
             with open(path, "rb") as file:
-                members = {_base(m.name): m.offset_data for m in tar_members(path, file)}
+                members = {_base(m.name): (m.offset_data, m.size) for m in tar_members(path, file)}
             self._train = {
-                name.removesuffix(".tar"): start for name, start in members.items() if CLASS_ARCHIVE.fullmatch(name)
+                name.removesuffix(".tar"): place for name, place in members.items() if CLASS_ARCHIVE.fullmatch(name)
             }
             if not self._train:
                 raise InputError(f"{path}: holds no class archive such as n01440764.tar; download it again")

@@ -75,7 +75,9 @@ class ReaderCompetition(ReaderImageFolder):
                 f"{folder}: a mixture of {len(sorted_ones)} class folders ({sorted_ones[0]}, ...) and unsorted images "
                 f"({image}, ...); expected one or the other: finish sorting, or extract ILSVRC2012_img_val.tar anew"
             )
-        above = tree.parents[:_UPWARDS] if tree.name == COMPETITION else ()
+        real = tree.resolve()  # where the tree was reached by a link, the labels lie above what it leads to
+        above = [*tree.parents[:_UPWARDS]] if tree.name == COMPETITION else []
+        above += real.parents[:_UPWARDS] if real.name == COMPETITION else ()
         labels = find_labels([tree, *above], f"{folder}: holds unsorted images ({image}, ...)")
         names = {}
         with os.scandir(folder) as entries:
@@ -87,4 +89,8 @@ class ReaderCompetition(ReaderImageFolder):
 
 def _tree(root: Path) -> Path | None:
     """Return the folder of `train/` and `val/`, at or below what was given."""
-    return next((root / level for level in _LEVELS if split_folders(root / level)), None)
+    trees = [root / level for level in _LEVELS if split_folders(root / level)]
+    if len(trees) > 1:
+        places = " and ".join(str(folder) for tree in trees for folder in split_folders(tree).values())
+        raise InputError(f"{root}: a mixture: {places}; give the one tree that is whole, or bring them together")
+    return trees[0] if trees else None

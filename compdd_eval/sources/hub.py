@@ -1,7 +1,6 @@
 """Files of a dataset repository on the Hugging Face Hub, read over HTTP in parts; nothing is kept on disk."""
 
 import re
-from pathlib import Path
 from typing import BinaryIO
 
 from compdd_eval.hub_errors import clear_hub_error
@@ -40,6 +39,11 @@ class HubFiles:
     def __str__(self) -> str:
         return f"{self.id}@{self.commit}"
 
+    @property
+    def base(self) -> str:
+        """What the path of every file begins with."""
+        return f"datasets/{self.id}@{self.commit}"
+
     def list(self, suffix: str) -> list[str]:
         """Return the files that end so, as paths that `open` takes."""
         return [path for path in self._sizes if path.endswith(suffix)]
@@ -58,7 +62,7 @@ class HubFiles:
             raise self.clear(error) from error
 
     def _path(self, name: str) -> str:
-        return f"datasets/{self.id}@{self.commit}/{Path(name).as_posix()}"
+        return f"{self.base}/{name}"
 
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""

@@ -74,6 +74,9 @@ class ReaderImageFolder(Reader):
 def split_folders(root: Path) -> dict[str, Path]:
     """Return the split folders that exist under `root`."""
     found = {}
+    for name in ("train", "val", "validation"):
+        if (root / name).is_symlink() and not (root / name).exists():
+            raise InputError(f"{root / name}: a link that leads nowhere; mend it or remove it")
     for split, names in _FOLDERS.items():
         folders = [root / name for name in names if (root / name).is_dir()]
         if len(folders) > 1:

@@ -29,12 +29,21 @@ class ShardReader(Reader):
 
     Args:
         root: Folder or repository.
-        shards: Split -> shards in order.
+        base: What the paths of all its shards begin with.
+        files: All its shards.
         num_proc: Shards that are listed at a time.
     """
 
-    def __init__(self, root: str | Path, shards: dict[str, list[str]], num_proc: int = 1) -> None:
-        super().__init__(root, shards)
+    expected = ""
+
+    def __init__(self, root: object, base: str, files: list[str], num_proc: int = 1) -> None:
+        shards = by_split(files, base)
+        if not shards:
+            raise InputError(f"{root}: no shards called train or validation here; expected {self.expected}")
+        super().__init__(str(root), shards)
+        unnamed = [file for file in files if _split_of(file, base) is None]
+        if unnamed:
+            _logger.warning(f"{unnamed[0]}: called neither train nor validation, left out ({len(unnamed)} such shards)")
         self._shards, self._num_proc, self._tables = shards, num_proc, {}
         for split, files in shards.items():
             if missing := missing_shards(files):
@@ -105,20 +114,25 @@ def check_label(label: int, place: str) -> int:
     return label
 
 
-def by_split(shards: Iterable[str]) -> dict[str, list[str]]:
-    """Sort shards into `train` and `validation` by their names, or else by the folders they lie in.
+def by_split(shards: Iterable[str], base: str) -> dict[str, list[str]]:
+    """Sort shards into `train` and `validation` by their names, or else by the folders below `base` they lie in.
 
     Those of a test split and those whose name says nothing are left out.
     """
     found = {"train": [], "validation": []}
     for shard in sorted(shards):
-        path = Path(shard)
-        for part in (path.stem, *[parent.name for parent in path.parents][:2]):
-            if match := _SPLIT.search(part):
-                split = "validation" if match[1].startswith("val") else match[1]
-                found.get(split, []).append(shard)
-                break
+        split = _split_of(shard, base)
+        if split in found:
+            found[split].append(shard)
     return {split: shards for split, shards in found.items() if shards}
+
+
+def _split_of(shard: str, base: str) -> str | None:
+    path = Path(shard).relative_to(base)
+    for part in (path.stem, *[parent.name for parent in path.parents]):
+        if match := _SPLIT.search(part):
+            return "validation" if match[1].startswith("val") else match[1]
+    return None
 
 
 def missing_shards(shards: Iterable[str]) -> list[str]:

@@ -30,16 +30,15 @@ class ReaderParquet(ShardReader):
 
     def __init__(self, root: Path | HubFiles, num_proc: int = 1) -> None:
         self._hub = root if isinstance(root, HubFiles) else None
-        files = root.list(".parquet") if self._hub else _files(root)
-        shards = by_split(files)
-        if not shards:
-            raise InputError(f"{root}: no Parquet shards called train or validation here; expected {self.expected}")
-        super().__init__(root, shards, num_proc)
+        if self._hub:
+            super().__init__(root, root.base, root.list(".parquet"), num_proc)
+        else:
+            super().__init__(root, str(root), _files(root), num_proc)
 
     @classmethod
     def find(cls, root: Path) -> list[str]:
         """Return what of this layout lies there, in words."""
-        return [f"{Path(files[0]).relative_to(root)}, ..." for files in by_split(_files(root)).values()]
+        return [f"{Path(files[0]).relative_to(root)}, ..." for files in by_split(_files(root), str(root)).values()]
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image; its row group is read for it."""
@@ -140,9 +139,11 @@ def _table(table: pa.Table, shard: str) -> pa.Table:
     names = pc.struct_field(table["image"].combine_chunks(), "path")
     if names.null_count:
         raise InputError(f"{shard}: {names.null_count} images without a file name (image.path), expected ImageNet's")
+    if labels.null_count:
+        raise InputError(f"{shard}: {labels.null_count} images without a label, expected ImageNet indices 0-999")
     if len(labels):
         for label in pc.min_max(labels).as_py().values():
-            check_label(-1 if label is None else label, shard)
+            check_label(label, shard)
     columns = {
         "label": labels.cast(pa.int16()),
         "name": pc.replace_substring_regex(names, r"^.*/", ""),

@@ -16,6 +16,7 @@ from compdd_eval.errors import InputError
 
 TABLE = "LOC_val_solution.csv"
 DEVKIT = "ILSVRC2012_devkit_t12"
+_IMAGES = 50000  # validation images of ILSVRC2012
 _TRUTH, _META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 _NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")
 _LABELS_HELP = (
@@ -75,14 +76,20 @@ def _read_table(path: Path) -> ValidationLabels:
     """Read Kaggle's table: `ImageId,PredictionString`, the latter `wnid x y x y` for each box."""
     wnids = {}
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
-                wnids[int(_NUMBER.fullmatch(row["ImageId"])[1])] = row["PredictionString"].split()[0]
+                number, wnid = int(_NUMBER.fullmatch(row["ImageId"].strip())[1]), row["PredictionString"].split()[0]
+                if wnids.setdefault(number, wnid) != wnid:
+                    raise InputError(
+                        f"{path}: two labels for {row['ImageId']}, {wnids[number]} and {wnid}; download it again"
+                    )
         if not wnids:
             raise ValueError("no row")
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (csv.Error, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(f"{path}: not Kaggle's table of validation labels (ImageId,PredictionString)") from error
     return ValidationLabels(str(path), wnids)
 
@@ -96,6 +103,8 @@ def _read_devkit(path: Path) -> ValidationLabels:
     classes = _classes(found[_META], path)
     try:
         ids = [int(line) for line in found[_TRUTH].split()]
+        if len(ids) != _IMAGES:
+            raise ValueError(f"{len(ids)} lines, expected {_IMAGES}")
         wnids = {number: classes[identifier] for number, identifier in enumerate(ids, start=1)}
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: {_TRUTH} is not one class id of {_META} a line ({error})") from error

@@ -28,15 +28,12 @@ class ReaderWebDataset(ShardReader):
     expected = "imagenet1k-train-0000.tar, ..., imagenet1k-validation-00.tar, ... with KEY.jpg and KEY.cls"
 
     def __init__(self, root: Path, num_proc: int = 1) -> None:
-        shards = by_split(_shards(root))
-        if not shards:
-            raise InputError(f"{root}: no shards called train or validation here; expected {self.expected}")
-        super().__init__(root, shards, num_proc)
+        super().__init__(root, str(root), _shards(root), num_proc)
 
     @classmethod
     def find(cls, root: Path) -> list[str]:
         """Return what of this layout lies there, in words."""
-        shards = by_split(_shards(root))
+        shards = by_split(_shards(root), str(root))
         return [f"{Path(files[0]).relative_to(root)}, ..." for files in shards.values()]
 
     def _executor(self) -> Executor:
