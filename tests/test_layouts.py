@@ -320,6 +320,18 @@ def test_a_class_archive_that_is_cut_in_an_archive_that_is_whole(copy, where):
             open_source(root).rows("train", EASY.wnids[0])
 
 
+@pytest.mark.parametrize("layout", ["parquet", "webdataset"])
+@pytest.mark.parametrize("above", [".", "data", "default"])
+def test_shards_in_folders_of_their_split(five, tmp_path, layout, above):
+    for number, path in enumerate([*five[layout].rglob("*.parquet"), *five[layout].rglob("*.tar")]):
+        split = next(split for split in ("train", "validation", "test") if split in path.name)
+        target = tmp_path / "test_of_train" / above / split / f"{number:04}{path.suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    source = open_source(tmp_path / "test_of_train")
+    assert digest_of_all_rows(source) == digest_of_all_rows(open_source(five["imagefolder"]))
+
+
 def test_shards_without_a_split_are_named(copy, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
     root = copy("webdataset")

@@ -50,8 +50,9 @@ class ReaderCompetition(ReaderImageFolder):
         tree = _tree(root)
         if tree is None:
             return []
-        if tree == root and ReaderImageFolder.find(root):
-            return []
+        validation = split_folders(tree).get("validation")
+        if tree == root and root.name != COMPETITION and (validation is None or not unsorted_image(validation)):
+            return []  # class folders or shards
         return [f"{tree.relative_to(root) / folder.name}/" for folder in split_folders(tree).values()]
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compdd_eval.errors import InputError
-from compdd_eval.sources.reader import Reader
+from compdd_eval.sources.reader import Reader, unreadable
 from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, check_class, official_name
 
 _FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
@@ -39,7 +39,7 @@ class ReaderImageFolder(Reader):
         folders = split_folders(root)
         if root.name == COMPETITION or ("validation" in folders and unsorted_image(folders["validation"])):
             return []  # the competition's layout
-        return [f"{folder.name}/" for folder in folders.values()]
+        return [f"{folder.name}/" for folder in folders.values() if not _holds_shards(folder)]
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
         """Return how many of these classes have a folder in the split."""
@@ -90,8 +90,10 @@ def file_row(path: str, wnid: str) -> ImageRow:
     """Make the row of a plain file; raise InputError for a dangling link or an image of another class."""
     try:
         size = os.stat(path).st_size
-    except OSError as error:
+    except FileNotFoundError as error:
         raise InputError(f"{path}: a link that leads nowhere; mend it or remove it") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     name = official_name(os.path.basename(path), wnid)
     check_class(name, wnid, path)
     return ImageRow(wnid, name, size, path)
@@ -110,6 +112,14 @@ def class_folders(folder: Path) -> list[str]:
     """Return the names of the class folders in a split folder."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if re.fullmatch(r"n\d{8}", entry.name) and entry.is_dir())
+
+
+def _holds_shards(folder: Path) -> bool:
+    """Whether a split folder holds Parquet or WebDataset shards and no class folder."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for _, entry in zip(range(_SOME), entries, strict=False)]
+    shards = [name for name in names if name.endswith((".parquet", ".tar")) and not CLASS_ARCHIVE.fullmatch(name)]
+    return bool(shards) and not class_folders(folder)
 
 
 def _is_image_name(name: str) -> bool:

@@ -114,6 +114,15 @@ def check_label(label: int, place: str) -> int:
     return label
 
 
+def files_below(root: Path, suffix: str) -> list[str]:
+    """Return the files of a suffix in a folder and in the folders below it that copies of the Hub have."""
+    found = []
+    for above in (root, root / "data", root / "default"):
+        for folder in (above, above / "train", above / "val", above / "validation", above / "test"):
+            found += [str(path) for path in folder.glob(f"*{suffix}")]
+    return found
+
+
 def by_split(shards: Iterable[str], base: str) -> dict[str, list[str]]:
     """Sort shards into `train` and `validation` by their names, or else by the folders below `base` they lie in.
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from compdd_eval.errors import InputError
 from compdd_eval.sources.hub import HubFiles
-from compdd_eval.sources.listing import SHARD_SCHEMA, ShardReader, by_split, check_label
+from compdd_eval.sources.listing import SHARD_SCHEMA, ShardReader, by_split, check_label, files_below
 from compdd_eval.sources.reader import unreadable
 from compdd_eval.sources.rows import ImageRow
 
@@ -33,12 +33,15 @@ class ReaderParquet(ShardReader):
         if self._hub:
             super().__init__(root, root.base, root.list(".parquet"), num_proc)
         else:
-            super().__init__(root, str(root), _files(root), num_proc)
+            super().__init__(root, str(root), files_below(root, ".parquet"), num_proc)
 
     @classmethod
     def find(cls, root: Path) -> list[str]:
         """Return what of this layout lies there, in words."""
-        return [f"{Path(files[0]).relative_to(root)}, ..." for files in by_split(_files(root), str(root)).values()]
+        return [
+            f"{Path(files[0]).relative_to(root)}, ..."
+            for files in by_split(files_below(root, ".parquet"), str(root)).values()
+        ]
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image; its row group is read for it."""
@@ -83,12 +86,6 @@ class ReaderParquet(ShardReader):
 
     def _list_shard(self) -> Callable[[str], pa.Table]:
         return functools.partial(_list_shard, hub=self._hub)
-
-
-def _files(root: Path) -> list[str]:
-    """Return the Parquet files here or in the folders that copies of the Hub have."""
-    folders = (".", "data", "train", "val", "validation", "default", "default/train", "default/validation")
-    return [str(path) for folder in folders for path in (root / folder).glob("*.parquet")]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import pyarrow as pa
 from compdd_eval.errors import InputError
 from compdd_eval.sources.archives import ARCHIVES
 from compdd_eval.sources.image_folder import CLASS_ARCHIVE
-from compdd_eval.sources.listing import SHARD_SCHEMA, ShardReader, by_split, check_label
+from compdd_eval.sources.listing import SHARD_SCHEMA, ShardReader, by_split, check_label, files_below
 from compdd_eval.sources.rows import is_official
 from compdd_eval.sources.tar import tar_members
 
@@ -44,12 +44,10 @@ class ReaderWebDataset(ShardReader):
 
 
 def _shards(root: Path) -> list[str]:
-    """Return the tar files here or one level below, without ImageNet's own archives."""
-    found = [*root.glob("*.tar"), *root.glob("data/*.tar")]
-    for folder in ("train", "val", "validation"):
-        found += root.glob(f"{folder}/*.tar")
+    """Return the tar files, without ImageNet's own archives."""
     others = ARCHIVES.values()
-    return [str(path) for path in found if path.name not in others and not CLASS_ARCHIVE.fullmatch(path.name)]
+    found = [(Path(file).name, file) for file in files_below(root, ".tar")]
+    return [file for name, file in found if name not in others and not CLASS_ARCHIVE.fullmatch(name)]
 
 
 def _list_shard(shard: str) -> pa.Table:
