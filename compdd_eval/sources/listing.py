@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,7 +99,7 @@ class ShardReader(Reader):
                 "the order of the rows will not be that of other copies"
             )
 
-    def _executor(self) -> Executor:
+    def _executor(self) -> AbstractContextManager[Executor]:
         """Return what lists several shards at a time."""
         raise NotImplementedError
 

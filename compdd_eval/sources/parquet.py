@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,7 +82,7 @@ class ReaderParquet(ShardReader):
     def _stamp(self, shard: str) -> str:
         return f"{Path(shard).name}:{self._hub.size(shard) if self._hub else os.stat(shard).st_size}"
 
-    def _executor(self) -> Executor:
+    def _executor(self) -> AbstractContextManager[Executor]:
         return ThreadPoolExecutor(self._num_proc)
 
     def _list_shard(self) -> Callable[[str], pa.Table]:

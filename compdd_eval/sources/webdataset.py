@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from compdd_eval.sources.image_folder import CLASS_ARCHIVE
 from compdd_eval.sources.listing import SHARD_SCHEMA, ShardReader, by_split, check_label, files_below
 from compdd_eval.sources.rows import is_official
 from compdd_eval.sources.tar import tar_members
+from compdd_eval.workers import processes
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
 _LARGEST = 65536  # bytes of a label or of what is told about a sample; more is something else
@@ -36,8 +38,8 @@ class ReaderWebDataset(ShardReader):
         shards = by_split(_shards(root), str(root))
         return [f"{Path(files[0]).relative_to(root)}, ..." for files in shards.values()]
 
-    def _executor(self) -> Executor:
-        return ProcessPoolExecutor(self._num_proc)
+    def _executor(self) -> AbstractContextManager[Executor]:
+        return processes(self._num_proc)
 
     def _list_shard(self) -> Callable[[str], pa.Table]:
         return _list_shard
