@@ -103,6 +103,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         kwargs["hash"] = _NO_FOLDER
         self.on_images = None  # called, from a thread, with the number of images each time some were read
         self.sharing = 1  # builders that work at the same time, and share the processor's cores
+        self.readers = 1  # images that are read at a time
         self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
         self._source = self._rows = self._log = None
         self._threads = 0  # that decode every image while building
@@ -271,20 +272,20 @@ class CompDD(datasets.ArrowBasedBuilder):
             raise InputError(problems[0])
 
     def _split_generators(self, dl_manager):
-        options = {"source": self.source, "log": self._log, "threads": self._threads}
+        options = {"source": self.source, "log": self._log, "threads": self._threads, "readers": self.readers}
         return [
             datasets.SplitGenerator(name=split, gen_kwargs={"tables": _parts(rows), **options})
             for split, rows in self.rows.items()
         ]
 
-    def _generate_tables(self, tables, source, log, threads):
+    def _generate_tables(self, tables, source, log, threads, readers):
         """Yield one Arrow table for each list of rows; `datasets` shares the lists out over its processes."""
         from compdd_eval.errors import InputError
         from compdd_eval.sources import read_checked
 
         for number, rows in enumerate(tables):
             try:
-                images, problems = read_checked(source, rows, self.config.link, threads)
+                images, problems = read_checked(source, rows, self.config.link, threads, readers)
             except InputError as error:  # unreadable: there is no table to make
                 images, problems = None, [error]
             for problem in problems:

@@ -165,7 +165,8 @@ class PrepareConfig:
         subset: Only easy or only hard.
         published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
-        num_proc: Processes that build, and shards that are read at a time.
+        num_proc: Subsets that are built at a time, each in a process of its own, and shards that are read at a time;
+            where it is more than the subsets, images of a subset that are read at a time.
         strict: Refuse a copy that lacks images of a class, or a class; default: warn and build.
         verify: Decode every image, list those that are bad, and build only if there are none.
         link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and to that folder.

@@ -120,8 +120,8 @@ def _build_all(config: PrepareConfig, builders: dict[str, CompDD], report: Prepa
     ):
         log = BuildLog(Path(place))
         for builder in builders.values():
-            builder.sharing = max(1, workers)
-        each = functools.partial(_build, num_proc=config.num_proc // max(1, workers), log=log)
+            builder.sharing, builder.readers = max(1, workers), config.num_proc // max(1, workers)
+        each = functools.partial(_build, log=log)
         if workers > 1:
             pool = stack.enter_context(processes(workers))
             waiting = [pool.submit(each, builder) for builder in builders.values()]
@@ -223,7 +223,7 @@ class _Outcome:
     error: InputError | None = None
 
 
-def _build(builder: CompDD, num_proc: int, log: BuildLog) -> _Outcome:
+def _build(builder: CompDD, log: BuildLog) -> _Outcome:
     """Build one subset; this may be a process of its own."""
     counted = 0
 
@@ -234,7 +234,7 @@ def _build(builder: CompDD, num_proc: int, log: BuildLog) -> _Outcome:
 
     builder.on_images = count
     try:
-        builder.download_and_prepare(num_proc=num_proc if num_proc > 1 else None)
+        builder.download_and_prepare()
     except InputError as error:
         return _Outcome(error=error)
     except OSError as error:

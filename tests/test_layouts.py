@@ -338,7 +338,7 @@ def test_shards_without_a_split_are_named(copy, caplog, monkeypatch):
     (root / "imagenet1k-train-00.tar").rename(root / "part-00.tar")
     with caplog.at_level(logging.WARNING, "compdd_eval"):
         open_source(root)
-    assert caplog.text.count("part-00.tar: called neither train nor validation, left out (1 such shards)") == 1
+    assert "part-00.tar: called neither train nor validation, left out (1 such shards)" in caplog.text
 
 
 def test_a_bad_devkit(copy, drawn, monkeypatch):

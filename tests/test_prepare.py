@@ -295,12 +295,12 @@ def test_interrupted_by_the_keyboard(drawn, cache, run, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", ["imagenet", "parquet"])
-@pytest.mark.parametrize("num_proc", [1, 2])
-def test_interrupted_from_a_terminal(many, tmp_path, layout, num_proc):
+@pytest.mark.parametrize(("num_proc", "more"), [(1, []), (2, []), (4, ["--subset", "easy"])])
+def test_interrupted_from_a_terminal(many, tmp_path, layout, num_proc, more):
     """Ctrl-C goes to every process: one line, no traceback, nothing left but what is finished."""
     cache, slow = tmp_path / "cache", tmp_path / "slow.py"
     slow.write_text(SLOW_SCRIPT)
-    command = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc]
+    command = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc, *more]
     command = [sys.executable, slow, *map(str, command)]
     env = environment(HF_DATASETS_CACHE=str(cache))
     child = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -1,6 +1,7 @@
 """Read images and tell which of them are none: cheaply by signature, size and end, or by decoding all of them."""
 
 import io
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from compdd_eval.errors import InputError
@@ -14,7 +15,7 @@ _ADVICE = "replace the file with the one from ImageNet"
 
 
 def read_checked(
-    source: Source, rows: list[ImageRow], link: bool = False, threads: int = 0
+    source: Source, rows: list[ImageRow], link: bool = False, threads: int = 0, readers: int = 1
 ) -> tuple[list[bytes | None], list[InputError]]:
     """Read images and check them.
 
@@ -23,6 +24,7 @@ def read_checked(
         rows: Which.
         link: They are plain files that stay where they are: read no more of them than the check needs.
         threads: Decode every image to check it, in so many threads; 0: only where the end of a JPEG is missing.
+        readers: Images that are read at a time: on a network disk, most of the time is waiting.
 
     Returns:
         The original bytes in the order of `rows` (None for each where `link`), and an error for each bad image.
@@ -31,21 +33,26 @@ def read_checked(
         InputError: An image cannot be read at all.
     """
     if link and not threads:
-        ends = [read_ends(row.file, row.size, _HEAD, _TAIL) for row in rows]
+        ends = _map(lambda row: read_ends(row.file, row.size, _HEAD, _TAIL), rows, readers)
         suspects = [row for row, (head, tail) in zip(rows, ends, strict=True) if _problem(head, tail, row.size)]
         _, problems = read_checked(source, suspects)
         return [None] * len(rows), problems
-    images = [b""] * len(rows)
-    for position, data in source.read_many(rows):
-        images[position] = data
-    if threads:
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(lambda data: image_problem(data, decode=True), images))
+    if source.scattered:
+        images = [data for _, data in sorted(source.read_many(rows))]
     else:
-        found = list(map(image_problem, images))
+        images = _map(source.read, rows, readers)
+    found = _map(lambda data: image_problem(data, decode=threads > 0), images, threads)
     pairs = zip(rows, found, strict=True)
     problems = [InputError(f"{row.location}: {problem}; {_ADVICE}") for row, problem in pairs if problem]
     return [None] * len(rows) if link else images, problems
+
+
+def _map(work: Callable[[object], object], items: list[object], threads: int) -> list[object]:
+    """Do the same to all, several at a time."""
+    if threads <= 1:
+        return list(map(work, items))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))
 
 
 def image_problem(data: bytes, decode: bool = False) -> str | None:

@@ -28,10 +28,11 @@ class SpooledSource(Reader):
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image that was copied."""
         if self._places is None:
-            self._places = {}
+            places = {}  # whole before it is seen: several threads read
             for index in self._folder.glob("*.json"):
                 for file, start, offset, size in json.loads(index.read_text(encoding="utf-8")):
-                    self._places[file, start] = (str(index.with_suffix(".images")), offset, size)
+                    places[file, start] = (str(index.with_suffix(".images")), offset, size)
+            self._places = places
         return read_part(*self._places[row.file, row.start])
 
 
