@@ -169,7 +169,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         from compdd_eval.sources import rows_digest
 
         if self.config.link and not source.plain_files:
-            raise InputError(f"{source.root}: link needs images that are files, this copy is stored as {source.layout}")
+            raise InputError(f"{source.root}: stored as {source.layout}, and only files can be linked; leave link out")
         listed = {split: rows_digest(rows) for split, rows in self.rows.items()}
         return Record(
             subset_digest=self.subset.digest,
@@ -230,12 +230,19 @@ class CompDD(datasets.ArrowBasedBuilder):
     def _stage(self, root, final, stage, *args, **kwargs):
         """Build into the cache unless the same rows lie there."""
         from compdd_eval import cache
+        from compdd_eval.errors import InputError
 
         record, found = self.record, cache.find_prepared(root)
         forced = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
         if not forced and not self.config.verify and self.is_current():
             self.status = "current"
             return
+        lost = [] if found is None else [split for split in found[1].images if split not in record.images]
+        if lost and found[1].subset_digest == record.subset_digest:
+            raise InputError(
+                f"{self.config_id}: what is prepared has {lost[0]} images, {record.source} has none; give a whole "
+                "copy, or another cache"
+            )
         same = found is not None and found[0] == final and found[1].is_of(record)
         self.status = "built" if found is None or same else f"replaced {found[1]}"
         self._build(stage, str(stage / "built"), *args, **kwargs)

@@ -69,6 +69,8 @@ class Record:
         """Whether this dataset holds what `other`, a record of listed rows, would be built from."""
         if (self.subset_digest, self.linked) != (other.subset_digest, other.linked):
             return False
+        if self.linked and self.source != other.source:
+            return False
         return self.rows.keys() == other.listed.keys() and all(self.holds(*item) for item in other.listed.items())
 
 

@@ -24,7 +24,7 @@ from compdd_eval.sources import (
     Source,
     find_imagenet,
     open_source,
-    read_bytes,
+    read_linked,
     rows_digest,
     subset_rows,
 )
@@ -276,5 +276,6 @@ def _read_prepared(folder: Path, record: cache.Record, split: str) -> StoredImag
 
 def _content(image: dict) -> tuple[bytes, str]:
     """Return the bytes of one stored image, read from its path if it holds only that, and a name for messages."""
-    data = image["bytes"] if image["bytes"] is not None else read_bytes(image["path"])
-    return data, image["path"]
+    if image["bytes"] is not None:
+        return image["bytes"], image["path"]
+    return read_linked(image["path"]), image["path"]

@@ -20,7 +20,7 @@ from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, locked_or_refused, write_json, write_text
 from compdd_eval.prepare import PrepareReport, prepare
-from compdd_eval.sources import find_imagenet, read_bytes
+from compdd_eval.sources import find_imagenet, read_linked
 from compdd_eval.subsets import SPLITS, config_names, load_subset
 
 CARD_NAME = "README.md"
@@ -68,6 +68,8 @@ def export(config: ExportConfig, progress: bool = False) -> ExportReport:
     _check_ours(root)
     report = ExportReport(root)
     with locked_or_refused(root / ".lock", f"{root}: another export writes into it now; wait for it"):
+        for name in config.names():
+            _check_free(root / name)
         if find_imagenet(config.data_path) is not None:
             report.prepared = prepare(config, progress)
         prepared = _prepared(config, report.prepared)
@@ -85,6 +87,12 @@ def _check_ours(root: Path) -> None:
     card = root / CARD_NAME
     if card.exists() and _MARK not in card.read_text(encoding="utf-8", errors="replace"):
         raise InputError(f"{card}: is no card of Comp-DD; give a new or empty --output_dir")
+
+
+def _check_free(target: Path) -> None:
+    """Refuse to replace a folder that `export` did not write."""
+    if os.path.lexists(target) and not (target / _RECORD).is_file():
+        raise InputError(f"{target}: lies where the export would go and is none; move it or give another --output_dir")
 
 
 def _prepared(config: ExportConfig, report: PrepareReport | None) -> dict[str, tuple[Path, cache.Record]]:
@@ -150,7 +158,7 @@ def _tables(dataset: datasets.Dataset) -> Iterator[pa.Table]:
         if images[0]["bytes"] is None:
             names = table["file_name"].to_pylist()
             embedded = [
-                {"bytes": read_bytes(image["path"]), "path": name} for image, name in zip(images, names, strict=True)
+                {"bytes": read_linked(image["path"]), "path": name} for image, name in zip(images, names, strict=True)
             ]
             place = table.schema.get_field_index("image")
             column = pa.array(embedded, table.schema.field("image").type)

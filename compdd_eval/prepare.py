@@ -238,8 +238,9 @@ def _build(builder: CompDD, log: BuildLog) -> _Outcome:
     except InputError as error:
         return _Outcome(error=error)
     except OSError as error:
-        reason = f"{error.filename or builder.cache_dir}: {error.strerror or error}; finished subsets are kept"
-        return _Outcome(error=InputError(f"{builder.config_id}: {reason}"))
+        reason = f"{error.filename or Path(builder.cache_dir).parents[3]}: {error.strerror or error}"
+        advice = "finished subsets are kept; make room or give another --cache_dir, and run again"
+        return _Outcome(error=InputError(f"{builder.config_id}: {reason}; {advice}"))
     log.add_images(_number_of_images(builder) - counted)  # nothing was read of what is current
     return _Outcome(builder.cache_dir, builder.status)
 

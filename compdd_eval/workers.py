@@ -8,6 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from compdd_eval.errors import InputError
 
 
 @contextlib.contextmanager
@@ -18,6 +21,10 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "one of the processes was killed, most likely since memory ran out; give a smaller --num_proc"
+        ) from error
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()

@@ -123,6 +123,14 @@ def test_other_folders_are_left_alone(prepared, tmp_path, run):
     assert run("export", "--cache_dir", prepared, "--output_dir", tmp_path / "file")[0] == 2
 
 
+def test_folders_that_are_no_export_are_never_replaced(prepared, tmp_path, run):
+    (tmp_path / "out/bird-hard").mkdir(parents=True)
+    (tmp_path / "out/bird-hard/notes.txt").write_text("mine")
+    status, _, errors = run("export", "--cache_dir", prepared, "--output_dir", tmp_path / "out", "--category", "bird")
+    assert status == 2 and len(errors) == 1 and "bird-hard: lies where the export would go" in errors[0]
+    assert (tmp_path / "out/bird-hard/notes.txt").read_text() == "mine" and not (tmp_path / "out/bird-easy").exists()
+
+
 def test_a_killed_export_leaves_whole_configurations(prepared, tmp_path, monkeypatch):
     root = tmp_path / "out"
     config = ExportConfig(category="bird", cache_dir=str(prepared), output_dir=str(root))

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from compdd_eval.config import LAYOUTS
+from compdd_eval.config import LAYOUTS, ExportConfig
 from compdd_eval.data import load_comp_dd
 from compdd_eval.errors import InputError
-from compdd_eval.sources import open_source, spool, subset_rows
+from compdd_eval.export import export
+from compdd_eval.sources import open_source, read_checked, spool, subset_rows
 from compdd_eval.sources.spool import spooled
 from compdd_eval.subsets import load_subset
 from tests import shapes
@@ -332,6 +333,41 @@ def test_shards_in_folders_of_their_split(five, tmp_path, layout, above):
     assert digest_of_all_rows(source) == digest_of_all_rows(open_source(five["imagefolder"]))
 
 
+def test_hints_to_the_right_folder(five, tmp_path, drawn):
+    for path, message in [
+        (drawn / "train" / EASY.wnids[0], f"give the folder above the split, {drawn}"),
+        (five["parquet"] / "data/test-00000-of-00001.parquet", f"give {five['parquet']}/data"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            open_source(path)
+    for split in ("train", "val"):
+        shutil.copy(five["archives"] / f"ILSVRC2012_img_{split}.tar", tmp_path / f"{split}.tar")
+    with pytest.raises(InputError, match="no KEY.jpg and KEY.cls here.*archives are called ILSVRC2012_img_train.tar"):
+        subset_rows(open_source(tmp_path), EASY, "train")
+    shutil.copy(tmp_path / "val.tar", tmp_path / "ILSVRC2012_img_val.tar")
+    (tmp_path / f"{EASY.wnids[0]}.tar").write_bytes(b"")
+    with pytest.raises(InputError, match="half-extracted: 1 class archives .*put ILSVRC2012_img_train.tar"):
+        open_source(tmp_path, "archives")
+
+
+def test_an_export_is_no_imagenet(drawn, tmp_path):
+    export(ExportConfig(str(drawn), "bird", "easy", cache_dir=str(tmp_path / "c"), output_dir=str(tmp_path / "out")))
+    with pytest.raises(InputError, match="an export of Comp-DD, no ImageNet"):
+        subset_rows(open_source(tmp_path / "out/bird-easy"), EASY, "train")
+
+
+def test_bad_images_in_archives_name_the_archive(five, tmp_path):
+    root = shutil.copytree(five["webdataset"], tmp_path / "i")
+    source = open_source(root)
+    row = subset_rows(source, EASY, "train")[0]
+    with open(row.file, "r+b") as file:
+        file.seek(row.start)
+        file.write(b"no image")
+    (problem,) = read_checked(source, [row])[1]
+    assert f"{row.file}: {row.file_name}: not an image" in str(problem) and "imagenet1k-train" in str(problem)
+    assert str(problem).endswith(f"download {row.file.rpartition('/')[2]} again")
+
+
 def test_shards_without_a_split_are_named(copy, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
     root = copy("webdataset")
@@ -390,7 +426,7 @@ def test_a_class_that_is_missing(copy, five):
     for layout in ("archives", "parquet", "webdataset"):
         source = open_source(five[layout])
         assert source.class_count("train", [*fish.wnids, *EASY.wnids]) == 10
-        with pytest.raises(InputError, match=f"no validation images of {fish.wnids[0]} .*is this copy whole"):
+        with pytest.raises(InputError, match=f"no validation images of {fish.wnids[0]} .*complete this copy"):
             subset_rows(source, fish, "validation")
 
 

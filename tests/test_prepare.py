@@ -167,18 +167,44 @@ def test_links_keep_paths(drawn, cache, num_proc):
     assert not find_prepared(config_root(None, "bird-easy"))[1].linked
 
 
+def test_links_follow_images_that_were_moved(drawn, cache, tmp_path):
+    shutil.copytree(drawn, tmp_path / "before")
+    prepare(PrepareConfig(str(tmp_path / "before"), "bird", "easy", link=True))
+    (tmp_path / "before").rename(tmp_path / "after")
+    report = prepare(PrepareConfig(str(tmp_path / "after"), "bird", "easy", link=True))
+    assert report.prepared[0].status == "replaced"
+    assert datasets.load_dataset("comp_dd", "bird-easy", split="train")[0]["image"].size == (96, 96)
+
+
+def test_a_copy_without_a_split_never_replaces_one_that_has_it(drawn, cache, tmp_path, run):
+    prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    (tmp_path / "val").symlink_to(drawn / "val")
+    status, _, errors = run("prepare", "--data_path", tmp_path, "--category", "bird", "--subset", "easy")
+    assert status == 2 and "what is prepared has train images" in errors[-1] and "another cache" in errors[-1]
+    assert datasets.load_dataset("comp_dd", "bird-easy").num_rows == {"train": 120, "validation": 50}
+
+
+def test_a_process_that_is_killed(drawn, cache, run, monkeypatch):
+    """As the kernel does where memory runs out."""
+    monkeypatch.setattr(CompDD, "_table", lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+    status, _, errors = run("prepare", "--data_path", drawn, "--category", "bird", "--num_proc", 2)
+    assert status == 2 and len(errors) == 1 and "was killed, most likely since memory ran out" in errors[0]
+
+
 def test_links_to_files_that_are_gone(drawn, cache, tmp_path):
     shutil.copytree(drawn, tmp_path / "i")
     prepare(PrepareConfig(str(tmp_path / "i"), "bird", "easy", link=True))
     shutil.rmtree(tmp_path / "i")
-    with pytest.raises(InputError, match=f"{tmp_path}/i/val/.*cannot be read"):
+    with pytest.raises(
+        InputError, match=f"{tmp_path}/i/val/.*cannot be read .*run prepare again from where the images are now"
+    ):
         load_comp_dd(None, "bird", "easy", (16, 16)).dst_test.tensors()
 
 
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout not in ("imagefolder", "cls-loc")])
 def test_no_links_into_containers(shape, cache, layout, run):
     status, _, errors = run("prepare", "--data_path", shape(layout), "--category", "bird", "--link")
-    assert status == 2 and f"link needs images that are files, this copy is stored as {layout}" in errors[-1]
+    assert status == 2 and f"stored as {layout}, and only files can be linked; leave link out" in errors[-1]
 
 
 def test_the_builder_takes_the_same_options(shape, damaged, cache):

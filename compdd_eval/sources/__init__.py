@@ -2,7 +2,7 @@
 
 from compdd_eval.sources.checks import image_problem, read_checked
 from compdd_eval.sources.factory import IMAGENET_HELP, find_imagenet, open_source
-from compdd_eval.sources.reader import read_bytes
+from compdd_eval.sources.reader import read_linked
 from compdd_eval.sources.rows import ImageRow, Source, rows_digest, subset_rows
 from compdd_eval.sources.spool import spooled
 
@@ -13,7 +13,7 @@ __all__ = [
     "find_imagenet",
     "image_problem",
     "open_source",
-    "read_bytes",
+    "read_linked",
     "read_checked",
     "rows_digest",
     "spooled",

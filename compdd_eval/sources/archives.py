@@ -24,6 +24,11 @@ class ReaderArchives(Reader):
         self._archives = {split: root / name for split, name in ARCHIVES.items() if (root / name).is_file()}
         if not self._archives:
             raise InputError(f"{root}: no archive of images here; expected {self.expected}")
+        if "train" not in self._archives and (loose := sorted(root.glob("n????????.tar"))):
+            raise InputError(
+                f"{root}: half-extracted: {len(loose)} class archives ({loose[0].name}, ...); put {ARCHIVES['train']} "
+                "itself there"
+            )
         for name in ARCHIVES.values():
             for packed in (f"{name}.gz", f"{name}.bz2", f"{name}.xz", name.replace(".tar", ".tgz")):
                 if (root / packed).exists() and not (root / name).exists():

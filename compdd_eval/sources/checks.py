@@ -1,6 +1,7 @@
 """Read images and tell which of them are none: cheaply by signature, size and end, or by decoding all of them."""
 
 import io
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,6 @@ from compdd_eval.sources.rows import ImageRow, Source
 _HEAD, _TAIL = 16, 64  # bytes at the start that hold a signature; at the end, a JPEG's end marker and padding after it
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\x00", b"MM\x00*")
 _NO_END = "no end marker"
-_ADVICE = "replace the file with the one from ImageNet"
 
 
 def read_checked(
@@ -43,7 +43,7 @@ def read_checked(
         images = _map(source.read, rows, readers)
     found = _map(lambda data: image_problem(data, decode=threads > 0), images, threads)
     pairs = zip(rows, found, strict=True)
-    problems = [InputError(f"{row.location}: {problem}; {_ADVICE}") for row, problem in pairs if problem]
+    problems = [InputError(f"{row.location}: {problem}; {_advice(row)}") for row, problem in pairs if problem]
     return [None] * len(rows) if link else images, problems
 
 
@@ -53,6 +53,12 @@ def _map(work: Callable[[object], object], items: list[object], threads: int) ->
         return list(map(work, items))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))
+
+
+def _advice(row: ImageRow) -> str:
+    if row.start is None:
+        return "replace the file with the one from ImageNet"
+    return f"download {os.path.basename(row.file)} again"
 
 
 def image_problem(data: bytes, decode: bool = False) -> str | None:

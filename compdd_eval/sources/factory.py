@@ -8,7 +8,7 @@ from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources.archives import ARCHIVES, ReaderArchives
 from compdd_eval.sources.competition import ReaderCompetition
 from compdd_eval.sources.hub import HubFiles, is_repository
-from compdd_eval.sources.image_folder import ReaderImageFolder, split_folders
+from compdd_eval.sources.image_folder import CLASS_FOLDER, ReaderImageFolder, split_folders
 from compdd_eval.sources.parquet import ReaderParquet
 from compdd_eval.sources.rows import Source
 from compdd_eval.sources.validation_labels import DEVKIT, TABLE
@@ -45,7 +45,7 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
         return str(data_path)
     if not exists:
         raise InputError(f"{path}: no such folder (from {origin}); expected a copy of ImageNet with train/ and val/")
-    if path.name in ARCHIVES.values():
+    if path.name in ARCHIVES.values() or path.suffix in (".tar", ".parquet"):
         raise InputError(f"{path}: is a file, expected the folder that holds it; give {path.parent} (from {origin})")
     raise InputError(f"{path}: is a file, expected a folder (from {origin}): a copy of ImageNet")
 
@@ -96,6 +96,8 @@ def _instead(path: Path) -> str:
     """Say what lies there instead, and where the right folder seems to be."""
     if path.name in ("train", "val", "validation", "data"):
         return f"; give the folder above it, {path.parent}"
+    if CLASS_FOLDER.fullmatch(path.name) and split_folders(path.parent.parent):
+        return f"; give the folder above the split, {path.parent.parent}"
     names = sorted(os.listdir(path))
     for name in names:
         if (path / name).is_dir() and any(reader.find(path / name) for reader in _READERS):
@@ -104,8 +106,6 @@ def _instead(path: Path) -> str:
     if labels:
         missing = " and ".join(ARCHIVES.values())
         return f", only labels ({labels[0]}); the images are missing: {missing}, from https://image-net.org/download"
-    if split_folders(path.parent) and path.name.startswith("n"):
-        return f"; give the folder above the split, {path.parent.parent}"
     found = ", ".join(names[:4]) or "nothing"
     layouts = "; ".join(f"{reader.layout}: {reader.expected}" for reader in _READERS)
     return f" (found: {found}); expected one of these layouts: {layouts}"

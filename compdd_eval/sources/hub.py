@@ -1,6 +1,7 @@
 """Files of a dataset repository on the Hugging Face Hub, read over HTTP in parts; nothing is kept on disk."""
 
 import re
+from pathlib import Path
 from typing import BinaryIO
 
 from compdd_eval.hub_errors import clear_hub_error
@@ -66,4 +67,4 @@ class HubFiles:
 
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""
-        return clear_hub_error(error, self.id, "no such folder, and ")
+        return clear_hub_error(error, self.id, f"no such folder ({Path(self.id).absolute()}), and ")

@@ -13,6 +13,7 @@ from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, check_class, offi
 _FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 _JUNK = ("thumbs.db", "desktop.ini")  # what file managers leave behind; dot files as well
 CLASS_ARCHIVE = re.compile(r"n\d{8}\.tar")  # 1000 of them are in ImageNet's archive of training images
+CLASS_FOLDER = re.compile(r"n\d{8}")
 COMPETITION = "CLS-LOC"  # what the competition calls the folder of the two splits
 _SOME = 2000  # entries of a folder that are looked at to see what it holds; a split has 1000 class folders
 _logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def unsorted_image(folder: Path) -> str | None:
 def class_folders(folder: Path) -> list[str]:
     """Return the names of the class folders in a split folder."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if re.fullmatch(r"n\d{8}", entry.name) and entry.is_dir())
+        return sorted(entry.name for entry in entries if CLASS_FOLDER.fullmatch(entry.name) and entry.is_dir())
 
 
 def _holds_shards(folder: Path) -> bool:

@@ -115,6 +115,8 @@ def _list_shard(shard: str, hub: HubFiles | None) -> pa.Table:
     """Read labels and file names of one shard, and no image."""
     with _opened(shard, hub) as file:
         schema = file.schema_arrow
+        if "imagenet_label" in schema.names:
+            raise InputError(f"{shard}: an export of Comp-DD, no ImageNet; load_dataset reads it as it is")
         names = [f"image.{field.name}" for field in schema.field("image").type] if _is_image(schema) else []
         if "image.bytes" not in names or "image.path" not in names or "label" not in schema.names:
             raise InputError(

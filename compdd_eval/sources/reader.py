@@ -28,7 +28,7 @@ class Reader:
         """List the images of one class, ordered by official name."""
         rows = sorted(self._list(split, wnid), key=lambda row: row.file_name)
         if not rows:
-            raise InputError(f"{self.root}: no {split} images of {wnid} ({synset_of(wnid).name}); is this copy whole?")
+            raise InputError(f"{self.root}: no {split} images of {wnid} ({synset_of(wnid).name}); complete this copy")
         for first, second in zip(rows, rows[1:], strict=False):
             if first.file_name == second.file_name:
                 places = " and ".join(dict.fromkeys(row.file for row in (first, second)))
@@ -68,6 +68,17 @@ def read_bytes(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def read_linked(path: str) -> bytes:
+    """Return the bytes of a file that a prepared subset links to; raise InputError if it is gone."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); the prepared subset holds only its path: run prepare again "
+            "from where the images are now"
+        ) from error
 
 
 def read_part(path: str, start: int, size: int) -> bytes:

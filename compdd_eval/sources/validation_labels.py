@@ -90,7 +90,9 @@ def _read_table(path: Path) -> ValidationLabels:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (csv.Error, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise InputError(f"{path}: not Kaggle's table of validation labels (ImageId,PredictionString)") from error
+        raise InputError(
+            f"{path}: not Kaggle's table of validation labels (ImageId,PredictionString); take it from there"
+        ) from error
     return ValidationLabels(str(path), wnids)
 
 

@@ -68,6 +68,12 @@ def _list_shard(shard: str) -> pa.Table:
                     raise InputError(f"{shard}: {member.name} has {member.size} bytes; expected a label")
                 file.seek(member.offset_data)
                 sample[kind] = file.read(member.size)
+    if samples and not any(samples.values()):
+        first = next(iter(samples))
+        raise InputError(
+            f"{shard}: no KEY.jpg and KEY.cls here, but {first}, ...; expected a WebDataset shard (ImageNet's own "
+            f"archives are called {' and '.join(ARCHIVES.values())})"
+        )
     listed = [_listed(shard, key, sample) for key, sample in samples.items() if sample]
     columns = zip(*listed, strict=True) if listed else [()] * len(SHARD_SCHEMA)
     return pa.table(dict(zip(SHARD_SCHEMA.names, map(list, columns), strict=True)), schema=SHARD_SCHEMA)
