@@ -329,6 +329,7 @@ def test_shards_in_folders_of_their_split(five, tmp_path, layout, above):
         target = tmp_path / "test_of_train" / above / split / f"{number:04}{path.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+    target.with_name(f"._{target.name}").write_bytes(b"left by a file manager")
     source = open_source(tmp_path / "test_of_train")
     assert digest_of_all_rows(source) == digest_of_all_rows(open_source(five["imagefolder"]))
 

@@ -120,7 +120,7 @@ def files_below(root: Path, suffix: str) -> list[str]:
     found = []
     for above in (root, root / "data", root / "default"):
         for folder in (above, above / "train", above / "val", above / "validation", above / "test"):
-            found += [str(path) for path in folder.glob(f"*{suffix}")]
+            found += [str(path) for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
     return found
 
 
