@@ -27,7 +27,7 @@ def test_the_wheel_has_all_and_no_package_called_subsets(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"comp_dd.py", "compdd_eval"}
     assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 16
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compdd_eval").rglob("*.py")}
-    assert modules <= set(names)
+    assert modules <= set(names) and "compdd_eval/_dataset_card.md" in names
 
 
 def test_the_wheel_installed_elsewhere(wheel, tmp_path, drawn):
