@@ -65,7 +65,8 @@ class Reader:
 def read_bytes(path: str) -> bytes:
     """Return the bytes of a plain file; raise InputError if it is gone or cannot be read."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except OSError as error:
         raise unreadable(path, error) from error
 

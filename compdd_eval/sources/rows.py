@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +10,6 @@ from compdd_eval.errors import InputError
 from compdd_eval.subsets import Subset
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_FOLDERS = 8  # that are listed at a time: on a network disk, most of the time is waiting
 _OFFICIAL = re.compile(r"(?:(n\d{8})_\d+|ILSVRC2012_val_\d{8})")  # training images carry their class in their name
 
 
@@ -103,9 +101,7 @@ def subset_rows(source: Source, subset: Subset, split: str) -> list[ImageRow]:
     Raises:
         InputError: A class folder is missing or holds no image.
     """
-    with ThreadPoolExecutor(_FOLDERS if source.plain_files else 1) as pool:
-        classes = pool.map(lambda wnid: source.rows(split, wnid), subset.wnids)
-        return [row for rows in classes for row in rows]
+    return [row for wnid in subset.wnids for row in source.rows(split, wnid)]
 
 
 def rows_digest(rows: Iterable[ImageRow]) -> str:
