@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from compdd_eval.console import print_table
 from compdd_eval.sources import Source
-from compdd_eval.subsets import SPLITS, VALIDATION_IMAGES_PER_CLASS, Subset, SubsetClass
+from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, Subset, SubsetClass
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,5 @@ def print_counts(counts: list[ClassCount]) -> None:
     groups = {}
     for count in counts:
         groups.setdefault((count.subset, count.split), []).append(str(count))
-    order = sorted(
-        groups, key=lambda key: (list(dict.fromkeys(c.subset for c in counts)).index(key[0]), SPLITS.index(key[1]))
-    )
-    rows = [[*key, ", ".join(groups[key])] for key in order]
+    rows = [[*key, ", ".join(classes)] for key, classes in groups.items()]
     print_table("Classes that are not whole (images found / expected)", ["config", "split", "classes"], rows)

@@ -62,24 +62,18 @@ class Reader:
         raise NotImplementedError
 
 
-def read_bytes(path: str) -> bytes:
-    """Return the bytes of a plain file; raise InputError if it is gone or cannot be read."""
+def read_bytes(path: str, advice: str = "mend it and run again") -> bytes:
+    """Return the bytes of a plain file; raise InputError, with the advice, if it is gone or cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, advice) from error
 
 
 def read_linked(path: str) -> bytes:
     """Return the bytes of a file that a prepared subset links to; raise InputError if it is gone."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); the prepared subset holds only its path: run prepare again "
-            "from where the images are now"
-        ) from error
+    return read_bytes(path, "the prepared subset holds only its path: run prepare again from where the images are now")
 
 
 def read_part(path: str, start: int, size: int) -> bytes:
@@ -110,6 +104,6 @@ def read_ends(path: str, size: int, head: int, tail: int) -> tuple[bytes, bytes]
     return ends
 
 
-def unreadable(path: str | Path, error: OSError) -> InputError:
+def unreadable(path: str | Path, error: OSError, advice: str = "mend it and run again") -> InputError:
     """Make the error for a file that cannot be read."""
-    return InputError(f"{path}: cannot be read ({error.strerror or error}); mend it and run again")
+    return InputError(f"{path}: cannot be read ({error.strerror or error}); {advice}")
