@@ -1,0 +1,26 @@
+"""Every default in one place: frozen dataclasses, from which flags, help texts and YAML files follow."""
+
+from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig, PushConfig
+from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, digest_of, require
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.protocol import DSA_OPERATIONS, DSA_STRATEGY, Protocol, parse_strategy
+from compdd_eval.config.trials import BenchConfig, DemoConfig
+
+__all__ = [
+    "DSA_OPERATIONS",
+    "DSA_STRATEGY",
+    "LABEL_KINDS",
+    "LAYOUTS",
+    "PIXEL_RANGES",
+    "BenchConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "InfoConfig",
+    "PrepareConfig",
+    "Protocol",
+    "PushConfig",
+    "digest_of",
+    "parse_strategy",
+    "require",
+]

@@ -1,0 +1,49 @@
+"""Choices and checks that several settings share."""
+
+import hashlib
+import json
+import os
+
+from compdd_eval.errors import InputError
+from compdd_eval.subsets import load_subset
+
+LABEL_KINDS = ("hard", "logits", "probabilities")
+LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
+PIXEL_RANGES = ("normalised", "0-1", "0-255")
+MANY = 10_000  # students; more is a slip of the finger
+_THREADS = max(64, os.cpu_count() or 1)
+_PROCESSES = max(64, os.cpu_count() or 1)
+
+
+def check_epochs(epochs: int) -> None:
+    """Refuse a number of epochs below 1."""
+    require("--epoch_eval_train", epochs, epochs >= 1, "a whole number from 1")
+
+
+def check_students(number: int, threads: int) -> None:
+    """Refuse a number of students or of CPU threads that cannot be meant."""
+    require("--num_eval", number, 1 <= number <= MANY, f"a number of students from 1 to {MANY}")
+    require("--threads", threads, 0 <= threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}")
+
+
+def check_num_proc(number: int) -> None:
+    """Refuse a number of processes that cannot be meant."""
+    require("--num_proc", number, 1 <= number <= _PROCESSES, f"a number of processes from 1 to {_PROCESSES}")
+
+
+def check_published(published: bool, names: list[str]) -> None:
+    """Refuse `--published` where no subset has a published list of its own."""
+    if published and not any(load_subset(name).erratum for name in names):
+        raise InputError(f"--published: the list of {', '.join(names)} is as published; leave the flag out")
+
+
+def require(name: str, value: object, valid: bool, expected: str) -> None:
+    """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
+    if not valid:
+        raise InputError(f"{name} {value}: expected {expected}")
+
+
+def digest_of(content: object) -> str:
+    """Return twelve hex digits over anything that JSON can hold."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

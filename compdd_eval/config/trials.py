@@ -1,0 +1,53 @@
+"""Settings of `bench` and `demo`."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import MANY, check_epochs, check_students, require
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure how fast this machine does the work; all figures are ratios of two timings in one run.
+
+    Args:
+        what: data: building, opening and decoding subsets, against copying files and plain PIL.
+        images: Training images of each class in the source that is drawn, in each of the sixteen subsets.
+        side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
+        repeats: Timings of each figure, of which the best counts.
+        output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
+    """
+
+    what: Literal["data"] = "data"
+    images: int = 20
+    side: int = 400
+    repeats: int = 3
+    output_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        require("--images", self.images, 1 <= self.images <= MANY, f"a number of images from 1 to {MANY}")
+        require("--side", self.side, 16 <= self.side <= MANY, f"a number of pixels from 16 to {MANY}")
+        require("--repeats", self.repeats, 1 <= self.repeats <= MANY, f"a number of timings from 1 to {MANY}")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job in minutes, without ImageNet and without a network, on images that are drawn.
+
+    Args:
+        output_dir: Folder for results, distilled images and pictures.
+        num_eval: Students of each distilled set.
+        epoch_eval_train: Epochs of each student.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+    """
+
+    output_dir: str = "demo_results"
+    num_eval: int = 3
+    epoch_eval_train: int = 30
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        check_epochs(self.epoch_eval_train)
+        check_students(self.num_eval, self.threads)
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
