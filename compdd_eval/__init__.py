@@ -14,6 +14,7 @@ _HOMES = {
     "list_models": "compdd_eval.models",
     "load_comp_dd": "compdd_eval.data",
     "random_images": "compdd_eval.baselines",
+    "read_distilled": "compdd_eval.distilled",
     "save_published": "compdd_eval.distilled",
     "soft_cross_entropy": "compdd_eval.train",
     "train_student": "compdd_eval.train",

@@ -54,7 +54,7 @@ def _dispatch(arguments: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         if not _is_main_process():  # help and --print_config are printed once
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        config = parse(module.CONFIG, command, rest, getattr(module, "POSITIONAL", None))
+        config = parse(module.CONFIG, command, rest, getattr(module, "POSITIONAL", ()))
     module.run(config)
     _leave_process_group()
 

@@ -36,7 +36,7 @@ def card_metadata(entries: list[CardEntry]) -> str:
         "language": ["en"],
         "task_categories": ["image-classification"],
         "task_ids": ["multi-class-image-classification"],
-        "size_categories": [_size_category(sum(sum(entry.images.values()) for entry in entries))],
+        "size_categories": [size_category(sum(sum(entry.images.values()) for entry in entries))],
         "source_datasets": ["extended|imagenet-1k"],
         "annotations_creators": ["found"],
         "tags": ["dataset-distillation", "dataset-condensation", "benchmark", "comp-dd", "imagenet"],
@@ -88,7 +88,8 @@ def _info_of(entry: CardEntry) -> dict[str, object]:
     return info
 
 
-def _size_category(images: int) -> str:
+def size_category(images: int) -> str:
+    """Return the Hub's name for a number of images."""
     for limit, name in ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")):
         if images < limit:
             return name

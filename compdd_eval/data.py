@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import datasets
+import pyarrow.compute as pc
 import torch
 from tqdm import tqdm
 
@@ -44,6 +45,12 @@ class StoredImages:
         """Return the original bytes of one image and a name for messages."""
         return _content(self._images[index]["image"])
 
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes of all images; None where only their paths are held."""
+        data = pc.struct_field(self._images.data.column("image"), "bytes")
+        return None if data.null_count else pc.sum(pc.binary_length(data)).as_py()
+
     def read_all(self, batch_size: int) -> Iterator[tuple[int, bytes, str]]:
         """Yield position, original bytes and a name of every image; `batch_size` are held at a time."""
         for start in range(0, len(self.labels), batch_size):
@@ -65,6 +72,12 @@ class SourceImages:
         """Return the original bytes of one image and a name for messages."""
         row = self._rows[index]
         return self._source.read(row), row.location
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes of all images; None where only reading them tells."""
+        sizes = [row.size for row in self._rows]
+        return None if None in sizes else sum(sizes)
 
     def read_all(self, batch_size: int) -> Iterator[tuple[int, bytes, str]]:
         """Yield position, original bytes and a name of every image, in the order that is fastest to read."""
@@ -101,6 +114,11 @@ class SubsetSplit(torch.utils.data.Dataset):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes of the original images, where they are known without reading them."""
+        return self._images.stored_bytes
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         index = range(len(self))[index]

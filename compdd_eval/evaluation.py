@@ -17,12 +17,14 @@ from compdd_eval import results
 from compdd_eval.config import EvaluateConfig, digest_of
 from compdd_eval.console import print_table
 from compdd_eval.data import open_split
-from compdd_eval.distilled import DistilledSet, load_published
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.distilled.content import name_of, notes_of
 from compdd_eval.errors import InputError
+from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
 from compdd_eval.files import check_writable, locked_or_refused, write_json
 from compdd_eval.models import create_model
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
-from compdd_eval.subsets import NUM_CLASSES, Subset
+from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import count_correct, train_passes
 
 _logger = logging.getLogger(__name__)
@@ -121,9 +123,10 @@ def _open_job(
     for model in config.models:
         with torch.device("meta"):
             create_model(model, NUM_CLASSES, (config.res, config.res))
-    distilled = distilled or _load_distilled(config)
+    distilled = distilled or load_distilled(config)
+    config = settled(config, distilled)
     subset, size = config.load_subset(), (config.res, config.res)
-    _check_distilled(config, distilled, subset)
+    check_distilled(config, distilled, subset)
     set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
     _claim_output_dir(Path(config.output_dir), set_name, subset.name, held)
     split = open_split(
@@ -157,41 +160,12 @@ def _open_job(
     return _without_finished(job)
 
 
-def _check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Subset) -> None:
-    """Refuse a set of another resolution; say what is odd about it."""
-    if distilled.resolution != config.res:
-        size = distilled.resolution
-        raise InputError(
-            f"{_origin_of(distilled)}: images of {size} pixels, expected --res {config.res}; give --res {size}"
-        )
-    for remark in distilled.remarks(subset.class_map_inv):
-        _logger.warning(remark)
-
-
-def _origin_of(distilled: DistilledSet) -> str:
-    """Return the files of a set, or what else is known of its origin."""
-    files = distilled.metadata.get("files")
-    return ", ".join(map(str, files.values())) if isinstance(files, dict) else "the distilled set"
-
-
 def _digests(config: EvaluateConfig, distilled: DistilledSet, lr: float, validation: str) -> dict[str, str]:
     """Return digests of the data, and of all that decides a student's numbers besides its name and seed."""
     digests = {"distilled": distilled.sha256, "validation": validation}
     decisive = {name: value for name, value in config.protocol().items() if name != "lr_net"}
     decisive |= {"lr": lr, "label_kind": distilled.label_kind, "antialias": config.antialias, "res": config.res}
     return digests | {"config": digest_of([decisive, digests, results.SCHEMA_VERSION])}
-
-
-def _load_distilled(config: EvaluateConfig) -> DistilledSet:
-    if config.data_dir is None:
-        raise InputError("--data_dir is missing; give the distilled images (a .pt file or the folder of images.pt)")
-    return load_published(
-        config.data_dir,
-        config.label_dir,
-        config.lr_dir,
-        label_kind=config.label_kind,
-        pixel_range=config.pixel_range,
-    )
 
 
 def _claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
@@ -244,7 +218,8 @@ def _print_plan(job: Job, environment: dict[str, object]) -> None:
         ("validation", f"{len(job.labels)} images ({subset.splits['validation']} expected) from {job.origin}"),
         ("", f"digest {job.digests['validation'][:16]}, the same wherever the same images were used"),
         ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
-        ("", _origin_of(distilled)),
+        ("", name_of(distilled.origin)),
+        *notes_of(distilled.origin),
         ("labels", distilled.label_kind),
         ("learning rate", f"{job.lr:g} ({job.lr_source})"),
         ("protocol", f"comp-dd{changed} ({config.epoch_eval_train + 1} passes): {protocol}"),
@@ -358,7 +333,7 @@ def _finish(job: Job, new: list[results.StudentResult]) -> dict[str, object]:
         "validation_images_expected": subset.splits["validation"],
         "results": results.aggregate(ordered),
         "digests": job.digests,
-        "distilled": job.distilled.metadata,
+        "distilled": job.distilled.metadata | job.distilled.origin,
         "config": asdict(config),
         "environments": results.environments(ordered),
     }

@@ -21,10 +21,11 @@ except ImportError:  # deprecated since torchvision 0.29; without it PIL gives t
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], as torchvision's ImageNet models take them
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_ADVICE = "replace the file by ImageNet's (if prepared, prepare again)"
 _SIZES = 1024  # sizes of images whose resampling weights are kept; ImageNet has some hundreds that are common
 
 
-def decode_rgb(data: bytes, name: str) -> torch.Tensor:
+def decode_rgb(data: bytes, name: str, advice: str = _ADVICE) -> torch.Tensor:
     """Decode one image to uint8 `[3, H, W]`, RGB whatever is stored (greyscale, CMYK, palette, alpha).
 
     The pixels are PIL's, as in the reference; EXIF orientation is not applied, as in the reference. Common JPEGs are
@@ -33,6 +34,7 @@ def decode_rgb(data: bytes, name: str) -> torch.Tensor:
     Args:
         data: The bytes of the file.
         name: What to call it in an error.
+        advice: How to mend that.
 
     Raises:
         InputError: The bytes are no whole image.
@@ -44,8 +46,7 @@ def decode_rgb(data: bytes, name: str) -> torch.Tensor:
         return transforms.pil_to_tensor(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
-        message = f"{name}: cannot be decoded ({reason}); replace the file by ImageNet's (if prepared, prepare again)"
-        raise InputError(message) from error
+        raise InputError(f"{name}: cannot be decoded ({reason}); {advice}") from error
 
 
 def _decode_jpeg(data: bytes) -> torch.Tensor:
@@ -89,9 +90,11 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return (images - _column(IMAGENET_MEAN, images)) / _column(IMAGENET_STD, images)
 
 
-def denormalise(images: torch.Tensor) -> torch.Tensor:
-    """Map `[..., 3, H, W]` from ImageNet-normalised space to [0, 1]; values outside are not clamped."""
-    return images * _column(IMAGENET_STD, images) + _column(IMAGENET_MEAN, images)
+def denormalise(
+    images: torch.Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD
+) -> torch.Tensor:
+    """Map `[..., 3, H, W]` from normalised space (ImageNet's) to [0, 1]; values outside are not clamped."""
+    return images * _column(std, images) + _column(mean, images)
 
 
 def _column(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import fnmatch
 import hashlib
 import json
 import re
+import socket
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,6 +87,8 @@ class FakeHub:
     def __init__(self, port=0, token=None, user="tester", lfs=True):
         self.repos, self.lfs_store, self.log, self.token, self.user, self.use_lfs = {}, {}, [], token, user, lfs
         self.lock = threading.RLock()
+        self.readers = set()  # tokens that may read and not write
+        self.cuts = []  # [method, part of the path, how often]: the connection is cut in the middle of these
         hub = self
 
         class H(BaseHTTPRequestHandler):
@@ -97,6 +100,10 @@ class FakeHub:
 
             def handle_any(self):
                 n = int(self.headers.get("Content-Length") or 0)
+                if self.command == "PUT" and hub.cut(self.command, self.path):
+                    self.rfile.read(n // 2)
+                    self.hang_up()
+                    return
                 if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
                     body = b""
                     while size := int(self.rfile.readline().split(b";")[0], 16):
@@ -124,8 +131,17 @@ class FakeHub:
                 if "Content-Length" not in headers:
                     self.send_header("Content-Length", str(len(out)))
                 self.end_headers()
+                if self.command == "GET" and hub.cut(self.command, self.path):
+                    self.wfile.write(out[: len(out) // 2])
+                    self.wfile.flush()
+                    self.hang_up()
+                    return
                 if self.command != "HEAD":
                     self.wfile.write(out)
+
+            def hang_up(self):
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
 
             do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_any
 
@@ -175,19 +191,33 @@ class FakeHub:
     ]
     WRITES = {"create", "delete", "preupload", "commit", "branch", "tag", "lfs_batch", "settings", "whoami"}
 
+    def cut(self, method, path):
+        """Whether to cut this request."""
+        for entry in self.cuts:
+            if entry[0] == method and entry[1] in path and entry[2] > 0:
+                entry[2] -= 1
+                return True
+        return False
+
     def dispatch(self, method, url, headers, body):
         u = urlsplit(url)
         for m, rx, name in self.ROUTES:
             if method in m.split("|") and (mt := rx.match(u.path)):
                 auth = headers.get("Authorization", "")
                 if name in self.WRITES and (
-                    not auth.startswith("Bearer ") or (self.token and auth != f"Bearer {self.token}")
+                    not auth.startswith("Bearer ")
+                    or (self.token and auth.removeprefix("Bearer ") not in {self.token, *self.readers})
                 ):
                     raise Err(401, None, "Invalid username or password.")
+                if name in self.WRITES - {"whoami"} and auth.removeprefix("Bearer ") in self.readers:
+                    raise Err(403, None, "Forbidden: this token may only read.")
                 kw = mt.groupdict()
                 kind, rid = kw.pop("k", None) or "model", kw.pop("r", None)
                 if rid is not None:
                     repo = self.repos.get((kind, rid))
+                    wrong = self.token and auth and auth.removeprefix("Bearer ") not in {self.token, *self.readers}
+                    if wrong:
+                        raise Err(401, None, "Invalid credentials in Authorization header")
                     if repo is None or (repo.private and not auth):
                         raise Err(404 if auth else 401, "RepoNotFound", "Repository not found")
                     kw["repo"] = repo

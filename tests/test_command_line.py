@@ -137,7 +137,7 @@ def one_line(result, *parts):
             ["'ConvNetD55'", "did you mean 'ConvNetD5'"],
         ),
         (["--category", "bird", "--subset", "easy", "--res", "16"], ["ConvNetD5", "16 x 16", "at least 32"]),
-        (["--category", "bird", "--subset", "easy"], ["--data_dir is missing"]),
+        (["--category", "bird", "--subset", "easy"], ["--distilled is missing", "--data_dir"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
         (["--data_path"], ["--data_path"]),
         (["prepare", "--data_path", "/no/such/folder"], ["/no/such/folder", "no such folder"]),

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from compdd_eval import DistilledSet
-from compdd_eval.distilled import load_published, save_published
+from compdd_eval.config import ReadConfig
+from compdd_eval.distilled import read_distilled, save_published
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import denormalise, normalise
@@ -15,6 +16,10 @@ from compdd_eval.preprocess import denormalise, normalise
 IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 HARD = torch.arange(20) % 10
 LOGITS = torch.randn(20, 10, generator=torch.Generator().manual_seed(1))
+
+
+def read(path, **flags):
+    return read_distilled(path, ReadConfig(**flags))
 
 
 def changed(tensor, index, value):
@@ -126,19 +131,19 @@ def test_files_in_a_folder_or_one_by_one(tmp_path, best):
         torch.save(content, tmp_path / f"{part}{best}.pt")
     torch.save(torch.zeros(1), tmp_path / "labels_500.pt")
     for where in (tmp_path, tmp_path / f"images{best}.pt"):
-        distilled = load_published(where)
+        distilled = read(where)
         assert torch.equal(distilled.images, IMAGES) and torch.equal(distilled.labels, LOGITS)
         assert distilled.lr == pytest.approx(0.03)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"labels{best}.pt").rename(tmp_path / "elsewhere/mine.pt")
-    distilled = load_published(tmp_path, tmp_path / "elsewhere/mine.pt", "none")
-    assert distilled.lr is None and distilled.metadata["files"]["labels"].endswith("mine.pt")
+    distilled = read(tmp_path, label_dir=str(tmp_path / "elsewhere/mine.pt"), lr_dir="none")
+    assert distilled.lr is None and distilled.origin["files"]["labels"].endswith("mine.pt")
 
 
 def test_round_trip(tmp_path):
     for number, original in enumerate([DistilledSet(IMAGES, LOGITS, lr=0.25), DistilledSet(IMAGES, HARD)]):
         save_published(original, tmp_path / str(number))
-        loaded = load_published(tmp_path / str(number))
+        loaded = read(tmp_path / str(number))
         assert (
             loaded.sha256 == original.sha256 and loaded.lr == original.lr and loaded.label_kind == original.label_kind
         )
@@ -148,10 +153,10 @@ def test_round_trip(tmp_path):
 def test_pixel_range_converts(tmp_path, pixel_range, scale):
     pixels = torch.rand(20, 3, 8, 8)
     save_published(DistilledSet(pixels * scale, HARD), tmp_path)
-    loaded = load_published(tmp_path, pixel_range=pixel_range)
+    loaded = read(tmp_path, pixel_range=pixel_range)
     assert torch.allclose(loaded.images, normalise(pixels), atol=1e-5) and loaded.remarks() == []
     torch.save((pixels * 255).to(torch.uint8), tmp_path / "images.pt")
-    assert load_published(tmp_path, pixel_range="0-255").remarks() == []
+    assert read(tmp_path, pixel_range="0-255").remarks() == []
 
 
 def files(folder, **contents):
@@ -171,8 +176,8 @@ def files(folder, **contents):
         ({"images": HARD, "labels": IMAGES}, "swapped"),
         ({"images": None}, "no images.pt or images_best.pt here"),
         ({"labels": None}, "no labels.pt or labels_best.pt here .images.pt.*--label_dir"),
-        ({"images_best": IMAGES}, "both images.pt and images_best.pt"),
-        ({"images": {"images": IMAGES}}, "holds a dict, expected one tensor"),
+        ({"images_best": IMAGES}, "holds images.pt and images_best.pt; name one"),
+        ({"images": {"a": "b"}}, "holds a dict with 'a', expected the keys 'images'"),
         ({"images": b""}, "not a readable .pt file"),
         ({"images": b"hello"}, "images.pt"),
         ({"images": b"PK\x03\x04 no zip"}, "images.pt"),
@@ -184,7 +189,7 @@ def files(folder, **contents):
 )
 def test_files_that_are_refused(tmp_path, contents, message):
     with pytest.raises(InputError, match=message) as caught:
-        load_published(files(tmp_path / "set", **contents))
+        read(files(tmp_path / "set", **contents))
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
@@ -192,7 +197,7 @@ def test_truncated_file(tmp_path):
     folder = files(tmp_path / "set")
     (folder / "images.pt").write_bytes((folder / "images.pt").read_bytes()[:-500])
     with pytest.raises(InputError, match="images.pt: not a readable"):
-        load_published(folder)
+        read(folder)
 
 
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
@@ -200,15 +205,15 @@ def test_code_in_a_file_is_not_run(tmp_path, save):
     folder, trace = files(tmp_path / "set"), tmp_path / "ran"
     save(RunsCode(trace), folder / "images.pt")
     with pytest.raises(InputError, match="could run code, so it is not opened|not a readable"):
-        load_published(folder)
+        read(folder)
     assert not trace.exists()
 
 
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
-        load_published("x" * 5000)
-    with pytest.raises(InputError, match="no such file or folder; --data_dir"):
-        load_published(tmp_path / "nowhere")
+        read("x" * 5000)
+    with pytest.raises(InputError, match="no such file or folder; --distilled .or --data_dir."):
+        read(tmp_path / "nowhere")
 
 
 def test_preview_shows_the_images(tmp_path):
@@ -242,14 +247,14 @@ def test_a_pixel_range_that_contradicts_the_images(tmp_path, caplog, monkeypatch
     import logging
 
     monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
-    load_published(files(tmp_path / "set", images=images), pixel_range=pixel_range)
+    read(files(tmp_path / "set", images=images), pixel_range=pixel_range)
     assert ("is it right?" in caplog.text) == doubtful
 
 
 def test_saving_over_another_set_leaves_nothing_of_it(tmp_path):
     save_published(DistilledSet(IMAGES, LOGITS, lr=0.1), tmp_path)
-    assert load_published(tmp_path).lr == 0.1
+    assert read(tmp_path).lr == 0.1
     save_published(DistilledSet(IMAGES[:10], HARD[:10]), tmp_path)
-    loaded = load_published(tmp_path)
+    loaded = read(tmp_path)
     assert loaded.lr is None and torch.equal(loaded.images, IMAGES[:10])
     assert (tmp_path / "images.pt").stat().st_size < IMAGES.numel() * 4

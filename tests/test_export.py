@@ -253,7 +253,7 @@ def test_nothing_to_push(tmp_path, run):
     status, _, errors = run("push", "--benchmark", "a/b", "--folder", tmp_path)
     assert status == 2 and "nothing that `export` wrote" in errors[0]
     status, _, errors = run("push")
-    assert status == 2 and "--benchmark is missing" in errors[0]
+    assert status == 2 and "--benchmark USER/comp_dd" in errors[0]
 
 
 def test_a_record_that_is_damaged(out, tmp_path):

@@ -34,7 +34,6 @@ def random_images(train: SubsetSplit, ipc: int, seed: int = 0) -> DistilledSet:
     metadata = {
         "method": "random real images",
         "seed": seed,
-        "source": train.origin,
         "file_names": [train.file_names[index] for index in chosen],
     }
-    return DistilledSet(images, train.labels[chosen], "hard", None, metadata)
+    return DistilledSet(images, train.labels[chosen], "hard", None, metadata, {"source": train.origin})

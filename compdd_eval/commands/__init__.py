@@ -2,6 +2,7 @@
 
 import re
 import typing
+from collections.abc import Sequence
 from dataclasses import fields
 
 from compdd_eval.errors import InputError, unknown
@@ -11,21 +12,24 @@ COMMANDS = {
     "prepare": 'build subsets from ImageNet, so that load_dataset("comp_dd", ...) works',
     "info": "the sixteen subsets, one of them, or what a copy of ImageNet can serve",
     "export": "write the prepared subsets as Parquet files with a card, for load_dataset(FOLDER, ...)",
-    "push": "send an export to a Hugging Face Hub repository, private unless you say otherwise",
+    "validate": "check a distilled set without training: shapes, ranges, labels, normalisation, duplicates",
+    "convert": "read a distilled set in any format and write it in another",
+    "push": "send a distilled set, or an export, to the Hugging Face Hub in one commit",
+    "pull": "download a distilled set from the Hugging Face Hub",
     "bench": "measure how fast this machine does the work, as ratios",
     "demo": "the whole job on drawn images: no ImageNet, no network, a few minutes",
 }
 MULTI_PROCESS = ("evaluate", "demo")  # the others run once, whatever launches them
 
 
-def parse(config_class: type, command: str, arguments: list[str], positional: str | None = None) -> object:
+def parse(config_class: type, command: str, arguments: list[str], positional: Sequence[str] = ()) -> object:
     """Turn command-line arguments into the command's dataclass: flags over `--config` file over defaults.
 
     Args:
         config_class: The dataclass.
         command: Its name.
         arguments: What follows the command.
-        positional: Field that a first argument without a flag sets.
+        positional: Fields that arguments without a flag set, in this order.
 
     Raises:
         InputError: An unknown flag or key, or a value of the wrong type; the message is one line.
@@ -34,7 +38,7 @@ def parse(config_class: type, command: str, arguments: list[str], positional: st
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(
-        prog=f"compdd_eval {command} [{positional.upper()}]" if positional else f"compdd_eval {command}",
+        prog=" ".join([f"compdd_eval {command}", *[f"[{name.upper()}]" for name in positional]]),
         description=(config_class.__doc__ or "").partition("\n")[0],
         epilog="A flag that takes true or false means true without a value.",
         exit_on_error=False,
@@ -45,8 +49,7 @@ def parse(config_class: type, command: str, arguments: list[str], positional: st
         inherited = {field.name for base in owner.__mro__[1:-1] for field in fields(base)}
         parser.add_class_arguments(owner, None, skip=inherited)
     names = [field.name for field in fields(config_class)]
-    if positional:
-        arguments = _with_flag(arguments, positional, config_class)
+    arguments = _with_flags(arguments, positional, config_class)
     arguments, file = _normalised(arguments, config_class)
     if file is not None:
         _check_file(file)
@@ -57,15 +60,16 @@ def parse(config_class: type, command: str, arguments: list[str], positional: st
     return config_class(**{name: parsed[name] for name in names})
 
 
-def _with_flag(arguments: list[str], positional: str, config_class: type) -> list[str]:
-    """Put its flag before the first argument that has none and is no value of a flag."""
-    hints = typing.get_type_hints(config_class)
+def _with_flags(arguments: list[str], positional: Sequence[str], config_class: type) -> list[str]:
+    """Put their flags before the first arguments that have none and are no value of a flag."""
+    hints, found, left = typing.get_type_hints(config_class), [], list(positional)
     for position, argument in enumerate(arguments):
         before = arguments[position - 1] if position else ""
         after_boolean = hints.get(before.removeprefix("--")) is bool and argument.lower() not in ("true", "false")
         if not argument.startswith("-") and (not before.startswith("--") or "=" in before or after_boolean):
-            return [*arguments[:position], f"--{positional}", *arguments[position:]]
-    return arguments
+            found += [f"--{left.pop(0)}"] if left else []
+        found.append(argument)
+    return found
 
 
 def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], str | None]:

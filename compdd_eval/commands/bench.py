@@ -3,7 +3,7 @@
 from compdd_eval.config import BenchConfig
 
 CONFIG = BenchConfig
-POSITIONAL = "what"
+POSITIONAL = ("what",)
 
 
 def run(config: BenchConfig) -> None:

@@ -3,7 +3,7 @@
 from compdd_eval.config import InfoConfig
 
 CONFIG = InfoConfig
-POSITIONAL = "name"
+POSITIONAL = ("name",)
 
 
 def run(config: InfoConfig) -> None:

@@ -1,25 +1,31 @@
 """Every default in one place: frozen dataclasses, from which flags, help texts and YAML files follow."""
 
-from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig, PushConfig
+from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig
 from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, digest_of, require
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import DSA_OPERATIONS, DSA_STRATEGY, Protocol, parse_strategy
+from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConfig, ReadConfig, ValidateConfig
 from compdd_eval.config.trials import BenchConfig, DemoConfig
 
 __all__ = [
     "DSA_OPERATIONS",
     "DSA_STRATEGY",
+    "FORMATS",
     "LABEL_KINDS",
     "LAYOUTS",
     "PIXEL_RANGES",
     "BenchConfig",
+    "ConvertConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExportConfig",
     "InfoConfig",
     "PrepareConfig",
     "Protocol",
+    "PullConfig",
     "PushConfig",
+    "ReadConfig",
+    "ValidateConfig",
     "digest_of",
     "parse_strategy",
     "require",

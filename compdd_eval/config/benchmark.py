@@ -1,11 +1,10 @@
-"""Settings of the commands for the benchmark's images: `prepare`, `info`, `export`, `push`."""
+"""Settings of the commands for the benchmark's images: `prepare`, `info`, `export`."""
 
 import os
 from dataclasses import dataclass
 from typing import Literal
 
 from compdd_eval.config.checks import LAYOUTS, check_num_proc, check_published
-from compdd_eval.errors import InputError
 from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset, subset_name, subset_names
 
 
@@ -99,27 +98,3 @@ class ExportConfig(PrepareConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
-
-
-@dataclass(frozen=True)
-class PushConfig:
-    """Send an export to a dataset repository on the Hugging Face Hub, in one commit.
-
-    Args:
-        benchmark: The repository, USER/NAME; it is made, private, where there is none.
-        folder: What `export` wrote.
-        public: Let everybody download the images. ImageNet's terms of access: "Researcher may provide research
-            associates and colleagues with access to the Database provided that they first agree to be bound by these
-            terms and conditions", and "Researcher shall use the Database only for non-commercial research and
-            educational purposes" (https://image-net.org/download.php). A public copy breaks them, unless ImageNet's
-            team allows it.
-    """
-
-    benchmark: str | None = None
-    folder: str = "out/comp_dd"
-    public: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.benchmark:
-            raise InputError("--benchmark is missing; give the repository, for example --benchmark USER/comp_dd")
-        object.__setattr__(self, "folder", os.path.expanduser(self.folder))

@@ -4,29 +4,23 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, check_published, check_students, require
+from compdd_eval.config.checks import LAYOUTS, check_students, require
 from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import load_subset, subset_name
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Protocol):
+class EvaluateConfig(Protocol, ReadConfig):
     """Train students on a distilled set and test them on the real validation images of its subset.
 
     Args:
         data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub); else the environment variable
             COMP_DD_IMAGENET, else what `prepare` made.
-        category: bird, car, dog, fish, snake, insect, round or music.
-        subset: easy or hard.
-        published: Take music-hard as published, with nine classes; the other subsets have no such list.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
-        data_dir: The distilled images: a .pt file, or a folder with images.pt (or images_best.pt).
-        label_dir: Their labels: a .pt file, or a folder with labels.pt (or labels_best.pt); default: beside the images.
-        lr_dir: Their learned rate: a .pt file, or a folder with lr.pt (or lr_best.pt); default: beside the images,
-            where there is one. "none" ignores it.
-        label_kind: What the labels are; "auto" looks at them and prints what it took.
-        pixel_range: Range of the stored images: ImageNet-normalised, [0, 1] or [0, 255].
+        distilled: The distilled set: a folder or a file in any format that `convert` reads, or USER/NAME[@REVISION] on
+            the Hub.
+        data_dir: In place of --distilled: a .pt file of images, or a folder with images.pt (or images_best.pt).
         model: Student network (ConvNet, ConvNetD1 to ConvNetD8), or several joined by commas.
         res: Resolution in pixels of distilled and validation images.
         antialias: Whether validation images are resized with antialiasing; False for sets made before
@@ -38,15 +32,9 @@ class EvaluateConfig(Protocol):
     """
 
     data_path: str | None = None
-    category: str | None = None
-    subset: str | None = None
-    published: bool = False
     layout: Literal["auto", *LAYOUTS] = "auto"
+    distilled: str | None = None
     data_dir: str | None = None
-    label_dir: str | None = None
-    lr_dir: str | None = None
-    label_kind: Literal["auto", *LABEL_KINDS] = "auto"
-    pixel_range: Literal[*PIXEL_RANGES] = "normalised"
     model: str = "ConvNetD5"
     res: int = 128
     antialias: bool = True
@@ -57,17 +45,15 @@ class EvaluateConfig(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag in ("category", "subset"):
-            if getattr(self, flag) is None:
-                raise InputError(f"--{flag} is missing; give one subset, for example --category bird --subset easy")
+        ReadConfig.__post_init__(self)
+        if self.distilled is not None and self.data_dir is not None:
+            raise InputError("--distilled and --data_dir are two names for the set; give one of them")
+        if self.category is None and self.distilled is None:
+            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         check_students(self.num_eval, self.threads)
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
         require("--model", self.model, bool(self.models), "the name of a student network")
-        name = subset_name(self.category, self.subset)
-        check_published(self.published, [name])
-        object.__setattr__(self, "category", name.split("-")[0])
-        object.__setattr__(self, "subset", name.split("-")[1])
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
 
     @property
@@ -79,7 +65,3 @@ class EvaluateConfig(Protocol):
     def seeds(self) -> list[int]:
         """Seeds of the students of each model."""
         return list(range(self.seed, self.seed + self.num_eval))
-
-    def load_subset(self):
-        """Return the `compdd_eval.subsets.Subset` that is evaluated."""
-        return load_subset(f"{self.category}-{self.subset}", published=self.published)

@@ -1,18 +1,20 @@
 """The one type for a distilled set: validated tensors, the kind of their labels, and what is known about them."""
 
-import hashlib
 import json
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 
 from compdd_eval.config import LABEL_KINDS
+from compdd_eval.distilled.content import check_size, digest_of_tensors
+from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,10 @@ class DistilledSet:
         label_kind: `hard` (int64 labels), `logits` (softmax is applied) or `probabilities` (rows sum to 1);
             None takes what the labels look like.
         lr: The learned rate for students, finite and above 0, or None.
-        metadata: Anything else that is known: method, source, ...; values that JSON can hold.
+        metadata: Anything else that is known, in values that JSON can hold; it is saved with the set. `category`,
+            `subset` and `published` say which subset the set is for, `method`, `source_url`, `paper`, `licence` and
+            `protocol` where it comes from; a card is made of these.
+        origin: Where this copy was read from: `files`, or `repository` and `revision`; it is not saved with the set.
 
     Raises:
         InputError: A tensor of the wrong type, rank, size or range; the message says which and what was expected.
@@ -36,15 +41,81 @@ class DistilledSet:
     label_kind: str | None = None
     lr: float | None = None
     metadata: dict[str, object] = field(default_factory=dict)
+    origin: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        set_field(self, "images", _checked_images(self.images))
-        labels = _checked_labels(self.labels, len(self.images))
+        set_field(self, "images", checked_images(self.images))
+        labels = checked_labels(self.labels, len(self.images))
         set_field(self, "labels", labels)
-        set_field(self, "label_kind", _checked_kind(self.label_kind, labels))
-        set_field(self, "lr", _checked_rate(self.lr))
+        set_field(self, "label_kind", checked_kind(self.label_kind, labels))
+        set_field(self, "lr", checked_rate(self.lr))
         _check_metadata(self.metadata)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "DistilledSet":
+        """Read what `save` wrote (or any other format, see `compdd_eval.read_distilled`).
+
+        Raises:
+            InputError: A file is missing, damaged, or not the one that `distilled.json` was written for.
+        """
+        from compdd_eval.distilled.reading import read_distilled
+
+        return read_distilled(folder)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, revision: str | None = None) -> "DistilledSet":
+        """Download a set from the Hugging Face Hub, or take the copy in its cache; `origin` has the commit.
+
+        Args:
+            repo_id: `USER/NAME` of a dataset repository.
+            revision: Branch, tag or commit; None: `main`.
+
+        Raises:
+            InputError: No such repository or revision, no access, no connection, or no set in it.
+        """
+        from compdd_eval.distilled.reading import read_repository
+
+        return read_repository(repo_id if revision is None else f"{repo_id}@{revision}")
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write `distilled.safetensors`, `distilled.json`, `preview.png` and `README.md`; exact.
+
+        Raises:
+            InputError: The folder cannot be written, or has a card of something else.
+        """
+        from compdd_eval.distilled.folder import save_folder
+
+        save_folder(self, folder)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = False, revision: str | None = None, results: str | None = None
+    ) -> str:
+        """Send the set to a dataset repository on the Hugging Face Hub, in one commit; see `push` for the arguments.
+
+        Returns:
+            The commit: a new one, or the present one where the repository has the same content already.
+
+        Raises:
+            InputError: It is not known which subset the set is for; no access; no connection.
+        """
+        from compdd_eval.distilled.pushing import push_distilled
+
+        return push_distilled(self, repo_id, private=private, revision=revision, results=results).commit
+
+    @property
+    def definition(self) -> Subset | None:
+        """The subset that the set is for, as `metadata` says, or None."""
+        if self.metadata.get("category") is None:
+            return None
+        name = subset_name(self.metadata["category"], self.metadata["subset"])
+        return load_subset(name, published=bool(self.metadata.get("published")))
+
+    @property
+    def label_names(self) -> list[str]:
+        """Ten names in label order."""
+        subset = self.definition
+        return subset.label_names if subset else [f"label {label}" for label in range(NUM_CLASSES)]
 
     @property
     def resolution(self) -> int:
@@ -73,11 +144,7 @@ class DistilledSet:
     @property
     def sha256(self) -> str:
         """Digest over type, shape and bytes of images and labels."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels):
-            digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest_of_tensors(self.images, self.labels)
 
     def remarks(self, labels: Iterable[int] = range(NUM_CLASSES)) -> list[str]:
         """Return what a user should know of the set before training on it, one line each; often nothing.
@@ -95,21 +162,21 @@ class DistilledSet:
         present = [count for count in counts if count]
         if len(set(present)) > 1:
             remarks.append(f"uneven: {min(present)} to {max(present)} images per class")
-        return remarks + _range_remarks(self.images)
+        return [*remarks, *filter(None, [range_remark(self.images)])]
 
 
-def _range_remarks(images: torch.Tensor) -> list[str]:
-    """Tell images in [0, 1] or [0, 255] from normalised ones, which have about as many negative values as others."""
-    low, high = images.min().item(), images.max().item()
-    values = f"values from {low:.3g} to {high:.3g}"
-    if low >= -0.05 and high <= 1.05:
-        return [f"the images look like [0, 1], not ImageNet-normalised ({values}): give --pixel_range 0-1"]
-    if low >= -10 and high > 20:
-        return [f"the images look like [0, 255], not ImageNet-normalised ({values}): give --pixel_range 0-255"]
-    return []
+def range_remark(images: torch.Tensor) -> str | None:
+    """Say it where images that should be normalised look like others."""
+    looks_like = guess_pixel_range(images)
+    if looks_like == "normalised":
+        return None
+    values = f"values from {images.min().item():.3g} to {images.max().item():.3g}"
+    interval = f"[{looks_like.replace('-', ', ')}]"
+    return f"the images look like {interval}, not ImageNet-normalised ({values}): give --pixel_range {looks_like}"
 
 
-def _checked_images(images: torch.Tensor) -> torch.Tensor:
+def checked_images(images: torch.Tensor) -> torch.Tensor:
+    """Return images as a `DistilledSet` holds them, or raise InputError."""
     images = _plain(images, "images")
     if images.ndim != 4 or images.shape[1] != 3:
         swapped = "; are images and labels swapped?" if images.ndim in (1, 2) else ""
@@ -123,7 +190,8 @@ def _checked_images(images: torch.Tensor) -> torch.Tensor:
     return _finite(images.float(), "images")
 
 
-def _checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
+def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
+    """Return the labels of so many images as a `DistilledSet` holds them, or raise InputError."""
     labels = _plain(labels, "labels")
     if labels.ndim not in (1, 2):
         swapped = "; are images and labels swapped?" if labels.ndim == 4 else ""
@@ -143,7 +211,8 @@ def _checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
     return whole
 
 
-def _checked_kind(kind: str | None, labels: torch.Tensor) -> str:
+def checked_kind(kind: str | None, labels: torch.Tensor) -> str:
+    """Return the kind of labels, which must be one that they can be, or raise InputError."""
     inferred = infer_label_kind(labels)
     if kind is None:
         return inferred
@@ -158,7 +227,8 @@ def _checked_kind(kind: str | None, labels: torch.Tensor) -> str:
     return kind
 
 
-def _checked_rate(lr: float | None) -> float | None:
+def checked_rate(lr: float | None) -> float | None:
+    """Return a learned rate that is none or finite and above 0, or raise InputError."""
     if lr is None:
         return None
     if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr <= 0:
@@ -179,6 +249,7 @@ def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
         raise InputError(f"{name} are a {type(tensor).__name__}, expected one tensor")
     if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
         raise InputError(f"{name} are no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
+    check_size(name, tensor.numel())
     return tensor.detach().cpu()
 
 

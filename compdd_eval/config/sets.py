@@ -1,0 +1,228 @@
+"""Settings of the commands for distilled sets: how one is read, `validate`, `convert`, `push`, `pull`."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, check_published, require
+from compdd_eval.errors import InputError
+from compdd_eval.subsets import Subset, load_subset, subset_name
+
+FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """What the files of a distilled set may leave unsaid; what they say is taken from them.
+
+    Args:
+        category: bird, car, dog, fish, snake, insect, round or music.
+        subset: easy or hard.
+        published: Take music-hard as published, with nine classes; the other subsets have no such list.
+        label_dir: The labels, where they lie elsewhere: a file, or a folder with labels.pt (or labels_best.pt).
+        lr_dir: The learned rate, where it lies elsewhere: a file, or a folder with lr.pt (or lr_best.pt). "none"
+            ignores the rate.
+        label_kind: What the labels are; "auto" looks at them.
+        label_order: What label 0, 1, ... means: "subset" as in the subset, "sorted" the subset's classes sorted by
+            WordNet id, "imagenet" the labels are ImageNet indices 0-999, or ten WordNet ids, ImageNet indices or class
+            names joined by commas; "auto" looks at the labels.
+        pixel_range: Range of the stored images: normalised by `mean` and `std`, [0, 1] or [0, 255]; "auto" looks at
+            them.
+        mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:
+            ImageNet's, 0.485,0.456,0.406.
+        std: Standard deviation by which they are; default: ImageNet's, 0.229,0.224,0.225.
+    """
+
+    category: str | None = None
+    subset: str | None = None
+    published: bool = False
+    label_dir: str | None = None
+    lr_dir: str | None = None
+    label_kind: Literal["auto", *LABEL_KINDS] = "auto"
+    label_order: str = "auto"
+    pixel_range: Literal["auto", *PIXEL_RANGES] = "auto"
+    mean: str | None = None
+    std: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.category is None) != (self.subset is None):
+            missing = "subset" if self.subset is None else "category"
+            raise InputError(f"--{missing} is missing; give one subset, for example --category bird --subset easy")
+        if self.category is not None:
+            name = subset_name(self.category, self.subset)
+            check_published(self.published, [name])
+            object.__setattr__(self, "category", name.split("-")[0])
+            object.__setattr__(self, "subset", name.split("-")[1])
+        elif self.published:
+            raise InputError("--published needs --category music --subset hard")
+        self.statistics()
+
+    def load_subset(self) -> Subset | None:
+        """Return the subset that is asked for, or None."""
+        if self.category is None:
+            return None
+        return load_subset(f"{self.category}-{self.subset}", published=self.published)
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return mean and standard deviation where they are given."""
+        if self.mean is None and self.std is None:
+            return None
+        if self.mean is None or self.std is None:
+            given, missing = ("mean", "std") if self.std is None else ("std", "mean")
+            raise InputError(f"--{given} is given without --{missing}; give both")
+        require("--mean with --pixel_range", self.pixel_range, self.pixel_range in ("auto", "normalised"), "normalised")
+        mean, std = _three_numbers("--mean", self.mean), _three_numbers("--std", self.std)
+        require("--std", self.std, min(std) > 0, "numbers above 0")
+        return mean, std
+
+
+@dataclass(frozen=True)
+class ValidateConfig(ReadConfig):
+    """Check a distilled set without training: shapes, ranges, labels, normalisation, duplicates, digests.
+
+    Args:
+        path: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
+        data_path: A copy of ImageNet: compare with real images, too (or with the prepared subset, if it is "prepared").
+        layout: How that copy is stored; "auto" looks at it.
+        res: Resolution in pixels that the images must have; default: the one that they have.
+        json: Print JSON, for programs.
+    """
+
+    path: str | None = None
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    res: int | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_given("PATH", self.path, "validate my_set --category bird --subset easy")
+        _check_res(self.res)
+
+
+@dataclass(frozen=True)
+class ConvertConfig(ReadConfig):
+    """Read a distilled set in any format and write it in another.
+
+    Args:
+        source: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
+        target: Where to: a folder, or a file that ends with .pt, .npz or .safetensors.
+        format: What to write. "comp-dd": a folder with distilled.safetensors, distilled.json, preview.png, README.md;
+            "published": images.pt, labels.pt, lr.pt; "png": a folder of images for each class (8 bits, hard labels);
+            "npy": images.npy, labels.npy, lr.npy; "pt", "npz", "safetensors": one file. "auto" goes by the name.
+        overwrite: Replace what lies at the target.
+        res: Resize image files to this resolution in pixels, as real images are; default: they keep theirs.
+        method: Name of the method that made the set, to be kept with it.
+        source_url: Where the set or its code comes from.
+        paper: The paper, as a URL or a citation.
+        licence: Licence of the set, as the Hub spells it, for example mit or cc-by-4.0.
+        protocol: Protocol that the set was made for, for example comp-dd.
+    """
+
+    source: str | None = None
+    target: str | None = None
+    format: Literal["auto", *FORMATS] = "auto"
+    overwrite: bool = False
+    res: int | None = None
+    method: str | None = None
+    source_url: str | None = None
+    paper: str | None = None
+    licence: str | None = None
+    protocol: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        example = "convert my_set my_set_comp_dd --category bird --subset easy"
+        _check_given("IN", self.source, example)
+        _check_given("OUT", self.target, example)
+        _check_res(self.res)
+        object.__setattr__(self, "target", os.path.expanduser(self.target))
+
+    def facts(self) -> dict[str, str]:
+        """Return what is said of the set on the command line."""
+        names = ("method", "source_url", "paper", "licence", "protocol")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class PushConfig(ReadConfig):
+    """Send a distilled set, or an export of the benchmark's images, to the Hugging Face Hub, in one commit.
+
+    Args:
+        path: The distilled set: a folder or a file, as --distilled of `evaluate` takes it.
+        repo_id: Dataset repository for the set, USER/NAME; it is made where there is none.
+        private: Make a new repository private; refuse one that is public.
+        results: Folder with results of `evaluate`, for a table in the card.
+        revision: Branch to push to; it is made where there is none. Default: main.
+        benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private.
+        folder: That export: what `export` wrote.
+        public: Let everybody download the benchmark's images. ImageNet's terms of access: "Researcher may provide
+            research associates and colleagues with access to the Database provided that they first agree to be bound by
+            these terms and conditions", and "Researcher shall use the Database only for non-commercial research and
+            educational purposes" (https://image-net.org/download.php). A public copy breaks them, unless ImageNet's
+            team allows it.
+    """
+
+    path: str | None = None
+    repo_id: str | None = None
+    private: bool = False
+    results: str | None = None
+    revision: str | None = None
+    benchmark: str | None = None
+    folder: str = "out/comp_dd"
+    public: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.benchmark and not self.repo_id:
+            raise InputError(
+                "--repo_id is missing; give the repository, as in push my_set --repo_id USER/NAME (for the benchmark's "
+                "images: push --benchmark USER/comp_dd)"
+            )
+        if self.benchmark and (self.repo_id or self.path):
+            raise InputError("--benchmark is for an export of the benchmark's images, --repo_id for a set; give one")
+        if self.public and not self.benchmark:
+            raise InputError("--public is for --benchmark; a distilled set is public unless you say --private")
+        if not self.benchmark:
+            _check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
+        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+
+@dataclass(frozen=True)
+class PullConfig:
+    """Download a distilled set from the Hugging Face Hub.
+
+    Args:
+        repo: The set: USER/NAME, or USER/NAME@REVISION for a branch, a tag or a commit.
+        folder: Where to.
+        overwrite: Replace another set that lies there.
+    """
+
+    repo: str | None = None
+    folder: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        _check_given("REPO", self.repo, "pull USER/NAME my_set")
+        _check_given("DIR", self.folder, "pull USER/NAME my_set")
+        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+
+def _check_given(name: str, value: str | None, example: str) -> None:
+    if not value:
+        raise InputError(f"{name} is missing, as in: compdd_eval {example}")
+
+
+def _check_res(res: int | None) -> None:
+    require("--res", res, res is None or 1 <= res <= 4096, "a number of pixels from 1 to 4096, for example 128")
+
+
+def _three_numbers(flag: str, text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    valid = len(numbers) == 3 and all(map(math.isfinite, numbers))
+    require(flag, text, valid, "three numbers joined by commas, for example 0.5,0.5,0.5")
+    return numbers

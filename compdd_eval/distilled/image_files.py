@@ -1,0 +1,143 @@
+"""Image files as a distilled set: one folder for each class, whatever the folders are called."""
+
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from compdd_eval.distilled.content import Content, check_size
+from compdd_eval.distilled.facts import read_facts
+from compdd_eval.errors import InputError
+from compdd_eval.preprocess import decode_rgb, resize
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_MAX_SIDE = 4096  # pixels; nothing that is decoded is larger
+_ADVICE = "get or save it again"
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_SPLITS = ("train", "data")  # folders between the root and the classes
+
+
+def read_image_folder(root: Path, res: int | None = None, resize_all: bool = False) -> Content:
+    """Read images in one folder for each class.
+
+    Args:
+        root: The folder of class folders, or the one above it, if that holds just `train/` or `data/`.
+        res: Resolution for images that are not all squares of one size.
+        resize_all: Bring all images to `res`.
+
+    Raises:
+        InputError: Images outside class folders, a file that is no image, or sizes that do not fit together.
+    """
+    top = _class_root(root)
+    files = {folder: _images_in(folder) for folder in sorted(top.iterdir(), key=_natural) if _is_class(folder)}
+    stray = _images_in(top)
+    if stray:
+        raise InputError(f"{stray[0]}: lies in no class folder; expected one folder for each class, called 0 to 9")
+    if not any(files.values()):
+        raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
+    folders = [folder for folder, found in files.items() if found]
+    items = [(path, str(path)) for folder in folders for path in files[folder]]
+    images, remarks = decode_images(((path.read_bytes(), name) for path, name in items), len(items), res, resize_all)
+    empty = [folder.name for folder in files if folder not in folders]
+    if empty:
+        remarks.append(f"{top}: no image in folder {', '.join(empty[:5])}")
+    facts = read_facts(root) or read_facts(top)
+    return Content(
+        images=images,
+        labels=torch.tensor([number for number, folder in enumerate(folders) for _ in files[folder]]),
+        lr=facts.get("lr"),
+        names=[folder.name for folder in folders],
+        pixel_range="0-1",
+        facts=facts,
+        origin={"files": {"images": str(top)}},
+        remarks=remarks,
+    )
+
+
+def holds_class_folders(root: Path) -> bool:
+    """Whether a folder has images in folders of its own."""
+    return any(_is_class(folder) and _images_in(folder) for folder in _class_root(root).iterdir())
+
+
+def decode_images(
+    items: Iterable[tuple[bytes, str]], number: int, res: int | None = None, resize_all: bool = False
+) -> tuple[torch.Tensor, list[str]]:
+    """Decode images of any size to one resolution.
+
+    Args:
+        items: The bytes of each file, and a name for messages.
+        number: How many there are.
+        res: Resolution for images that are not all squares of one size; they are resized as real images are.
+        resize_all: Bring all images to `res`.
+
+    Returns:
+        float32 `[N, 3, H, H]` in [0, 1], and what was done to them, in words.
+
+    Raises:
+        InputError: A file is no image or too large; sizes differ and `res` is not given.
+    """
+    decoded, total = [], 0
+    for data, name in items:
+        height, width = _checked_size(data, name)
+        total += 3 * height * width
+        check_size(name, total)
+        decoded.append(decode_rgb(data, name, _ADVICE))
+    sizes = {tuple(image.shape[1:]) for image in decoded}
+    one_square = len(sizes) == 1 and len(set(*sizes)) == 1
+    side = next(iter(sizes))[0] if one_square and not resize_all else res
+    if side is None:
+        some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:3])
+        raise InputError(f"images of {some} pixels are no squares of one size; give --res, and they are resized")
+    check_size(f"{number} images", number * 3 * side * side)
+    images = torch.empty(len(decoded), 3, side, side)
+    changed = 0
+    for position, image in enumerate(decoded):
+        same = image.shape[1:] == (side, side)
+        changed += not same
+        images[position] = image.float() / 255 if same else resize(image, (side, side))
+    return images, [f"{changed} of {number} images are resized to {side} px, as real images are"] if changed else []
+
+
+def _checked_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return height and width from the header alone; refuse what would decode to far more than it is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
+            image = Image.open(io.BytesIO(data))
+        (width, height), mode = image.size, image.mode
+    except Image.DecompressionBombError:
+        width = height = _MAX_SIDE + 1
+        mode = ""
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{name}: is no image that can be opened; {_ADVICE}") from error
+    if max(width, height) > _MAX_SIDE:
+        raise InputError(f"{name}: claims more than {_MAX_SIDE} pixels a side, and is not decoded; {_ADVICE}")
+    if mode in _DEEP_MODES:
+        raise InputError(f"{name}: has more than 8 bits a channel ({mode}), expected 8; save 8-bit RGB, or .npy")
+    return height, width
+
+
+def _class_root(root: Path) -> Path:
+    """Return the folder of the class folders: `root`, or the one folder in it that is called `train` or `data`."""
+    folders = [entry for entry in root.iterdir() if _is_class(entry)]
+    inner = [folder for folder in folders if folder.name in _SPLITS]
+    return inner[0] if len(folders) == len(inner) == 1 else root
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _images_in(folder: Path) -> list[Path]:
+    entries = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return sorted((path for path in entries if not path.name.startswith(".")), key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort `2.png` before `10.png`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", os.fspath(path.name))]

@@ -1,0 +1,143 @@
+"""One file for each part, as the field has them: `images.pt`, `labels.pt`, `lr.pt` (MTT, DATM, EDF), or `.npy`."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compdd_eval.distilled.arrays import load_npy, load_npz, load_safetensors, read_note
+from compdd_eval.distilled.content import Content
+from compdd_eval.distilled.facts import FACTS_NAME, parse_facts, read_facts
+from compdd_eval.distilled.parts import NOTE, as_labels, as_rate, as_tensor, parts_of
+from compdd_eval.distilled.torch_files import load_torch
+from compdd_eval.errors import InputError
+
+_FLAGS = {"images": "--distilled or --data_dir", "labels": "--label_dir", "lr": "--lr_dir"}
+_LOADERS = {
+    ".pt": load_torch,
+    ".pth": load_torch,
+    ".npy": load_npy,
+    ".npz": load_npz,
+    ".safetensors": load_safetensors,
+}
+SUFFIXES = tuple(_LOADERS)
+_PART_SUFFIXES = (".pt", ".npy")  # of files that hold one part each
+
+
+def read_part_files(
+    path: str | os.PathLike, label_dir: str | os.PathLike | None = None, lr_dir: str | os.PathLike | None = None
+) -> Content:
+    """Read a set from a file, or from files for its parts; no code in them is run.
+
+    Args:
+        path: A file, or a folder with `images.pt`, `images_best.pt` or `images.npy`.
+        label_dir: File or folder of the labels; None looks into the file of the images, then beside it.
+        lr_dir: The same for the learned rate, which may be absent; `none` takes none.
+
+    Raises:
+        InputError: A file is missing, is damaged, or holds nothing of the kind; the message names it.
+    """
+    images_file = _find_file(Path(path), "images")
+    files, parts = {"images": images_file}, parts_of(_load(images_file), str(images_file))
+    for part, where in (("labels", label_dir), ("lr", lr_dir)):
+        if part == "lr" and where is not None and str(where).lower() == "none":
+            parts.pop("lr", None)
+            continue
+        if where is None and part in parts:
+            continue
+        file = _part_file(images_file, part, where)
+        if file is not None:
+            files[part] = file
+            found = _load(file)
+            parts[part] = found.get(part, found) if isinstance(found, dict) else found
+    if "labels" not in parts:
+        raise _no_labels(images_file)
+    names = {part: str(files.get(part, f"{images_file}: {part}")) for part in ("images", "labels", "lr")}
+    images = as_tensor(parts["images"], names["images"] if len(files) > 1 else f"{images_file}: images")
+    return Content(
+        images=images,
+        labels=as_labels(parts["labels"], len(images) if images.ndim else 0, names["labels"]),
+        lr=as_rate(parts["lr"], names["lr"]) if "lr" in parts else None,
+        names=parts.get("names"),
+        facts=_facts_of(images_file, parts),
+        origin={"files": {part: str(file) for part, file in files.items()}},
+    )
+
+
+def is_part_file(name: str, part: str = "images") -> bool:
+    """Whether a file is called as one of `part`: `images.pt`, `images_best.pt`, `images.npy`."""
+    return name in _part_names(part)
+
+
+def _part_names(part: str) -> list[str]:
+    return [f"{part}{best}{suffix}" for suffix in _PART_SUFFIXES for best in ("", "_best")]
+
+
+def _find_file(path: Path, part: str) -> Path:
+    """Return the file of one part, given itself or its folder."""
+    path = path.expanduser()
+    if os.path.isfile(path):
+        return path
+    if not os.path.isdir(path):
+        raise InputError(f"{path}: no such file or folder; {_FLAGS[part]} takes a file or its folder")
+    found = [path / name for name in _part_names(part) if (path / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " and ".join(file.name for file in found)
+        raise InputError(f"{path}: holds {names}; name one of them with {_FLAGS[part]}")
+    some = sorted(file.name for file in path.iterdir() if file.suffix in SUFFIXES)[:5]
+    others = ", ".join(some) or "no .pt file"
+    raise InputError(f"{path}: no {part}.pt or {part}_best.pt here ({others}); name the file with {_FLAGS[part]}")
+
+
+def _part_file(images_file: Path, part: str, where: str | os.PathLike | None) -> Path | None:
+    """Return the file of labels or rate: the one that is named, or the one that is called as the images are."""
+    if where is not None:
+        return _find_file(Path(where), part)
+    match = re.fullmatch(r"images(.*)", images_file.name)
+    if match and (images_file.parent / f"{part}{match[1]}").is_file():
+        return images_file.parent / f"{part}{match[1]}"
+    beside = [images_file.parent / name for name in _part_names(part)]
+    if part == "lr" and not any(file.is_file() for file in beside):
+        return None
+    return _find_file(images_file.parent, part) if match or part == "lr" else None
+
+
+def _no_labels(images_file: Path) -> InputError:
+    return InputError(f"{images_file}: holds images without labels; name the file of the labels with --label_dir")
+
+
+def _load(path: Path) -> object:
+    loader = _LOADERS.get(path.suffix.lower(), load_torch)
+    content = loader(path)
+    if loader is load_safetensors and (note := read_note(path, NOTE)) is not None:
+        content[NOTE] = note
+    return content
+
+
+def _facts_of(images_file: Path, parts: dict[str, object]) -> dict[str, object]:
+    """Return the facts that lie beside the images, or in their file."""
+    note = parts.get(NOTE)
+    if isinstance(note, np.ndarray):
+        note = note.tobytes().decode("utf-8", errors="replace")
+    if isinstance(note, str):
+        return parse_facts(note, f"{images_file}: {NOTE}")
+    return read_facts(images_file.parent) if is_part_file(images_file.name) else {}
+
+
+def save_published(distilled, folder: str | os.PathLike) -> None:
+    """Write `images.pt`, `labels.pt` and, if there is a learned rate, `lr.pt` (float64, so that nothing is lost).
+
+    The `lr.pt` and the `distilled.json` of a set that lay there before are removed: they would be read with this one.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("lr.pt", FACTS_NAME):
+        (folder / name).unlink(missing_ok=True)
+    torch.save(distilled.images.clone(), folder / "images.pt")  # a view would be saved with all that it looks into
+    torch.save(distilled.labels.clone(), folder / "labels.pt")
+    if distilled.lr is not None:
+        torch.save(torch.tensor(distilled.lr, dtype=torch.float64), folder / "lr.pt")

@@ -1,0 +1,149 @@
+"""Images, labels and rate out of whatever a file holds: one tensor, a dict, a pair, lists of tensors, arrays."""
+
+import numpy as np
+import torch
+
+from compdd_eval.distilled.content import check_size
+from compdd_eval.errors import InputError
+
+_NAMES = {  # what MTT, DATM, EDF, DC, DM, RDED and their relatives call the parts, most telling first
+    "images": ("images", "image", "imgs", "syn_images", "image_syn", "images_syn", "images_best", "x"),
+    "labels": ("labels", "label", "targets", "target", "syn_labels", "label_syn", "labels_syn", "labels_best", "y"),
+    "lr": ("lr", "syn_lr", "lr_syn", "lr_best", "learned_lr", "learning_rate"),
+}
+NOTE = "distilled"  # where a single file carries what `distilled.json` says
+_RUNS = "data"  # where DC and DM keep a list of [images, labels], one for each of their runs
+
+
+def parts_of(content: object, name: str) -> dict[str, object]:
+    """Return `images`, and `labels` and `lr` where they are there, of what one file holds.
+
+    Args:
+        content: A dict with these keys or the field's other names for them; a pair of images and labels; a dict of
+            class -> images (then `names` is one of the parts); or one tensor, which is the images.
+        name: What to call the file in messages.
+
+    Raises:
+        InputError: It holds nothing of the kind, or one part twice.
+    """
+    if isinstance(content, dict):
+        return _parts_of_dict(content, name)
+    if isinstance(content, (list, tuple)) and len(content) == 2 and _rank(content[0]) == 4 and _rank(content[1]) < 3:
+        return {"images": content[0], "labels": content[1]}
+    return {"images": content}
+
+
+def _parts_of_dict(content: dict, name: str) -> dict[str, object]:
+    keys = {str(key).lower(): key for key in content}
+    parts = {}
+    for part, names in _NAMES.items():
+        found = [keys[each] for each in names if each in keys]
+        if len(found) > 1 and str(found[0]).lower() != part:
+            raise InputError(f"{name}: holds {found[0]!r} and {found[1]!r}; leave one of them as {part!r}")
+        if found:
+            parts[part] = content[found[0]]
+    if "images" not in parts and isinstance(content.get(_RUNS), (list, tuple)):
+        parts |= _only_run(content[_RUNS], name)
+    if "images" in parts:
+        return parts | {key: content[key] for key in (NOTE,) if key in content}
+    if content and all(_rank(value) in (3, 4) for value in content.values()):
+        return _parts_of_classes(content, name)
+    some = ", ".join(map(repr, list(content)[:5])) or "nothing"
+    raise InputError(f"{name}: holds a dict with {some}, expected the keys 'images', 'labels' and, if learnt, 'lr'")
+
+
+def _only_run(runs: list, name: str) -> dict[str, object]:
+    if len(runs) == 1 and isinstance(runs[0], (list, tuple)) and len(runs[0]) == 2:
+        return {"images": runs[0][0], "labels": runs[0][1]}
+    raise InputError(
+        f"{name}: holds {len(runs)} runs under 'data', expected one; save images and labels of one of them"
+    )
+
+
+def _parts_of_classes(content: dict, name: str) -> dict[str, object]:
+    """Take a dict of class -> images [n, 3, H, W]."""
+    tensors = [as_tensor(value, f"{name}: {key}") for key, value in content.items()]
+    tensors = [tensor[None] if tensor.ndim == 3 else tensor for tensor in tensors]
+    labels = [torch.full((len(tensor),), number) for number, tensor in enumerate(tensors)]
+    return {"images": tensors, "labels": torch.cat(labels), "names": [str(key) for key in content]}
+
+
+def _rank(value: object) -> int:
+    """Return the number of dimensions; -1 for what is no tensor or array."""
+    return value.ndim if isinstance(value, (torch.Tensor, np.ndarray)) else -1
+
+
+def as_tensor(value: object, name: str) -> torch.Tensor:
+    """Turn a tensor, an array, or a list of numbers, tensors or arrays into one tensor, of the type that is stored.
+
+    A list of images is stacked; a list of batches, one a class, is joined.
+
+    Raises:
+        InputError: It is nothing of the kind, or sizes that do not fit together or in memory.
+    """
+    if isinstance(value, torch.Tensor):
+        if value.layout == torch.strided:
+            check_size(name, value.numel())
+        return value.detach()
+    if isinstance(value, np.ndarray):
+        check_size(name, value.size)
+        return _from_array(value, name)
+    if isinstance(value, (list, tuple)) and value:
+        return _joined([as_tensor(item, name) for item in value], name)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return torch.tensor(value)
+    raise InputError(f"{name}: holds {_in_words(value)}, expected one tensor or a list of tensors")
+
+
+def _from_array(array: np.ndarray, name: str) -> torch.Tensor:
+    try:
+        return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: an array of type {array.dtype}, expected numbers that torch has") from error
+
+
+def _joined(tensors: list[torch.Tensor], name: str) -> torch.Tensor:
+    check_size(name, sum(tensor.numel() for tensor in tensors))
+    first = tensors[0]
+    stacked = first.ndim in (0, 3)  # numbers, or single images
+    same = first.shape if stacked else first.shape[1:]
+    if any(tensor.ndim != first.ndim or (tensor.shape if stacked else tensor.shape[1:]) != same for tensor in tensors):
+        some = " and ".join(dict.fromkeys(str(list(tensor.shape)) for tensor in tensors[:50]))
+        raise InputError(f"{name}: a list of tensors of different shapes ({some[:80]}), expected equal ones")
+    if any(tensor.layout != torch.strided or tensor.is_meta for tensor in tensors):
+        raise InputError(f"{name}: a list with a sparse or empty tensor, expected plain ones")
+    return torch.stack(tensors) if stacked else torch.cat(tensors)
+
+
+def as_labels(value: object, number: int, name: str) -> torch.Tensor:
+    """Turn what a file calls labels into one tensor; a list of rows, one an image, is stacked.
+
+    Args:
+        value: As in `as_tensor`.
+        number: Number of images, which tells a list of soft labels from a list of classes.
+        name: What to call it in messages.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == number and all(_rank(item) == 1 for item in value):
+        rows = [as_tensor(item, name) for item in value]
+        if len({len(row) for row in rows}) == 1:
+            value = torch.stack(rows)
+    labels = as_tensor(value, name)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def as_rate(value: object, name: str) -> float:
+    """Return a learned rate that is stored as a number, or as a tensor, an array or a list of one number."""
+    found = value
+    if isinstance(found, (list, tuple)) and len(found) == 1:
+        found = found[0]
+    if isinstance(found, (torch.Tensor, np.ndarray)) and np.prod(found.shape) == 1:
+        found = found.item()
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise InputError(f"{name}: expected the learned rate as one number, found {_in_words(value)}")
+    return float(found)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return f"a tensor {list(value.shape)}"
+    return f"an empty {type(value).__name__}" if value in ((), [], {}) else f"a {type(value).__name__}"

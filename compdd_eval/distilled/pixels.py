@@ -1,0 +1,62 @@
+"""From stored pixels to ImageNet-normalised ones: by what is said of them, or by what they look like."""
+
+import torch
+
+from compdd_eval.errors import InputError
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, denormalise, normalise
+
+_SCALES = {"0-1": 1.0, "0-255": 255.0}
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+IMAGENET_STATISTICS: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def guess_pixel_range(images: torch.Tensor) -> str:
+    """Return the range that images `[N, 3, H, W]` of any type seem to have.
+
+    Images that are normalised have about as many negative values as others; those in [0, 1] or [0, 255] have none to
+    speak of (methods that optimise pixels leave some a little outside).
+    """
+    if not images.is_floating_point():
+        return "0-255"
+    low, high = images.min().item(), images.max().item()
+    if low >= -0.05 and high <= 1.05:
+        return "0-1"
+    return "0-255" if low >= -10 and high > 20 else "normalised"
+
+
+def to_normalised(images: torch.Tensor, pixel_range: str, statistics: Statistics | None = None) -> torch.Tensor:
+    """Bring images to ImageNet-normalised space.
+
+    Args:
+        images: `[N, 3, H, W]`, any type of real numbers.
+        pixel_range: `normalised`, `0-1` or `0-255`.
+        statistics: Mean and standard deviation by which they are normalised; None: ImageNet's.
+
+    Returns:
+        float32; the very same values where nothing has to be done.
+    """
+    if pixel_range != "normalised":
+        return normalise(images.float() / _SCALES[pixel_range])
+    if not images.is_floating_point():
+        raise InputError(f"images have type {images.dtype}, expected float32; 8-bit images need --pixel_range 0-255")
+    if statistics is None or statistics == IMAGENET_STATISTICS:
+        return images.float()
+    return normalise(denormalise(images.float(), *statistics))
+
+
+def doubt(images: torch.Tensor, pixel_range: str) -> str | None:
+    """Say why images can hardly have the range that they are said to have; None where nothing is odd."""
+    scale = _SCALES.get(pixel_range)
+    if scale is None or not images.numel():
+        return None
+    low, high = images.min().item() / scale, images.max().item() / scale
+    if low >= -0.05 and high <= 1.05 and (pixel_range == "0-1" or high >= 0.02):
+        return None
+    found = f"{low * scale:.3g} to {high * scale:.3g}"
+    return f"--pixel_range {pixel_range}, but the stored images have values from {found}: is it right?"
+
+
+def channels_first(images: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Bring `[N, H, W, 3]` to `[N, 3, H, W]`; say whether that was needed."""
+    last = images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3
+    return (images.permute(0, 3, 1, 2).contiguous(), True) if last else (images, False)

@@ -1,0 +1,63 @@
+"""Download a distilled set of ours from the Hub into a folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from compdd_eval.distilled.content import digest_of_tensors
+from compdd_eval.distilled.facts import read_facts
+from compdd_eval.distilled.folder import FILES, read_folder
+from compdd_eval.distilled.reading import check_digest
+from compdd_eval.distilled.repository import download
+from compdd_eval.distilled.writing import check_target, staged
+from compdd_eval.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull did.
+
+    Attributes:
+        repo_id: The repository.
+        commit: Hash of the commit.
+        folder: Where the set lies now.
+        changed: Whether something was written.
+    """
+
+    repo_id: str
+    commit: str
+    folder: Path
+    changed: bool
+
+
+def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
+    """Bring a set from the Hub into a folder; whole or not at all, and only after its digest was checked.
+
+    Args:
+        repo: `USER/NAME[@REVISION]`.
+        folder: Where to; the same set there is brought up to date.
+        overwrite: Replace another set that lies there.
+
+    Raises:
+        InputError: As `compdd_eval.distilled.repository.download`; the repository has no set of our format; the folder
+            holds something else.
+    """
+    folder = folder.expanduser()
+    copy = download(repo)
+    if not copy.is_ours:
+        raise InputError(f"{copy.repo_id}: is no set of our format; `convert {repo} DIR` makes one of it")
+    content = read_folder(copy.folder)
+    check_digest(content)
+    names = [name for name in FILES if (copy.folder / name).exists()]
+    if folder.is_dir() and all(_same(copy.folder / name, folder / name) for name in names):
+        return Pulled(copy.repo_id, copy.commit, folder, False)
+    here = read_facts(folder).get("sha256") if folder.is_dir() else None
+    check_target(folder, overwrite or here == digest_of_tensors(content.images, content.labels))
+    with staged(folder) as new:
+        for name in names:
+            shutil.copyfile(copy.folder / name, new / name)
+    return Pulled(copy.repo_id, copy.commit, folder, True)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()

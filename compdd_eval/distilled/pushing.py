@@ -1,0 +1,195 @@
+"""Send a distilled set to the Hugging Face Hub: our files, a Parquet copy to look at, and the card, in one commit."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from compdd_eval.distilled import card
+from compdd_eval.distilled.facts import FACTS_NAME, facts_of, parse_facts, read_facts
+from compdd_eval.distilled.folder import FILES, TENSORS_NAME, save_folder, title_of
+from compdd_eval.distilled.parquet_copy import write_parquet
+from compdd_eval.errors import InputError
+from compdd_eval.files import write_json, write_text
+from compdd_eval.hub_errors import clear_hub_error
+from compdd_eval.results import SUMMARY_NAME
+
+_EMPTY = {".gitattributes", "README.md"}  # what a repository may hold that has no data yet
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did.
+
+    Attributes:
+        repo_id: The repository, with its owner.
+        commit: Hash of the commit that has the set.
+        changed: Whether that is a new one.
+        private: Whether the repository is private.
+    """
+
+    repo_id: str
+    commit: str
+    changed: bool
+    private: bool
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the repository holds: names of its files, facts and card where it has them."""
+
+    names: set[str]
+    facts: dict[str, object] | None
+    card: str | None
+
+
+def push_distilled(
+    distilled,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    results: str | None = None,
+    folder: Path | None = None,
+) -> Pushed:
+    """Send a set to a dataset repository; the same content again makes no commit.
+
+    Args:
+        distilled: The `DistilledSet`; it has to be known which subset it is for.
+        repo_id: `USER/NAME`; it is made where there is none.
+        private: Make it private; one that is public is refused.
+        revision: Branch, which is made where there is none; None: `main`.
+        results: Folder with `summary.json` files of `evaluate`, for a table in the card.
+        folder: Folder of our format that the set was read from: its facts and its card are sent as they are.
+
+    Raises:
+        InputError: The subset is not known; results of other sets; a repository that holds other things; no access.
+    """
+    if distilled.definition is None:
+        raise InputError("it is not known which subset the set is for; give --category and --subset")
+    summaries = [] if results is None else summaries_of(Path(results).expanduser(), distilled.sha256)
+    try:
+        return _push(distilled, repo_id, private, revision, summaries, folder)
+    except InputError:
+        raise
+    except Exception as error:
+        raise clear_hub_error(error, repo_id if revision is None else f"{repo_id}@{revision}") from error
+
+
+def summaries_of(path: Path, sha256: str) -> list[dict]:
+    """Return the summaries of `evaluate` under a path that are of this set.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; --results takes the --output_dir of evaluate")
+    files = [path] if path.is_file() else sorted(path.rglob(SUMMARY_NAME))
+    summaries = []
+    for file in files:
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8"))
+            if summary["digests"]["distilled"] == sha256:
+                card.results_table([summary])  # has all that the table needs
+                summaries.append(summary)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{file}: is no {SUMMARY_NAME} of evaluate; move it away or give another --results"
+            ) from error
+    if not summaries:
+        found = f"{len(files)} of other sets" if files else f"no {SUMMARY_NAME}"
+        raise InputError(f"{path}: holds no results of this set ({found}); evaluate it, or leave --results out")
+    return summaries
+
+
+def _push(
+    distilled, repo_id: str, private: bool, revision: str | None, summaries: list[dict], folder: Path | None
+) -> Pushed:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    repo_id = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id
+    info = api.dataset_info(repo_id)
+    if private and not info.private:
+        raise InputError(f"{repo_id}: is public; make it private in its settings, or leave --private out")
+    if revision is not None:
+        api.create_branch(repo_id, repo_type="dataset", branch=revision, exist_ok=True)
+        info = api.dataset_info(repo_id, revision=revision)
+    remote = _look(repo_id, info)
+    with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
+        if not _stage(Path(staging), distilled, repo_id, summaries, folder, remote):
+            return Pushed(repo_id, info.sha, False, bool(info.private))
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type="dataset",
+            folder_path=staging,
+            revision=revision,
+            allow_patterns=[*FILES, card.DATA_FILES],
+            delete_patterns="data/*",
+            commit_message=f"Distilled set: {title_of(distilled)}",
+        )
+    return Pushed(repo_id, commit.oid, commit.oid != info.sha, bool(info.private))
+
+
+def _look(repo_id: str, info: object) -> _Remote:
+    """Return what the repository holds; raise InputError if that is no distilled set."""
+    from huggingface_hub import hf_hub_download
+
+    names = {file.rfilename for file in info.siblings}
+    if FACTS_NAME not in names:
+        if strange := sorted(names - _EMPTY):
+            raise InputError(f"{repo_id}: holds {', '.join(strange[:3])} and no distilled set; give another --repo_id")
+        return _Remote(names, None, None)
+    texts = {}
+    for name in (FACTS_NAME, card.CARD_NAME):
+        if name in names:
+            path = hf_hub_download(repo_id, name, repo_type="dataset", revision=info.sha)
+            texts[name] = Path(path).read_text(encoding="utf-8", errors="replace")
+    try:
+        facts = parse_facts(texts[FACTS_NAME], f"{repo_id}: {FACTS_NAME}")
+    except InputError:
+        facts = None  # damaged, or of another version: it is replaced
+    return _Remote(names, facts, texts.get(card.CARD_NAME))
+
+
+def _stage(staging: Path, distilled, repo_id: str, summaries: list[dict], folder: Path | None, remote: _Remote) -> bool:
+    """Write all files that are to be there; return whether anything differs from what is there."""
+    facts = read_facts(folder) if folder is not None else {}
+    facts = facts or facts_of(distilled)
+    same = remote.facts is not None and _without_versions(remote.facts) == _without_versions(facts)
+    text = _card_for(distilled, facts, repo_id, summaries, folder, remote, same)
+    if same and text == remote.card and {TENSORS_NAME, card.DATA_FILES} <= remote.names:
+        return False
+    save_folder(distilled, staging)
+    write_json(staging / FACTS_NAME, remote.facts if same else facts)
+    write_text(staging / card.CARD_NAME, text)
+    write_parquet(distilled, staging / card.DATA_FILES)
+    return True
+
+
+def _without_versions(facts: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in facts.items() if name != "versions"}
+
+
+def _card_for(
+    distilled,
+    facts: dict[str, object],
+    repo_id: str,
+    summaries: list[dict],
+    folder: Path | None,
+    remote: _Remote,
+    same: bool,
+) -> str:
+    """Return the card: one that somebody has edited is kept but for its generated parts; results are kept, too."""
+    local = None
+    if folder is not None and (folder / card.CARD_NAME).is_file():
+        local = (folder / card.CARD_NAME).read_text(encoding="utf-8", errors="replace")
+    edited = local is not None and card.is_ours(local) and local != card.card_text(distilled, facts)
+    kept = local if edited else remote.card if same and remote.card and card.is_ours(remote.card) else None
+    text = card.card_text(distilled, facts, repo_id, summaries)
+    if kept is not None:
+        text = card.updated_card(kept, facts, repo_id, summaries)
+    same_tensors = remote.facts is not None and remote.facts.get("sha256") == distilled.sha256
+    if not summaries and remote.card is not None and same_tensors:
+        text = card.with_results_of(text, remote.card)
+    return text

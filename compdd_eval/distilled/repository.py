@@ -1,0 +1,236 @@
+"""Distilled sets on the Hugging Face Hub, read: download what is needed and no more, or take the cached copy."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from compdd_eval.distilled.content import MAX_BYTES, Content
+from compdd_eval.distilled.facts import FACTS_NAME
+from compdd_eval.distilled.folder import FILES, TENSORS_NAME
+from compdd_eval.distilled.image_files import IMAGE_SUFFIXES, decode_images
+from compdd_eval.errors import InputError
+from compdd_eval.hub_errors import clear_hub_error, no_connection
+from compdd_eval.sources.hub import PREFIX, is_repository
+
+__all__ = ["PREFIX", "Copy", "download", "is_repository", "read_parquet"]
+_LABELS = ("label", "labels", "target", "class")
+_SPLIT = "train"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What was downloaded.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        commit: Hash of the commit.
+        folder: Where its files lie.
+    """
+
+    repo_id: str
+    commit: str
+    folder: Path
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of our format."""
+        return (self.folder / TENSORS_NAME).exists()
+
+    @property
+    def parquet(self) -> list[Path]:
+        """Its Parquet files."""
+        return sorted(self.folder.rglob("*.parquet"))
+
+    @property
+    def has_parquet(self) -> bool:
+        """Whether it has some."""
+        return bool(self.parquet)
+
+
+def download(text: str) -> Copy:
+    """Bring a distilled set to the cache of `huggingface_hub`; without a connection, take what the cache has.
+
+    A download that was cut is taken up where it ended.
+
+    Args:
+        text: `USER/NAME[@REVISION]`.
+
+    Raises:
+        InputError: No such repository or revision, no access, no connection and nothing cached, too large, or nothing
+            in it that could be a distilled set.
+    """
+    from huggingface_hub import snapshot_download
+
+    repo_id, _, revision = text.removeprefix(PREFIX).partition("@")
+    before = "" if text.startswith(PREFIX) else f"no such folder ({Path(text).absolute()}), and "
+    try:
+        files, commit = _files_of(repo_id, revision or None)
+        wanted = _wanted(files, repo_id)
+        # by its name, not by its commit: the cache keeps what a branch is, too
+        folder = snapshot_download(repo_id, repo_type="dataset", revision=revision or None, allow_patterns=wanted)
+    except InputError:
+        raise
+    except Exception as error:
+        copy = _cached(repo_id, revision or None) if no_connection(error) else None
+        if copy is None:
+            raise clear_hub_error(error, text.removeprefix(PREFIX), before, cached=False) from error
+        _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit[:12]} is used")
+        return copy
+    copy = Copy(repo_id, Path(folder).name, Path(folder))
+    return copy if copy.commit == commit else download(text)  # somebody has pushed in between
+
+
+def _cached(repo_id: str, revision: str | None) -> Copy | None:
+    """Return what the cache has of a set, or None if that is not all that is needed."""
+    from huggingface_hub import errors, snapshot_download
+
+    for wanted in (list(FILES), ["*.parquet"], [f"*{suffix}" for suffix in IMAGE_SUFFIXES]):
+        try:
+            folder = snapshot_download(
+                repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted, local_files_only=True
+            )
+        except (errors.LocalEntryNotFoundError, OSError, ValueError):
+            continue
+        copy = Copy(repo_id, Path(folder).name, Path(folder))
+        suffixes = {path.suffix for path in copy.folder.rglob("*")}
+        complete = copy.is_ours and (copy.folder / FACTS_NAME).exists()
+        if complete or (TENSORS_NAME not in wanted and suffixes & {pattern[1:] for pattern in wanted}):
+            return copy
+    return None
+
+
+def _files_of(repo_id: str, revision: str | None) -> tuple[dict[str, int], str]:
+    """Return name -> size of the files of a revision, and its commit."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().dataset_info(repo_id, revision=revision, files_metadata=True)
+    return {file.rfilename: file.size or 0 for file in info.siblings}, info.sha
+
+
+def _wanted(files: dict[str, int], repo_id: str) -> list[str]:
+    """Return the files to download: ours, else Parquet, else images."""
+    if TENSORS_NAME in files:
+        wanted = [name for name in FILES if name in files]
+    else:
+        wanted = [name for name in files if name.endswith(".parquet")]
+        wanted = wanted or [name for name in files if "/" in name and name.lower().endswith(IMAGE_SUFFIXES)]
+    if not wanted:
+        found = ", ".join(sorted(name for name in files if not name.startswith("."))[:5]) or "nothing"
+        hint = "; download the .pt files yourself and give their folder" if ".pt" in found else ""
+        raise InputError(
+            f"{repo_id}: holds {found}, expected {TENSORS_NAME}, Parquet files, or image files in class folders{hint}"
+        )
+    for name in wanted:
+        if ".." in name.split("/") or name.startswith("/") or "\\" in name:
+            raise InputError(f"{repo_id}: the name {name!r} leaves its folder; this repository is not to be trusted")
+    total = sum(files[name] for name in wanted)
+    if total > MAX_BYTES:
+        most = f"a distilled set has at most {MAX_BYTES / 10**9:.1f} GB"
+        raise InputError(f"{repo_id}: {total / 10**9:,.0f} GB; {most}, and it is not downloaded")
+    return wanted
+
+
+def read_parquet(copy: Copy, res: int | None, resize_all: bool) -> Content:
+    """Read any image dataset of Parquet files that has a column of labels.
+
+    Raises:
+        InputError: No such columns, several splits or configurations to choose from, or images that do not decode.
+    """
+    import pyarrow as pa
+
+    paths = _one_split(copy)
+    tables, schema = _read_tables(paths, copy.repo_id)
+    image, label = _columns(schema, copy.repo_id)
+    table = pa.concat_tables(table.select([image, label]) for table in tables)
+    features = _features(schema)
+    items = [(_bytes_of(value, copy.repo_id), f"{copy.repo_id}: image {n}") for n, value in enumerate(table[image])]
+    if not items:
+        raise InputError(f"{copy.repo_id}: has no rows, expected images")
+    images, remarks = decode_images(items, len(items), res, resize_all)
+    labels, names = _labels(table[label].to_pylist(), features.get(label, {}), copy.repo_id)
+    return Content(images, labels, names=names, pixel_range="0-1", remarks=remarks)
+
+
+def _one_split(copy: Copy) -> list[Path]:
+    """Return the files of the only split, or of `train`, of the only configuration."""
+    folders = {path.parent for path in copy.parquet}
+    if len(folders) > 1:
+        some = ", ".join(sorted(str(folder.relative_to(copy.folder)) for folder in folders)[:5])
+        raise InputError(f"{copy.repo_id}: holds several datasets ({some}); expected one; download and convert yours")
+    splits = {path.name.split("-")[0].split(".")[0] for path in copy.parquet}
+    if len(splits) > 1 and _SPLIT not in splits:
+        raise InputError(f"{copy.repo_id}: has the splits {', '.join(sorted(splits))}, expected train, or just one")
+    split = _SPLIT if _SPLIT in splits else splits.pop()
+    return [path for path in copy.parquet if path.name.split("-")[0].split(".")[0] == split]
+
+
+def _read_tables(paths: list[Path], name: str) -> tuple[list, object]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        claimed = sum(_unpacked_size(pq.ParquetFile(path).metadata) for path in paths)
+        if claimed > MAX_BYTES:
+            raise InputError(f"{name}: would unpack to {claimed / 10**9:,.0f} GB; that is no distilled set")
+        tables = [pq.read_table(path) for path in paths]
+        return tables, tables[0].schema
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{name}: a Parquet file cannot be read ({str(error)[:80]}); it is damaged") from error
+
+
+def _unpacked_size(metadata: object) -> int:
+    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+
+
+def _columns(schema: object, name: str) -> tuple[str, str]:
+    """Return the names of the columns of images and labels."""
+    import pyarrow as pa
+
+    images = [
+        field.name for field in schema if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    labels = [label for label in _LABELS if label in schema.names]
+    if len(images) != 1 or not labels:
+        found = ", ".join(schema.names[:8])
+        raise InputError(f"{name}: has the columns {found}; expected one of images, and one called label")
+    return images[0], labels[0]
+
+
+def _features(schema: object) -> dict[str, dict]:
+    """Return what `datasets` says of the columns."""
+    import json
+
+    try:
+        text = (schema.metadata or {}).get(b"huggingface", b"{}")
+        return json.loads(text)["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _bytes_of(value: object, name: str) -> bytes:
+    """Return the bytes of a stored image; a path is never followed: it could name any file of this machine."""
+    data = (value.as_py() or {}).get("bytes")
+    if data is None:
+        raise InputError(f"{name}: an image is only a path, expected its bytes; the dataset has to be pushed with them")
+    return data
+
+
+def _labels(values: list, feature: dict, name: str) -> tuple[torch.Tensor, list[str] | None]:
+    """Return labels, and what they are called, where the column says it or holds texts."""
+    if any(value is None for value in values):
+        raise InputError(f"{name}: a label is missing, expected one for each image")
+    if all(isinstance(value, str) for value in values):
+        names = sorted(set(values))
+        return torch.tensor([names.index(value) for value in values]), names
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        raise InputError(f"{name}: labels are no whole numbers or class names, found {values[0]!r}")
+    listed = feature.get("names") if isinstance(feature, dict) else None
+    if not listed:
+        return torch.tensor(values), None
+    if min(values) < 0 or max(values) >= len(listed):
+        raise InputError(f"{name}: labels {min(values)} to {max(values)}, but {len(listed)} names of classes")
+    used = sorted(set(values))
+    return torch.tensor([used.index(value) for value in values]), [str(listed[value]) for value in used]

@@ -1,0 +1,189 @@
+"""Write a distilled set in any of the formats; whole or not at all, and never over something else by accident."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from compdd_eval.config import FORMATS
+from compdd_eval.distilled.facts import facts_of, write_facts
+from compdd_eval.distilled.folder import FILES, save_folder, write_tensors
+from compdd_eval.distilled.image_files import IMAGE_SUFFIXES
+from compdd_eval.distilled.part_files import is_part_file, save_published
+from compdd_eval.distilled.parts import NOTE
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.files import check_writable, written_whole
+from compdd_eval.preprocess import denormalise
+
+_BY_SUFFIX = {".pt": "pt", ".pth": "pt", ".npz": "npz", ".safetensors": "safetensors"}
+_FILE_FORMATS = ("pt", "npz", "safetensors")
+
+
+def format_of(target: Path, wanted: str = "auto") -> str:
+    """Return the format to write, by what is wanted or by the name of the target.
+
+    Raises:
+        InputError: An unknown format, or a name that does not fit it.
+    """
+    by_name = _BY_SUFFIX.get(target.suffix.lower())
+    if wanted == "auto":
+        if target.suffix.lower() == ".npy":
+            raise InputError(f"{target}: images and labels are two .npy files; give a folder and --format npy")
+        return by_name or "comp-dd"
+    if wanted not in FORMATS:
+        raise unknown("format", wanted, FORMATS)
+    if by_name != (wanted if wanted in _FILE_FORMATS else None):
+        expected = f"a name that ends with .{wanted}" if wanted in _FILE_FORMATS else "a folder"
+        raise InputError(f"{target}: --format {wanted} wants {expected}")
+    return wanted
+
+
+def write_distilled(
+    distilled: DistilledSet, target: str | os.PathLike, wanted: str = "auto", overwrite: bool = False
+) -> list[str]:
+    """Write a set.
+
+    Args:
+        distilled: The set.
+        target: A folder or a file.
+        wanted: One of `FORMATS`; `auto` goes by the name of the target.
+        overwrite: Replace a distilled set that lies there.
+
+    Returns:
+        What the format cannot hold, in words; nothing where all is kept exactly.
+
+    Raises:
+        InputError: Something lies there already, it cannot be written, or the format does not fit the name.
+    """
+    target = Path(target).expanduser()
+    form = format_of(target, wanted)
+    check_target(target, overwrite)
+    if form in _FILE_FORMATS:
+        check_writable(target.absolute().parent, "place for OUT")
+        note = json.dumps(facts_of(distilled))
+        with written_whole(target) as path:
+            _WRITERS[form](distilled, path, note)
+        return []
+    with staged(target) as folder:
+        return _WRITERS[form](distilled, folder) or []
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raise InputError where a target is taken, and by what must not be replaced."""
+    if target.is_file() and not overwrite:
+        raise InputError(f"{target}: is there already; give another name, or --overwrite")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    strange = [entry.name for entry in sorted(target.iterdir()) if not _is_of_a_set(entry)]
+    if strange:
+        raise InputError(f"{target}: holds {', '.join(strange[:3])}, which is of no distilled set; give another folder")
+    if not overwrite:
+        raise InputError(f"{target}: holds a set already; give another folder, or --overwrite")
+
+
+def _is_of_a_set(entry: Path) -> bool:
+    if entry.is_dir():
+        return all(path.suffix.lower() in IMAGE_SUFFIXES for path in entry.iterdir())
+    return entry.name in FILES or any(is_part_file(entry.name, part) for part in ("images", "labels", "lr"))
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Give a folder beside the target that takes its place in the end; nothing is left of a failure."""
+    parent = target.absolute().parent
+    check_writable(parent, "place for OUT")
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
+    try:
+        folder = staging / "new"
+        folder.mkdir()  # with the permissions of any folder, which that of mkdtemp has not
+        yield folder
+        if target.is_dir():
+            os.replace(target, staging / "old")
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_pt(distilled: DistilledSet, path: Path, note: str) -> None:
+    content = {"images": distilled.images.clone(), "labels": distilled.labels.clone(), NOTE: note}
+    if distilled.lr is not None:
+        content["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
+    torch.save(content, path)
+
+
+def _write_npz(distilled: DistilledSet, path: Path, note: str) -> None:
+    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
+    if distilled.lr is not None:
+        arrays["lr"] = np.float64(distilled.lr)
+    with path.open("wb") as file:
+        np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
+
+
+def _write_npy(distilled: DistilledSet, folder: Path) -> None:
+    np.save(folder / "images.npy", distilled.images.numpy())
+    np.save(folder / "labels.npy", distilled.labels.numpy())
+    if distilled.lr is not None:
+        np.save(folder / "lr.npy", np.float64(distilled.lr))
+    write_facts(folder, distilled)
+
+
+def _write_published(distilled: DistilledSet, folder: Path) -> None:
+    save_published(distilled, folder)
+    write_facts(folder, distilled)
+
+
+def _write_images(distilled: DistilledSet, folder: Path) -> list[str]:
+    """Write `00000/00000.png`, ...: class folders that sort in label order, as `ImageFolder` numbers them."""
+    pixels, lost = to_8_bits(distilled.images)
+    counters = [0] * (max(distilled.classes.tolist()) + 1)
+    for image, label in zip(pixels, distilled.classes.tolist(), strict=True):
+        path = folder / f"{label:05}" / f"{counters[label]:05}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+        counters[label] += 1
+    write_facts(folder, replace(distilled, labels=distilled.classes, label_kind="hard"), exact=False)
+    if distilled.label_kind != "hard":
+        lost.append(f"the {distilled.label_kind} become hard labels: the class of the largest entry")
+    if not torch.equal(distilled.classes, distilled.classes.sort(stable=True).values):
+        lost.append("the order of the images: they are sorted by class")
+    return lost
+
+
+def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+    """Turn normalised images into pixels.
+
+    Args:
+        images: float32 `[N, 3, H, W]`, ImageNet-normalised.
+
+    Returns:
+        uint8 `[N, 3, H, W]`, and what was lost, in words.
+    """
+    exact = denormalise(images)
+    pixels = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
+    error = (pixels.float() / 255 - exact).abs() * 255
+    clipped = ((exact < 0) | (exact > 1)).float().mean().item()
+    lost = (
+        f"8 bits: {100 * clipped:.2g} % of the values lie outside [0, 1] and are clipped; values change by "
+        f"{error.mean():.2g} of 255 on average, {error.max():.3g} at most"
+    )
+    return pixels, [lost]
+
+
+_WRITERS = {
+    "comp-dd": save_folder,
+    "published": _write_published,
+    "png": _write_images,
+    "npy": _write_npy,
+    "pt": _write_pt,
+    "npz": _write_npz,
+    "safetensors": write_tensors,
+}

@@ -1,0 +1,81 @@
+"""`convert`, `push` and `pull`: distilled sets between formats, people and the Hub."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from compdd_eval.config import ConvertConfig, PullConfig, PushConfig
+from compdd_eval.console import print_table
+from compdd_eval.distilled import DistilledSet, read_distilled
+from compdd_eval.distilled.content import name_of, notes_of
+from compdd_eval.distilled.folder import TENSORS_NAME
+from compdd_eval.distilled.pulling import Pulled, pull_distilled
+from compdd_eval.distilled.pushing import Pushed, push_distilled
+from compdd_eval.distilled.writing import check_target, format_of, write_distilled
+
+
+def convert(config: ConvertConfig) -> DistilledSet:
+    """Read a set, write it in another format, and print what was done and what the format cannot hold.
+
+    Raises:
+        InputError: As of `read_distilled` and `write_distilled`; nothing is written then.
+    """
+    target = Path(config.target)
+    form = format_of(target, config.format)
+    check_target(target, config.overwrite)
+    distilled = read_distilled(config.source, config, res=config.res, resize_all=config.res is not None)
+    distilled = replace(distilled, metadata=distilled.metadata | config.facts())
+    lost = write_distilled(distilled, target, form, config.overwrite)
+    rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
+    rows += [("lost", text) for text in lost] or [("lost", "nothing: images, labels and rate are the same bits")]
+    print_table("Converted", ["", ""], rows)
+    return distilled
+
+
+def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
+    """Return what a set is, as rows of a table."""
+    subset = distilled.definition
+    size = f"{len(distilled.images)} of {distilled.resolution} px, IPC {distilled.ipc:g}"
+    return [
+        ("subset", subset.name if subset else "not stated; --category and --subset state it"),
+        ("images", size),
+        ("labels", distilled.label_kind),
+        ("learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"),
+        ("sha256", distilled.sha256),
+        *notes_of(distilled.origin),
+    ]
+
+
+def push(config: PushConfig) -> Pushed:
+    """Read a set and send it to the Hub."""
+    path = Path(config.path).expanduser()
+    folder = path if (path / TENSORS_NAME).is_file() else None
+    distilled = read_distilled(config.path, config)
+    for name, note in notes_of(distilled.origin):
+        print(f"{name}: {note}")
+    return push_distilled(
+        distilled,
+        config.repo_id,
+        private=config.private,
+        revision=config.revision,
+        results=config.results,
+        folder=folder,
+    )
+
+
+def print_pushed(pushed: Pushed) -> None:
+    """Say what was done and how to use it."""
+    done = "pushed to" if pushed.changed else "nothing has changed in"
+    seen = "private" if pushed.private else "public"
+    print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {pushed.repo_id}@{pushed.commit[:12]}")
+
+
+def pull(config: PullConfig) -> Pulled:
+    """Download a set of ours."""
+    return pull_distilled(config.repo, Path(config.folder), config.overwrite)
+
+
+def print_pulled(pulled: Pulled) -> None:
+    """Say what was done."""
+    done = "pulled" if pulled.changed else "already up to date:"
+    print(f"{done} {pulled.repo_id} (revision {pulled.commit}) -> {pulled.folder}")
