@@ -14,7 +14,15 @@ from huggingface_hub import DatasetCard
 
 import compdd_eval
 from compdd_eval import load_comp_dd, random_images
-from compdd_eval.config import EvaluateConfig, ExportConfig, InfoConfig, PushConfig
+from compdd_eval.config import (
+    ConvertConfig,
+    EvaluateConfig,
+    ExportConfig,
+    InfoConfig,
+    PullConfig,
+    PushConfig,
+    ValidateConfig,
+)
 from compdd_eval.distilled import save_published
 from compdd_eval.export import export
 from compdd_eval.subsets import load_subset, subset_names
@@ -79,7 +87,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 12
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 17
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -112,6 +120,18 @@ def imagenet(tmp_path_factory, drawn):
     return root
 
 
+def make_distilled(place, hub, pushed):
+    """Make what the README converts, and send it to the stand-in."""
+    calls = []
+    if not (place / "distilled").exists():
+        calls.append(["convert", "my_set", "distilled", "--category", "bird", "--subset", "easy"])
+    if pushed:
+        calls.append(["push", "distilled", "--repo_id", "tester/name"])
+    for arguments in calls:
+        command = [sys.executable, "-m", "compdd_eval", *arguments]
+        subprocess.run(command, cwd=place, env=environment(**hub.environment), check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
 def test_commands_run(line, place, imagenet, hub):
     line = line.replace("/path/to/imagenet", str(imagenet))
@@ -120,15 +140,19 @@ def test_commands_run(line, place, imagenet, hub):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         changes[name] = value
-    if "--data_dir" in words:
+    if "--data_dir" in words or "--distilled" in words:
         words += SHORT
     elif "bench" in words:
         words += ["--images", "1", "--side", "64", "--repeats", "1"]
-    elif "export" in words or "push" in words:  # each of them runs alone here
+    elif "export" in words or "--benchmark" in words:  # each of them runs alone here
         export(
             ExportConfig(str(imagenet), "bird", cache_dir=str(place / "cache"), output_dir=str(place / "out/comp_dd"))
         )
         changes |= hub.environment
+    if "convert" not in words and {"USER/NAME", "my_set_dd"} & set(words):
+        make_distilled(place, hub, "push" not in words)
+        changes |= hub.environment
+        words = [{"USER/NAME": "tester/name", "my_set_dd": f"{place}/distilled"}.get(word, word) for word in words]
     launchers = {
         "python": [sys.executable],
         "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
@@ -136,7 +160,7 @@ def test_commands_run(line, place, imagenet, hub):
     }
     command = [*launchers[words[0]], *words[1:]] if words[0] in launchers else [sys.executable, "-m", *words]
     env = environment(HF_DATASETS_CACHE=str(place / "cache"), **changes)
-    if "push" in words:
+    if "--benchmark" in words:
         command[command.index("USER/comp_dd")] = "tester/comp_dd"
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -165,7 +189,7 @@ def test_names_in_the_readme_exist():
     for name in re.findall(r"`(\w+)`", " ".join(line[:2])):
         assert name in compdd_eval.__all__, name
     flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
-    configs = (EvaluateConfig, ExportConfig, PushConfig, InfoConfig)
+    configs = (EvaluateConfig, ExportConfig, PushConfig, PullConfig, InfoConfig, ValidateConfig, ConvertConfig)
     known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
     assert flags <= known, flags - known
 

@@ -1,0 +1,208 @@
+"""What can be wrong with a distilled set and shows without training: one function a check."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.distilled.reading import Meaning
+from compdd_eval.distilled.set import range_remark
+from compdd_eval.errors import InputError
+from compdd_eval.label_order import compare_label_order
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.subsets import Subset
+
+PASSED, WARNING, FAILED, SKIPPED = "passed", "warning", "failed", "skipped"
+_ALIKE = 0.999  # correlation from which two images are near duplicates
+_THUMB = 16  # pixels of a side at which images are compared
+_CHUNK = 1024  # images that are compared with all others at a time
+_LOWEST = min(-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))  # black, normalised
+_HIGHEST = max((1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))  # white
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, its result (`passed`, `warning`, `failed`, or `skipped`: it could not be made), and why."""
+
+    name: str
+    result: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Real validation images of the subset, with what the whole training set has.
+
+    Attributes:
+        images: float32 `[M, 3, H, H]`, ImageNet-normalised, at the set's resolution.
+        labels: int64 `[M]`.
+        train_bytes: Bytes of the original training images, where they are known.
+        origin: Where they come from.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    train_bytes: int | None
+    origin: str
+
+
+def check_of(name: str, work: Callable[[], object], detail: Callable[[object], str] | str) -> tuple[Check, object]:
+    """Make a check of what raises InputError when it is wrong; return it with the outcome."""
+    try:
+        outcome = work()
+    except InputError as error:
+        return Check(name, FAILED, str(error)), None
+    return Check(name, PASSED, detail if isinstance(detail, str) else detail(outcome)), outcome
+
+
+def guesses(meaning: Meaning) -> Check:
+    """What the files leave unsaid."""
+    if not meaning.guesses:
+        return Check("stated", PASSED, "pixel range, label kind and label order are stated")
+    said = "; ".join(f"{what}: {guess} ({flag} states it)" for what, guess, flag in meaning.guesses)
+    return Check("stated", WARNING, f"guessed, since nothing says it: {said}")
+
+
+def resolution(distilled: DistilledSet, wanted: int | None) -> Check:
+    """Whether the images have the resolution that is asked for."""
+    found = distilled.resolution
+    if wanted is not None and wanted != found:
+        return Check("resolution", FAILED, f"{found} px, expected {wanted}; give --res {found}, or make the set anew")
+    return Check("resolution", PASSED, f"{found} px")
+
+
+def value_range(distilled: DistilledSet) -> Check:
+    """Whether the values can be those of normalised images."""
+    images = distilled.images
+    low, high = images.min().item(), images.max().item()
+    if remark := range_remark(images):
+        return Check("value range", FAILED, remark)
+    if -1.01 <= low <= -0.9 and 0.9 <= high <= 1.01:
+        text = f"{low:.3g} to {high:.3g}: looks like [-1, 1]; if so, give --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
+        return Check("value range", WARNING, text)
+    outside = ((images < _LOWEST) | (images > _HIGHEST)).float().mean().item()
+    text = f"{low:.3g} to {high:.3g}; {100 * outside:.2g} % beyond black and white ({_LOWEST:.3g} to {_HIGHEST:.3g})"
+    return Check("value range", WARNING if outside > 0.5 else PASSED, text)
+
+
+def normalisation(distilled: DistilledSet, real: RealImages | None) -> Check:
+    """Whether mean and standard deviation of the channels are those of normalised real images, roughly.
+
+    Normalised, ImageNet as a whole has mean 0 and standard deviation 1. Methods raise the contrast, so the bounds are
+    wide: the mean within one standard deviation, the standard deviation within a factor of 2.5.
+    """
+    mean, std = distilled.images.mean((0, 2, 3)), distilled.images.std((0, 2, 3))
+    if real is None:
+        whose, real_mean, real_std = "ImageNet's", torch.zeros(3), torch.ones(3)
+    else:
+        whose, real_mean, real_std = "the real images'", real.images.mean((0, 2, 3)), real.images.std((0, 2, 3))
+    text = f"mean {_numbers(mean)}, std {_numbers(std)}; {whose}: {_numbers(real_mean)}, {_numbers(real_std)}"
+    shifted = ((mean - real_mean).abs() > real_std).any()
+    scaled = ((std / real_std) < 0.4).any() or ((std / real_std) > 2.5).any()
+    if shifted or scaled:
+        return Check("normalisation", WARNING, f"{text}: far apart; check --pixel_range, --mean and --std")
+    return Check("normalisation", PASSED, text)
+
+
+def _numbers(values: torch.Tensor) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in values.tolist()) + ")"
+
+
+def duplicates(distilled: DistilledSet) -> Check:
+    """Whether images are the same, or nearly, as others."""
+    thumbs = adaptive_avg_pool2d(distilled.images, min(_THUMB, distilled.resolution)).flatten(1)
+    thumbs = thumbs - thumbs.mean(1, keepdim=True)
+    thumbs = thumbs / thumbs.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    pairs = []
+    for start in range(0, len(thumbs), _CHUNK):
+        alike = (thumbs[start : start + _CHUNK] @ thumbs.T) > _ALIKE
+        found = alike.nonzero()
+        found[:, 0] += start
+        pairs.append(found[found[:, 0] < found[:, 1]])
+    pairs = torch.cat(pairs)
+    if not len(pairs):
+        return Check("duplicates", PASSED, f"none among {len(thumbs)} images")
+    exact = sum(torch.equal(distilled.images[i], distilled.images[j]) for i, j in pairs[:1000].tolist())
+    classes = distilled.classes
+    across = int((classes[pairs[:, 0]] != classes[pairs[:, 1]]).sum())
+    some = ", ".join(f"{i} and {j}" for i, j in pairs[:3].tolist())
+    text = f"{len(pairs)} pairs of images are alike, {exact} of them the same: {some}"
+    return Check("duplicates", WARNING, text + (f"; {across} pairs have different labels" if across else ""))
+
+
+def class_balance(distilled: DistilledSet, subset: Subset) -> Check:
+    """Whether each class of the subset has images, and as many."""
+    counts, used = distilled.class_counts, sorted(subset.class_map_inv)
+    missing = [label for label in used if not counts[label]]
+    unused = [label for label, count in enumerate(counts) if count and label not in used]
+    if missing:
+        names = ", ".join(f"{label} ({subset.label_names[label]})" for label in missing)
+        return Check("class balance", FAILED, f"no image has label {names}: these classes cannot be learnt")
+    if unused:
+        return Check("class balance", FAILED, f"label {', '.join(map(str, unused))} is none of {subset.name}")
+    found = [counts[label] for label in used]
+    if len(set(found)) > 1:
+        return Check("class balance", WARNING, f"uneven: {min(found)} to {max(found)} images per class")
+    return Check("class balance", PASSED, f"{found[0]} images of each of {len(used)} classes")
+
+
+def soft_labels(distilled: DistilledSet) -> Check:
+    """Whether soft labels peak at the class of their position: sets are saved class after class, or in turns."""
+    name, number, classes = "soft labels", len(distilled.images), distilled.classes
+    if distilled.label_kind == "hard":
+        return Check(name, PASSED, "labels are hard")
+    flat = int((distilled.labels.max(1).values == distilled.labels.min(1).values).sum())
+    if flat:
+        return Check(name, WARNING, f"{flat} of {number} rows have no peak: all entries are equal")
+    present = classes.unique()
+    if number % len(present):
+        return Check(name, PASSED, f"{number} images of {len(present)} classes: positions say nothing of classes")
+    ipc = number // len(present)
+    orders = {"class after class": present.repeat_interleave(ipc), "in turns": present.repeat(ipc)}
+    order, expected = max(orders.items(), key=lambda item: int((item[1] == classes).sum()))
+    wrong = (classes != expected).nonzero().flatten().tolist()
+    if not wrong:
+        return Check(name, PASSED, f"all peak at the class of their position ({order})")
+    some = ", ".join(f"image {i} peaks at {classes[i]}, not at {expected[i]}" for i in wrong[:3])
+    if len(wrong) > number // 2:
+        return Check(name, WARNING, f"in no order of classes ({some}): positions cannot confirm them")
+    return Check(name, WARNING, f"{len(wrong)} of {number} peak at another class than their position's: {some}")
+
+
+def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
+    """Whether another order of the classes would fit the images better, by cheap features of real ones."""
+    name = "label order"
+    if real is None:
+        return Check(name, SKIPPED, "needs real images: give --data_path")
+    known = torch.isin(distilled.classes, real.labels.unique())
+    if not known.all():
+        return Check(name, SKIPPED, "labels without real images, see class balance")
+    found = compare_label_order(distilled.images, distilled.classes, real.images, real.labels)
+    text = f"fits {found.score:.1f} standard deviations better than a random order; as many real images: at least "
+    text += f"{found.expected:.1f} in 99 of 100 draws"
+    if not found.telling:
+        return Check(name, SKIPPED, f"too few images to tell ({text})")
+    if not found.suspicious:
+        return Check(name, PASSED, text)
+    wnids = {entry.label: entry.wnid for entry in subset.classes}
+    order = ",".join(wnids[label] for label in found.order)
+    return Check(name, WARNING, f"looks permuted: {text}. Best fit: --label_order {order}")
+
+
+def ipc(distilled: DistilledSet, stated: object) -> Check:
+    """Images per class, against what the set says."""
+    if stated is not None and stated != distilled.ipc:
+        return Check("IPC", FAILED, f"{distilled.ipc:g}, but the set says {stated}; get it again or correct it")
+    return Check("IPC", PASSED, f"{distilled.ipc:g} ({len(distilled.images)} images)")
+
+
+def storage(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
+    """Bytes of the tensors, and their ratio to the real training set."""
+    tensors = sum(tensor.numel() * tensor.element_size() for tensor in (distilled.images, distilled.labels))
+    number, whole = len(distilled.images), subset.splits["train"]
+    text = f"{tensors:,} bytes; {number:,} of {whole:,} real training images ({100 * number / whole:.3g} %)"
+    if real is not None and real.train_bytes:
+        text += f"; {100 * tensors / real.train_bytes:.3g} % of their {real.train_bytes:,} bytes"
+    return Check("storage", PASSED, text)

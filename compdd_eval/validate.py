@@ -1,0 +1,187 @@
+"""`validate`: all checks of a distilled set, as a table or as JSON."""
+
+import contextlib
+import json
+import math
+from dataclasses import asdict, dataclass, field
+
+from compdd_eval import set_checks
+from compdd_eval.config import ValidateConfig
+from compdd_eval.console import print_table
+from compdd_eval.data import open_split
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.distilled.content import Content
+from compdd_eval.distilled.reading import Meaning, assemble, check_digest, open_content, understand
+from compdd_eval.distilled.set import checked_images, checked_kind, checked_labels, checked_rate
+from compdd_eval.errors import InputError
+from compdd_eval.set_checks import FAILED, SKIPPED, WARNING, Check, RealImages, check_of
+from compdd_eval.subsets import Subset
+
+PREPARED = "prepared"  # value of --data_path that takes the prepared subset
+
+
+@dataclass
+class Report:
+    """The outcome of `validate`.
+
+    Attributes:
+        name: The set: its files, or its repository and commit.
+        checks: All checks, in the order in which they were made.
+        facts: What the set is, as far as it can be read.
+    """
+
+    name: str
+    checks: list[Check] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that failed."""
+        return [check.name for check in self.checks if check.result == FAILED]
+
+    def raise_failures(self) -> None:
+        """Raise InputError if a check failed."""
+        if self.failed:
+            number = f"{len(self.failed)} of {len(self.checks)} checks failed"
+            raise InputError(f"{self.name}: {number}: {', '.join(self.failed)}; see above how to mend it")
+
+
+def validate(config: ValidateConfig) -> Report:
+    """Check a distilled set.
+
+    Args:
+        config: Which, and what it should be.
+
+    Raises:
+        InputError: A real image, or the copy of ImageNet, is not what it should be; what is wrong with the set is in
+            the report.
+    """
+    report = Report(config.path)
+    check, content = check_of("readable", lambda: open_content(config.path, config, config.res), "")
+    if content is None:
+        report.checks.append(check)
+        return report
+    report.name = content.name
+    report.checks.append(Check("readable", check.result, _parts(content)))
+    distilled, meaning = _check_parts(report, content, config)
+    if distilled is not None:
+        _check_whole(report, distilled, meaning, content, config)
+    return report
+
+
+def _parts(content: Content) -> str:
+    parts = [f"images {list(content.images.shape)} {content.images.dtype}".replace("torch.", "")]
+    parts.append(f"labels {list(content.labels.shape)} {content.labels.dtype}".replace("torch.", ""))
+    return ", ".join([*parts, *([f"rate {content.lr:g}"] if content.lr is not None else [])])
+
+
+def _check_parts(
+    report: Report, content: Content, config: ValidateConfig
+) -> tuple[DistilledSet | None, Meaning | None]:
+    """Check each part by itself; return the set if all are good."""
+    if content.facts.get("sha256") is None:
+        report.checks.append(Check("hash", SKIPPED, "the files state no digest"))
+    else:
+        detail = f"sha256 {content.facts['sha256'][:16]}..., as stated"
+        report.checks.append(check_of("hash", lambda: check_digest(content), detail)[0])
+    check, meaning = check_of("meaning", lambda: understand(content, config), _remarks_in_words)
+    report.checks.append(check)
+    if meaning is None:
+        return None, None
+    report.checks.append(set_checks.guesses(meaning))
+    report.checks += [Check("as said", WARNING, found) for found in meaning.doubts]
+    checks = [
+        check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
+        check_of("labels", lambda: checked_labels(meaning.labels, len(content.images)), "fit the images"),
+        check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
+        check_of("learned rate", lambda: checked_rate(content.lr), _rate_in_words),
+    ]
+    report.checks += [check for check, _ in checks]
+    if any(check.result == FAILED for check, _ in checks):
+        return None, meaning
+    return assemble(content, meaning, config), meaning
+
+
+def _remarks_in_words(meaning: Meaning) -> str:
+    return "; ".join(meaning.remarks) or "classes and pixels are understood"
+
+
+def _rate_in_words(lr: float | None) -> str:
+    return "none; students take --lr_net" if lr is None else f"{lr:g}"
+
+
+def _check_whole(
+    report: Report, distilled: DistilledSet, meaning: Meaning, content: Content, config: ValidateConfig
+) -> None:
+    """Check the set as a whole, against its subset and real images."""
+    subset = meaning.subset
+    if subset is None:
+        raise InputError(
+            f"--category is missing, and {content.name} does not say which subset it is for; give one, for example "
+            "--category bird --subset easy"
+        )
+    report.facts = _facts(distilled, subset)
+    report.checks += [
+        set_checks.resolution(distilled, config.res),
+        set_checks.value_range(distilled),
+        set_checks.class_balance(distilled, subset),
+        set_checks.ipc(distilled, content.facts.get("ipc")),
+        set_checks.soft_labels(distilled),
+        set_checks.duplicates(distilled),
+    ]
+    real = _real_images(config, subset, distilled.resolution)
+    report.checks += [
+        set_checks.normalisation(distilled, real),
+        set_checks.label_order(distilled, subset, real),
+        set_checks.storage(distilled, subset, real),
+    ]
+
+
+def _facts(distilled: DistilledSet, subset: Subset) -> dict[str, object]:
+    return {
+        "config_name": subset.name,
+        "images": len(distilled.images),
+        "ipc": distilled.ipc,
+        "resolution": distilled.resolution,
+        "label_kind": distilled.label_kind,
+        "lr": distilled.lr,
+        "sha256": distilled.sha256,
+        "metadata": distilled.metadata,
+        "origin": distilled.origin,
+    }
+
+
+def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages | None:
+    """Decode the real validation images, where a copy of ImageNet or the prepared subset is given."""
+    if config.data_path is None:
+        return None
+    path = None if config.data_path == PREPARED else config.data_path
+    split = open_split(subset, "validation", path, (res, res), layout=config.layout)
+    images, labels = split.tensors(progress=True)
+    train_bytes = None
+    with contextlib.suppress(InputError):  # a copy with validation images alone
+        train_bytes = open_split(subset, "train", path, (res, res), layout=config.layout).stored_bytes
+    return RealImages(images, labels, train_bytes, split.origin)
+
+
+def print_report(report: Report, as_json: bool = False) -> None:
+    """Print the checks as a table, or all as JSON."""
+    if as_json:
+        content = {
+            "set": report.name,
+            "passed": not report.failed,
+            "checks": [asdict(check) for check in report.checks],
+            **report.facts,
+        }
+        print(json.dumps(_without_infinities(content), indent=1))
+        return
+    rows = [(check.name, check.result, check.detail) for check in report.checks]
+    print_table(f"Checks of {report.name}", ["check", "result", ""], rows)
+
+
+def _without_infinities(content: object) -> object:
+    if isinstance(content, dict):
+        return {name: _without_infinities(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_without_infinities(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
