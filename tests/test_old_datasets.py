@@ -185,14 +185,15 @@ def test_bad_images_of_the_script(old, drawn, tmp_path, num_proc):
 
 def test_the_oldest_datasets_that_is_admitted(tmp_path):
     text = (ROOT / "setup.cfg").read_text()
-    names = ("datasets", "huggingface-hub")
+    names = ("datasets", "huggingface-hub", "safetensors")
     lowest = {name: re.search(rf"^ *{name}>=([\d.]+)", text, re.MULTILINE)[1] for name in names}
     requirements = [f"{name}=={version}" for name, version in lowest.items()]
     executable = make_environment(tmp_path / "venv", requirements, sysconfig.get_path("purelib"))
-    code = "import datasets, huggingface_hub; print(datasets.__version__, huggingface_hub.__version__)"
+    code = "import datasets, huggingface_hub, safetensors as s"
+    code += "; print(datasets.__version__, huggingface_hub.__version__, s.__version__)"
     done = subprocess.run([executable, "-c", code], env=clean(), capture_output=True, text=True, check=True)
     assert [Version(version) for version in done.stdout.split()] == [Version(version) for version in lowest.values()]
     command = [executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow"]
-    command += ["tests/test_builder.py", "tests/test_data.py"]
+    command += ["tests/test_builder.py", "tests/test_data.py", "tests/test_exchange.py", "tests/test_formats.py"]
     done = subprocess.run(command, cwd=ROOT, env=clean(), capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout
