@@ -11,7 +11,7 @@ from compdd_eval.console import print_table
 from compdd_eval.data import open_split
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.distilled.content import Content
-from compdd_eval.distilled.reading import Meaning, assemble, check_digest, open_content, understand
+from compdd_eval.distilled.reading import Meaning, assemble, check_digest, open_content, rate_of, understand
 from compdd_eval.distilled.set import checked_images, checked_kind, checked_labels, checked_rate
 from compdd_eval.errors import InputError
 from compdd_eval.set_checks import FAILED, SKIPPED, WARNING, Check, RealImages, check_of
@@ -94,7 +94,7 @@ def _check_parts(
         check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
         check_of("labels", lambda: checked_labels(meaning.labels, len(content.images)), "fit the images"),
         check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
-        check_of("learned rate", lambda: checked_rate(content.lr), _rate_in_words),
+        check_of("learned rate", lambda: checked_rate(rate_of(content, config)), _rate_in_words),
     ]
     report.checks += [check for check, _ in checks]
     if any(check.result == FAILED for check, _ in checks):

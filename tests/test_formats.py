@@ -472,3 +472,34 @@ def test_limits_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
     for name in EXACT:
         with pytest.raises(InputError, match="a distilled set has at most"):
             read_distilled(write(SOFT, tmp_path, name)[0])
+
+
+def test_a_rate_from_elsewhere(tmp_path):
+    """For every format; and a lost lr.pt is made good by what distilled.json says."""
+    (tmp_path / "rate").mkdir()
+    torch.save(torch.tensor(0.25), tmp_path / "rate/lr.pt")
+    for name in [*EXACT, "png"]:
+        path, _ = write(SOFT, tmp_path, name)
+        assert read_distilled(path, ReadConfig(lr_dir=str(tmp_path / "rate"))).lr == 0.25
+        assert read_distilled(path, ReadConfig(lr_dir="none")).lr is None
+    (tmp_path / "published/lr.pt").unlink()
+    assert read_distilled(tmp_path / "published").lr == SOFT.lr
+
+
+def test_labels_from_elsewhere(tmp_path):
+    """Where a set has none of its own, or as an other kind for the same images; never ignored."""
+    torch.save(HARD, tmp_path / "labels.pt")
+    elsewhere = ReadConfig(label_dir=str(tmp_path))
+    for name in ("published", "npy", "one.pt", "one.npz", "one.safetensors"):
+        read = read_distilled(write(SOFT, tmp_path, name)[0], elsewhere)
+        assert torch.equal(read.labels, HARD) and read.label_kind == "hard" and read.metadata == SOFT.metadata
+    for name in ("ours", "png"):
+        with pytest.raises(InputError, match="has labels of its own; leave --label_dir out"):
+            read_distilled(write(SOFT, tmp_path, name)[0], elsewhere)
+
+
+def test_two_rates(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("compdd_eval"), "propagate", True)
+    path, _ = write(SOFT, tmp_path, "published")
+    torch.save(0.5, path / "lr.pt")
+    assert read_distilled(path).lr == 0.5 and "says rate 0.3, the rate beside it is 0.5 and is taken" in caplog.text

@@ -32,16 +32,15 @@ def card_text(distilled, facts: dict[str, object], repo_id: str = _PLACEHOLDER, 
         results: Contents of `summary.json` files of `evaluate`.
     """
     name = facts["config_name"] or "a subset that is not stated"
-    method = facts["method"] or "a method that is not stated"
+    method = facts["method"] or "not stated"
     kind = {"hard": "hard labels", "logits": "soft labels (logits)", "probabilities": "soft labels (probabilities)"}
     number, side = facts["images"], facts["resolution"]
     lines = [
         _yaml(distilled, facts),
         f"# {_title(facts)}",
         "",
-        f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with "
-        f"{kind[facts['label_kind']]}, made by {method} for `{name}` of Comp-DD, the benchmark for dataset "
-        "distillation in complex scenes.",
+        f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with {kind[facts['label_kind']]}, "
+        f"for `{name}` of Comp-DD, the benchmark for dataset distillation in complex scenes. Method: {method}.",
         "",
         "![The images, up to ten of each class](preview.png)",
         "",
@@ -151,13 +150,15 @@ def _how_to(facts: dict[str, object], repo_id: str) -> str:
     return f"""```python
 from compdd_eval import DistilledSet
 
-distilled = DistilledSet.from_hub("{repo_id}")  # the exact tensors: images, labels, label_kind, lr
+# the exact tensors, with label_kind and lr
+distilled = DistilledSet.from_hub("{repo_id}")
 ```
 
 ```python
 from datasets import load_dataset
 
-data = load_dataset("{repo_id}", split="train")  # a copy to look at: 8-bit images, so not the exact values
+# 8-bit images, to look at
+data = load_dataset("{repo_id}", split="train")
 ```
 
 ## Evaluate again

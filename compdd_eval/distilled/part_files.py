@@ -61,9 +61,16 @@ def read_part_files(
         labels=as_labels(parts["labels"], len(images) if images.ndim else 0, names["labels"]),
         lr=as_rate(parts["lr"], names["lr"]) if "lr" in parts else None,
         names=parts.get("names"),
-        facts=_facts_of(images_file, parts),
+        facts=_facts_of(images_file, parts, exact=label_dir is None),
         origin={"files": {part: str(file) for part, file in files.items()}},
     )
+
+
+def read_rate(where: str | os.PathLike) -> float:
+    """Return the learned rate of a file, or of `lr.pt`, `lr_best.pt` or `lr.npy` in a folder."""
+    file = _find_file(Path(where), "lr")
+    found = _load(file)
+    return as_rate(found.get("lr", found) if isinstance(found, dict) else found, str(file))
 
 
 def is_part_file(name: str, part: str = "images") -> bool:
@@ -118,9 +125,13 @@ def _load(path: Path) -> object:
     return content
 
 
-def _facts_of(images_file: Path, parts: dict[str, object]) -> dict[str, object]:
-    """Return the facts that lie beside the images, or in their file."""
-    note = parts.get(NOTE)
+def _facts_of(images_file: Path, parts: dict[str, object], exact: bool) -> dict[str, object]:
+    """Return the facts that lie beside the images, or in their file; without what is about labels that are not used."""
+    facts = _all_facts(images_file, parts.get(NOTE))
+    return facts if exact else {**facts, "sha256": None, "label_kind": None, "classes": None}
+
+
+def _all_facts(images_file: Path, note: object) -> dict[str, object]:
     if isinstance(note, np.ndarray):
         note = note.tobytes().decode("utf-8", errors="replace")
     if isinstance(note, str):

@@ -14,7 +14,7 @@ from compdd_eval.distilled.content import Content, digest_of_tensors
 from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, wnids_of
 from compdd_eval.distilled.folder import TENSORS_NAME, read_folder
 from compdd_eval.distilled.image_files import holds_class_folders, read_image_folder
-from compdd_eval.distilled.part_files import SUFFIXES, is_part_file, read_part_files
+from compdd_eval.distilled.part_files import SUFFIXES, is_part_file, read_part_files, read_rate
 from compdd_eval.distilled.pixels import channels_first, doubt, guess_pixel_range, to_normalised
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.errors import InputError
@@ -102,13 +102,13 @@ def open_content(
     if os.path.isdir(local):
         return _open_folder(local, config, res, resize_all)
     if local.name == TENSORS_NAME and local.is_file():
-        return read_folder(local.parent)
+        return _with_rate(read_folder(local.parent), config)
     if os.path.isfile(local):
         if local.suffix.lower() not in SUFFIXES:
             raise InputError(f"{local}: expected a folder, or a file that ends with {', '.join(SUFFIXES)}")
         return read_part_files(local, config.label_dir, config.lr_dir)
     if repository.is_repository(text) and local.suffix.lower() not in SUFFIXES:
-        return _open_repository(text, config, res, resize_all)
+        return _with_rate(_open_repository(text, config, res, resize_all), config)
     raise InputError(
         f"{local}: no such file or folder; --distilled (or --data_dir) takes a folder, a file, or USER/NAME on the Hub"
     )
@@ -121,14 +121,23 @@ def _open_folder(folder: Path, config: ReadConfig, res: int | None, resize_all: 
         part = next(name for name in sorted(names) if is_part_file(name))
         raise InputError(f"{folder}: holds both {TENSORS_NAME} and {part}; name the one that is meant, with its folder")
     if TENSORS_NAME in names:
-        return read_folder(folder)
+        return _with_rate(read_folder(folder), config)
     if has_parts:
         return read_part_files(folder, config.label_dir, config.lr_dir)
     if holds_class_folders(folder):
-        return read_image_folder(folder, res, resize_all)
+        return _with_rate(read_image_folder(folder, res, resize_all), config)
     if FACTS_NAME in names:
         return read_folder(folder)
     return read_part_files(folder, config.label_dir, config.lr_dir)  # says what is missing
+
+
+def _with_rate(content: Content, config: ReadConfig) -> Content:
+    """Take the rate from where `--lr_dir` says; refuse labels from elsewhere, where there are some already."""
+    if config.label_dir is not None:
+        raise InputError(f"{content.name}: has labels of its own; leave --label_dir out")
+    if config.lr_dir is None or config.lr_dir.lower() == "none":
+        return content
+    return replace(content, lr=read_rate(config.lr_dir))
 
 
 def _open_repository(text: str, config: ReadConfig, res: int | None, resize_all: bool) -> Content:
@@ -164,6 +173,9 @@ def understand(content: Content, config: ReadConfig) -> Meaning:
     """
     subset = subset_of(content, config)
     meaning = Meaning(content.images, content.labels, "hard", subset, remarks=list(content.remarks))
+    stated = content.facts.get("lr")
+    if None not in (stated, content.lr) and stated != content.lr and config.lr_dir is None:
+        meaning.doubts.append(f"{FACTS_NAME} says rate {stated:g}, the rate beside it is {content.lr:g} and is taken")
     _order_labels(meaning, content, config)
     _take_label_kind(meaning, content, config)
     _normalise(meaning, content, config)
@@ -298,6 +310,13 @@ def _stated_range(pixel_range: str, config: ReadConfig) -> str:
     return pixel_range
 
 
+def rate_of(content: Content, config: ReadConfig) -> object:
+    """Return the learned rate: that of the files, else the one that `distilled.json` says; None if it is ignored."""
+    if config.lr_dir is not None and config.lr_dir.lower() == "none":
+        return None
+    return content.facts.get("lr") if content.lr is None else content.lr
+
+
 def assemble(content: Content, meaning: Meaning, config: ReadConfig) -> DistilledSet:
     """Make the set; raise InputError where a part is not what it must be."""
     metadata = metadata_of(content.facts)
@@ -306,8 +325,7 @@ def assemble(content: Content, meaning: Meaning, config: ReadConfig) -> Distille
         metadata |= {"category": subset.category, "subset": subset.difficulty}
         if len(subset.classes) < NUM_CLASSES:
             metadata["published"] = True
-    ignored = config.lr_dir is not None and config.lr_dir.lower() == "none"
-    lr = None if ignored else content.lr
+    lr = rate_of(content, config)
     origin = content.origin | meaning.notes
     return DistilledSet(meaning.images, meaning.labels, meaning.label_kind, lr, metadata, origin)
 
