@@ -26,7 +26,7 @@ def convert(config: ConvertConfig) -> DistilledSet:
     distilled = replace(distilled, metadata=distilled.metadata | config.facts())
     lost = write_distilled(distilled, target, form, config.overwrite)
     rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
-    rows += [("lost", text) for text in lost] or [("lost", "nothing: images, labels and rate are the same bits")]
+    rows += [("lost", text) for text in lost] or [("lost", "nothing: all is kept exactly as it was read")]
     print_table("Converted", ["", ""], rows)
     return distilled
 

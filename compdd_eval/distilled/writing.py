@@ -25,6 +25,7 @@ from compdd_eval.files import check_writable, written_whole
 from compdd_eval.preprocess import denormalise
 
 _BY_SUFFIX = {".pt": "pt", ".pth": "pt", ".npz": "npz", ".safetensors": "safetensors"}
+_HALF_STEP = 0.5 / 255  # outside [0, 1] by less than this is lost by rounding, not by clipping
 _FILE_FORMATS = ("pt", "npz", "safetensors")
 
 
@@ -170,7 +171,7 @@ def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
     exact = denormalise(images)
     pixels = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
     error = (pixels.float() / 255 - exact).abs() * 255
-    clipped = ((exact < 0) | (exact > 1)).float().mean().item()
+    clipped = ((exact < -_HALF_STEP) | (exact > 1 + _HALF_STEP)).float().mean().item()
     lost = (
         f"8 bits: {100 * clipped:.2g} % of the values lie outside [0, 1] and are clipped; values change by "
         f"{error.mean():.2g} of 255 on average, {error.max():.3g} at most"
