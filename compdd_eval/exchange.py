@@ -1,5 +1,7 @@
 """`convert`, `push` and `pull`: distilled sets between formats, people and the Hub."""
 
+import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from compdd_eval.distilled.content import name_of, notes_of
 from compdd_eval.distilled.folder import TENSORS_NAME
 from compdd_eval.distilled.pulling import Pulled, pull_distilled
 from compdd_eval.distilled.pushing import Pushed, push_distilled
-from compdd_eval.distilled.writing import check_target, format_of, write_distilled
+from compdd_eval.distilled.writing import FILE_FORMATS, check_target, format_of, real_path, write_distilled
+from compdd_eval.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 def convert(config: ConvertConfig) -> DistilledSet:
@@ -19,16 +24,29 @@ def convert(config: ConvertConfig) -> DistilledSet:
     Raises:
         InputError: As of `read_distilled` and `write_distilled`; nothing is written then.
     """
-    target = Path(config.target)
+    target = real_path(config.target)
     form = format_of(target, config.format)
-    check_target(target, config.overwrite)
+    check_target(target, config.overwrite, file=form in FILE_FORMATS)
+    if os.path.isdir(config.source) and real_path(config.source) in target.parents:
+        raise InputError(f"{config.target}: lies in IN itself, which could not be read any more; give another OUT")
     distilled = read_distilled(config.source, config, res=config.res, resize_all=config.res is not None)
+    if config.res not in (None, distilled.resolution):
+        found = f"the set has tensors of {distilled.resolution} px"
+        raise InputError(f"--res {config.res}: only image files are resized, and {found}; leave it out")
+    _warn(distilled)
     distilled = replace(distilled, metadata=distilled.metadata | config.facts())
     lost = write_distilled(distilled, target, form, config.overwrite)
     rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
     rows += [("lost", text) for text in lost] or [("lost", "nothing: all is kept exactly as it was read")]
     print_table("Converted", ["", ""], rows)
     return distilled
+
+
+def _warn(distilled: DistilledSet) -> None:
+    """Say what a user should know of the set."""
+    subset = distilled.definition
+    for remark in distilled.remarks(subset.class_map_inv) if subset else distilled.remarks():
+        _logger.warning(remark)
 
 
 def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
@@ -50,6 +68,7 @@ def push(config: PushConfig) -> Pushed:
     path = Path(config.path).expanduser()
     folder = path if (path / TENSORS_NAME).is_file() else None
     distilled = read_distilled(config.path, config)
+    _warn(distilled)
     for name, note in notes_of(distilled.origin):
         print(f"{name}: {note}")
     return push_distilled(
@@ -67,7 +86,7 @@ def print_pushed(pushed: Pushed) -> None:
     done = "pushed to" if pushed.changed else "nothing has changed in"
     seen = "private" if pushed.private else "public"
     print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
-    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {pushed.repo_id}@{pushed.commit[:12]}")
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {pushed.repo_id} --data_path IMAGENET")
 
 
 def pull(config: PullConfig) -> Pulled:

@@ -19,6 +19,7 @@ _ANGLES = 8  # directions of edges
 _SHRINK = 0.8  # of the within-class covariance towards a multiple of the identity: few images, many features
 _DRAWS = 400
 _MARGIN = 0.75  # distilled images may fit a little worse than real ones
+_CERTAIN = 0.8  # share of the draws whose best order is the right one, from which an order is suggested
 _FIT = 2.0  # standard deviations above a random order that real images have to reach for the test to say anything
 
 
@@ -32,6 +33,7 @@ class LabelOrder:
         order: For each label in turn, the label whose real images its images are most like, all taken together.
         suspicious: Whether the labels fit worse than those of real images ever do, and another order fits better.
         telling: Whether so few images can tell at all.
+        certain: Whether so many real images mostly lead to just the right order.
     """
 
     score: float
@@ -39,6 +41,7 @@ class LabelOrder:
     order: list[int]
     suspicious: bool
     telling: bool
+    certain: bool
 
 
 def compare_label_order(
@@ -69,7 +72,8 @@ def compare_label_order(
     gain = (best - score).item()
     telling = expected >= _FIT
     worse = score.item() < _MARGIN * expected and gain > (real_best - real_score).quantile(0.99).item()
-    return LabelOrder(score.item(), expected, [int(present[k]) for k in order], telling and worse, telling)
+    certain = ((real_best - real_score) < 1e-4).float().mean().item() > _CERTAIN
+    return LabelOrder(score.item(), expected, [int(present[k]) for k in order], telling and worse, telling, certain)
 
 
 def _halves(labels: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

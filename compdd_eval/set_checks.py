@@ -171,8 +171,15 @@ def soft_labels(distilled: DistilledSet) -> Check:
     return Check(name, WARNING, f"{len(wrong)} of {number} peak at another class than their position's: {some}")
 
 
-def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
-    """Whether another order of the classes would fit the images better, by cheap features of real ones."""
+def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None, by_flag: bool) -> Check:
+    """Whether another order of the classes would fit the images better, by cheap features of real ones.
+
+    Args:
+        distilled: The set.
+        subset: Its subset.
+        real: Real images; without them the check is skipped.
+        by_flag: Whether `--label_order` could mend it.
+    """
     name = "label order"
     if real is None:
         return Check(name, SKIPPED, "needs real images: give --data_path")
@@ -180,13 +187,15 @@ def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None
     if not known.all():
         return Check(name, SKIPPED, "labels without real images, see class balance")
     found = compare_label_order(distilled.images, distilled.classes, real.images, real.labels)
-    text = f"fits {found.score:.1f} standard deviations better than a random order; as many real images: at least "
-    text += f"{found.expected:.1f} in 99 of 100 draws"
+    text = f"fits {found.score:.1f} standard deviations better than a random order (as many real images: "
+    text += f"{found.expected:.1f} or more in 99 of 100 draws)"
     if not found.telling:
-        return Check(name, SKIPPED, f"too few images to tell ({text})")
+        return Check(name, SKIPPED, f"too few images to tell: {text}")
     if not found.suspicious:
         return Check(name, PASSED, text)
     wnids = {entry.label: entry.wnid for entry in subset.classes}
+    if not (found.certain and by_flag and distilled.classes.unique().numel() == len(wnids)):
+        return Check(name, WARNING, f"looks permuted: {text}; find out how the labels were numbered")
     order = ",".join(wnids[label] for label in found.order)
     return Check(name, WARNING, f"looks permuted: {text}. Best fit: --label_order {order}")
 

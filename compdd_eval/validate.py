@@ -43,7 +43,8 @@ class Report:
         """Raise InputError if a check failed."""
         if self.failed:
             number = f"{len(self.failed)} of {len(self.checks)} checks failed"
-            raise InputError(f"{self.name}: {number}: {', '.join(self.failed)}; see above how to mend it")
+            first = next(check.detail for check in self.checks if check.result == FAILED)
+            raise InputError(f"{self.name}: {number}: {', '.join(self.failed)}. The first: {first}")
 
 
 def validate(config: ValidateConfig) -> Report:
@@ -132,7 +133,7 @@ def _check_whole(
     real = _real_images(config, subset, distilled.resolution)
     report.checks += [
         set_checks.normalisation(distilled, real),
-        set_checks.label_order(distilled, subset, real),
+        set_checks.label_order(distilled, subset, real, config.label_order == "auto" and content.names is None),
         set_checks.storage(distilled, subset, real),
     ]
 

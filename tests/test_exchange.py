@@ -149,7 +149,7 @@ def test_revisions(server, client, tmp_path):
         status, _, lines = client("pull", f"tester/revisions@{revision}", tmp_path / "copy")
         assert status == 0 and DistilledSet.load(tmp_path / "copy").sha256 == make_set(seed).sha256, lines
     one_error(client("pull", "tester/revisions@v3", tmp_path / "x"), "tester/revisions@v3", "no such revision")
-    one_error(client("pull", "tester/revisions", tmp_path / "copy" / "README.md"), "README.md", "is there already")
+    one_error(client("pull", "tester/revisions", tmp_path / "copy" / "README.md"), "README.md", "is a file")
     assert client("pull", "tester/revisions", tmp_path / "copy")[0] == 0
     one_error(client("pull", "tester/revisions@v2", tmp_path / "copy"), "holds a set already", "--overwrite")
     assert client("pull", "tester/revisions@v2", tmp_path / "copy", "--overwrite")[0] == 0
@@ -187,6 +187,7 @@ def test_private(server, client, mine, tmp_path):
         ),
         (["pull", "tester/nowhere", "X"], {}, ["tester/nowhere", "no such dataset on the Hub or no access"]),
         (["pull", "tester/nowhere", "X"], {"HF_TOKEN": "hf_wrong"}, ["tester/nowhere", "hf auth login"]),
+        (["push", "MINE", "--repo_id", "tester/a", "--revision", ""], {}, ["--revision", "the name of a branch"]),
         (["pull", "no name at all", "X"], {}, ["no name of a dataset on the Hub"]),
         (["pull", "tester/nowhere"], {}, ["DIR is missing"]),
         (["validate", "tester/nowhere", *BIRDS], {}, ["tester/nowhere", "readable"]),
@@ -264,6 +265,30 @@ def test_a_card_that_somebody_has_edited_is_kept(server, client, mine):
     make_set().save(mine.parent / "again")
     assert "nothing has changed" in client("push", mine.parent / "again", "--repo_id", "tester/edited")[1]
     assert b"my dog" in tree_of(server, "tester/edited")["README.md"].data
+
+
+def test_flags_that_change_what_is_read_change_what_is_sent(server, client, mine, tmp_path):
+    """The facts that are sent are those of the tensors that are sent."""
+    assert client("push", mine, "--repo_id", "tester/flags", "--lr_dir", "none")[0] == 0
+    status, _, lines = client("pull", "tester/flags", tmp_path / "copy")
+    assert status == 0 and DistilledSet.load(tmp_path / "copy").lr is None, lines
+    arguments = ["push", mine, "--repo_id", "tester/flags", "--label_order", "sorted"]
+    one_error(client(*arguments), "--label_order: the set says it itself")
+
+
+def test_a_pull_never_takes_what_is_the_users(server, client, mine, tmp_path):
+    assert client("push", mine, "--repo_id", "tester/again")[0] == 0
+    assert client("pull", "tester/again", tmp_path / "copy")[0] == 0
+    card = tmp_path / "copy/README.md"
+    card.write_text(card.read_text() + "my notes")
+    one_error(client("pull", "tester/again", tmp_path / "copy"), "holds a set already", "--overwrite")
+    (tmp_path / "copy/plots").mkdir()
+    (tmp_path / "copy/plots/my.png").write_bytes(image_bytes(0))
+    for flags in ([], ["--overwrite"]):
+        one_error(
+            client("pull", "tester/again", tmp_path / "copy", *flags), "holds plots", "no set that was written here"
+        )
+    assert card.read_text().endswith("my notes") and (tmp_path / "copy/plots/my.png").exists()
 
 
 def test_a_repository_of_something_else_is_left_alone(server, client, mine):

@@ -333,7 +333,7 @@ def test_images_of_other_sizes_are_resized_as_real_ones(tmp_path):
     from compdd_eval.preprocess import decode_rgb, preprocess
 
     folder = image_folder(tmp_path, map(str, range(10)), size=(12, 9))
-    with pytest.raises(InputError, match="12 x 9 pixels are no squares of one size; give --res"):
+    with pytest.raises(InputError, match="12 x 9 pixels, no squares of one size; give --res"):
         read_distilled(folder)
     read = read_distilled(folder, res=8)
     expected = preprocess(decode_rgb((tmp_path / "3/1.png").read_bytes(), "x"), (8, 8))
@@ -408,7 +408,7 @@ def test_nothing_is_replaced_unasked(tmp_path):
         write_distilled(other, tmp_path / name, form, overwrite=True)
         assert read_distilled(tmp_path / name).lr is None, "nothing of the set that lay there is left"
     (tmp_path / "ours/thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"ours: holds thesis.tex, which is of no distilled set"):
+    with pytest.raises(InputError, match=r"ours: holds thesis.tex, and is no set that was written here"):
         write_distilled(other, tmp_path / "ours", overwrite=True)
     assert (tmp_path / "ours/thesis.tex").exists()
 
@@ -444,7 +444,8 @@ def test_names_and_formats(tmp_path, name, wanted, message):
 
 
 def test_convert_on_the_command_line(run, tmp_path):
-    write_distilled(DistilledSet(IMAGES, LOGITS, lr=0.5), tmp_path / "in", "published")
+    soft = torch.nn.functional.one_hot(HARD, 10).float() * 5
+    write_distilled(DistilledSet(IMAGES, soft, lr=0.5), tmp_path / "in", "published")
     (tmp_path / "in/distilled.json").unlink()
     arguments = ["convert", tmp_path / "in", tmp_path / "out", "--category", "bird", "--subset", "easy"]
     status, out, errors = run(*arguments, "--method", "EDF", "--licence", "cc-by-4.0", "--paper", "a paper")
@@ -503,3 +504,150 @@ def test_two_rates(tmp_path, caplog, monkeypatch):
     path, _ = write(SOFT, tmp_path, "published")
     torch.save(0.5, path / "lr.pt")
     assert read_distilled(path).lr == 0.5 and "says rate 0.3, the rate beside it is 0.5 and is taken" in caplog.text
+
+
+def test_flags_that_contradict_a_set(tmp_path):
+    """What is stated is not changed a second time."""
+    for name in EXACT:
+        path, _ = write(SOFT, tmp_path, name)
+        for flags in (
+            {"label_order": "sorted"},
+            {"mean": "0.5,0.5,0.5", "std": "0.5,0.5,0.5"},
+            {"pixel_range": "0-1"},
+            {"label_kind": "probabilities"},
+        ):
+            with pytest.raises(InputError, match="the set says it itself .distilled.json., and otherwise"):
+                read_distilled(path, bird(**flags))
+        same_as_stated = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225", "label_kind": "logits"}
+        assert same(read_distilled(path, bird(**same_as_stated, label_order="subset")), SOFT)
+
+
+def test_the_order_of_a_published_list(tmp_path):
+    """Nine classes: what does not fit is refused, never passed over."""
+    music = {"category": "music", "subset": "hard", "published": True, "label_order": "sorted"}
+    wnids = load_subset("music-hard", published=True).wnids
+    order = [sorted(wnids)[k] for k in range(9)]
+    path = pt(tmp_path, IMAGES[:18], labels=HARD[:18])
+    labels = read_distilled(path, ReadConfig(**music)).labels
+    assert labels.tolist() == [1 + wnids.index(order[k]) for k in HARD[:18]]
+    for wrong in (HARD[2:], LOGITS[2:]):
+        torch.save(wrong, tmp_path / "labels.pt")
+        with pytest.raises(InputError, match="the order of 9 classes is for"):
+            read_distilled(path, ReadConfig(**music))
+    torch.save(LOGITS[:18, :9].softmax(1), tmp_path / "labels.pt")
+    read = read_distilled(path, ReadConfig(**music))
+    assert read.label_kind == "probabilities" and not read.labels[:, 0].any()
+
+
+def test_labels_of_a_dict_of_classes_may_lie_elsewhere(tmp_path):
+    (tmp_path / "labels").mkdir()
+    torch.save(HARD, tmp_path / "labels/labels.pt")
+    path = pt(tmp_path, {str(9 - label): IMAGES[label == HARD] for label in range(10)})
+    assert torch.equal(read_distilled(path, bird()).labels, 9 - HARD)
+    assert torch.equal(read_distilled(path, bird(label_dir=str(tmp_path / "labels"))).labels, HARD)
+
+
+def test_files_of_other_steps(tmp_path):
+    """A rate that lies beside is not taken into a file that has all parts; other names are told."""
+    torch.save(0.5, tmp_path / "lr.pt")
+    for name in ("one.pt", "one.npz", "one.safetensors"):
+        path, _ = write(DistilledSet(IMAGES, HARD), tmp_path, name)
+        assert read_distilled(path).lr is None
+    torch.save(IMAGES, tmp_path / "images_500.pt")
+    torch.save(HARD, tmp_path / "labels.pt")
+    read = read_distilled(tmp_path / "images_500.pt")
+    assert read.lr == 0.5 and read.origin["guesses"][:2] == [
+        "labels: labels.pt goes with images_500.pt (--label_dir)", "lr: lr.pt goes with images_500.pt (--lr_dir)"
+    ]  # fmt: skip
+
+
+def test_parts_in_a_tuple_and_empty_rates(tmp_path):
+    assert read_distilled(pt(tmp_path, (IMAGES, HARD, 0.5))).lr == 0.5
+    assert read_distilled(pt(tmp_path, {"images": IMAGES, "labels": HARD, "lr": None})).lr is None
+
+
+def test_rare_types(tmp_path):
+    """Types that torch does little with hold the same numbers."""
+    for kind in (torch.uint16, torch.uint32, torch.int8, torch.int16, torch.float64):
+        for order in ("auto", "sorted"):
+            read = read_distilled(pt(tmp_path, IMAGES, labels=HARD.to(kind)), bird(label_order=order))
+            assert read.labels.dtype == torch.int64 and (order == "sorted" or torch.equal(read.labels, HARD))
+    small = IMAGES.to(torch.float8_e4m3fn)
+    assert torch.equal(read_distilled(pt(tmp_path, small, labels=HARD)).images, small.float())
+    read = read_distilled(pt(tmp_path, IMAGES.double(), labels=HARD))
+    assert "images are rounded from float64 to float32" in read.origin["remarks"]
+    pixels = PIXELS.to(torch.uint16)
+    assert torch.equal(read_distilled(pt(tmp_path, pixels, labels=HARD)).images, normalise(PIXELS.float() / 255))
+
+
+def test_what_lies_behind_a_link_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    write_distilled(SOFT, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and same(read_distilled(tmp_path / "disk"), SOFT)
+
+
+def test_only_a_set_is_replaced(tmp_path):
+    """Folders that look a little like one are left alone, --overwrite or not."""
+    for number, name in enumerate(("README.md", "images.pt", "00001/photo.jpg", "train/1.png")):
+        folder = tmp_path / f"folder{number}"
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("years of work")
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match="is no set that was written here; give another folder"):
+                write_distilled(SOFT, folder, overwrite=overwrite)
+        assert (folder / name).read_text() == "years of work"
+    with pytest.raises(InputError, match="is a folder, expected the name of a file"):
+        (tmp_path / "dir.pt").mkdir()
+        write_distilled(SOFT, tmp_path / "dir.pt", "pt", overwrite=True)
+    with pytest.raises(InputError, match="is a file, expected the name of a folder"):
+        write_distilled(SOFT, tmp_path / "folder0/README.md", overwrite=True)
+
+
+def test_a_failure_in_the_last_moment_brings_the_old_set_back(tmp_path, monkeypatch):
+    write_distilled(SOFT, tmp_path / "set")
+    replace, calls = os.replace, []
+
+    def fail_the_second_time(source, target):
+        calls.append(source)
+        if str(source).endswith("/new"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_the_second_time)
+    with pytest.raises(OSError, match="No space left"):
+        write_distilled(DistilledSet(IMAGES, HARD), tmp_path / "set", overwrite=True)
+    monkeypatch.undo()
+    assert same(read_distilled(tmp_path / "set"), SOFT) and [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_out_in_in(run, tmp_path):
+    image_folder(tmp_path / "in", [str(label) for label in range(10)])
+    status, _, errors = run("convert", tmp_path / "in", tmp_path / "in/out")
+    assert status == 2 and "lies in IN itself" in errors[0] and not (tmp_path / "in/out").exists()
+    status, _, errors = run("convert", pt(tmp_path, IMAGES, labels=HARD), tmp_path / "out", "--res", "16")
+    assert status == 2 and "--res 16: only image files are resized" in errors[0]
+
+
+def test_negative_numbers_are_values(run, tmp_path):
+    path = pt(tmp_path, IMAGES, labels=HARD)
+    arguments = ["convert", path, tmp_path / "out", "--mean", "-0.5,0,0", "--std", "1,1,1"]
+    assert run(*arguments)[0] == 0
+    expected = normalise(IMAGES + torch.tensor([-0.5, 0, 0])[:, None, None])
+    assert torch.allclose(read_distilled(tmp_path / "out").images, expected, atol=1e-6)
+
+
+def test_splits_of_image_folders(tmp_path):
+    """Training images are taken where there are validation images, too."""
+    image_folder(tmp_path / "train", [str(label) for label in range(10)])
+    (tmp_path / "val").mkdir()
+    assert len(read_distilled(tmp_path).images) == 20
+
+
+def test_transparent_images(tmp_path):
+    folder = image_folder(tmp_path, [str(label) for label in range(10)])
+    Image.fromarray(np.full((8, 8, 4), 128, np.uint8)).save(folder / "0/0.png")
+    assert (
+        "1 of 20 images are transparent in places; only their colours are taken"
+        in read_distilled(folder).origin["remarks"]
+    )

@@ -135,10 +135,52 @@ def png_bomb(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
-def deep_png():
+def deep_png(colour=False):
+    """A PNG of 16 bits a channel; PIL writes grey ones only."""
+    if colour:
+        return png_bomb(8).replace(*bits(8, 16))
     buffer = io.BytesIO()
     Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def bits(old, new):
+    """The header of an 8 x 8 PNG with so many bits, with its checksum, before and after."""
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", 8, 8, depth, 2, 0, 0, 0) for depth in (old, new)]
+    return [chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+
+
+def sparse_image(folder):
+    make = with_file("3/x.png", b"")(folder)
+    with (make / "3/x.png").open("wb") as file:
+        file.truncate(10**11)
+    return make
+
+
+def damaged_zip():
+    """A `.npz` whose compressed bytes are bent."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, images=IMAGES.numpy(), labels=HARD.numpy())
+    data = bytearray(buffer.getvalue())
+    data[2000:2100] = bytes(100)
+    return bytes(data)
+
+
+def claims_text():
+    return safetensors_header({"images": {"dtype": "F32", "shape": ["a"], "data_offsets": [0, "5"]}}, b"\0" * 64)
+
+
+def nested(depth):
+    value = [1.0]
+    for _ in range(depth):
+        value = [value] * 10
+    return value
+
+
+def endless():
+    value = []
+    value.append(value)
+    return value
 
 
 def bent_pt(folder):
@@ -196,7 +238,24 @@ MALFORMED = {
     "complex numbers": (pt(IMAGES.to(torch.complex64)), ["no plain dense tensor"]),
     "a sparse tensor": (pt(IMAGES.to_sparse()), ["no plain dense tensor"]),
     "a view that claims a terabyte": (pt(torch.zeros(1).expand(10**6, 3, 512, 512)), ["claims", "GB as float32"]),
-    "a list that claims a terabyte": (pt([torch.zeros(1).expand(3, 9000, 9000)] * 50), ["claims", "GB as float32"]),
+    "a list that claims a terabyte": (
+        pt([torch.zeros(1).expand(3, 9000, 9000)] * 50),
+        ["claims 243,000,000 values, but holds fewer"],
+    ),
+    "a view that claims a gigabyte": (pt(torch.zeros(1).expand(90, 3, 1024, 1024)), ["claims", "but holds fewer"]),
+    "labels that claim a gigabyte": (pt(None, labels=torch.zeros(1).expand(10**7, 10)), ["labels.pt", "holds fewer"]),
+    "a list of one tensor": (pt([torch.zeros(3, 64, 64)] * 10**5), ["claims", "GB as float32"]),
+    "a shorter list of one tensor": (pt([torch.zeros(3, 64, 64)] * 10**4), ["the same tensor again and again"]),
+    "a list in a list in a list": (pt(nested(12)), ["holds a list"]),
+    "a list that holds itself": (pt(endless()), ["holds a list"]),
+    "a number that is too large": (pt(None, labels=[10**20] * 20), ["labels.pt", "no tensor can hold"]),
+    "a rate that is too large": (pt(None, lr=10**400), ["lr.pt", "one number"]),
+    "no data on a device": (pt(torch.empty(2, 3, 8, 8, device="meta")), ["no plain dense tensor"]),
+    "keys that differ in case": (pt({"images": IMAGES, "Images": IMAGES, "labels": HARD}), ["differ in case only"]),
+    "labels with fractions": (pt(None, labels=HARD + 0.4), ["whole numbers"]),
+    "sparse labels": (pt(None, labels=LOGITS.to_sparse()), ["labels.pt", "no plain dense tensor"]),
+    "whole numbers above 255": (pt(IMAGES.abs().mul(999).int()), ["whole numbers from", "expected 0 to 255"]),
+    "negative whole numbers": (pt(IMAGES.mul(99).to(torch.int8)), ["whole numbers from -", "expected 0 to 255"]),
     "a zip bomb called .pt": (bent_pt, ["images.pt", "its parts claim"]),
     "no labels": (pt(None, labels=None), ["no labels.pt", "--label_dir"]),
     "too few labels": (pt(None, labels=HARD[:7]), ["20 images but 7 labels"]),
@@ -215,6 +274,14 @@ MALFORMED = {
     "a member that claims 10 TB": (raw("set.npz", lying_zip(10**13)), ["set.npz: images", "claims 10,000,000,000,000"]),
     "an .npy that claims 10 TB": (raw("images.npy", npy_header((10**7, 3, 300, 300))), ["images.npy", "claims"]),
     "an .npy of objects": (raw("images.npy", npy_header((3,), "|O")), ["images.npy", "Python objects"]),
+    "a negative shape": (raw("images.npy", npy_header((-2, -2), data=b"\0" * 16)), ["expected numbers that torch has"]),
+    "a shape of many sides": (
+        raw("images.npy", npy_header((1,) * 40, data=b"\0" * 4)),
+        ["expected numbers that torch"],
+    ),
+    "an array of nothing": (raw("images.npy", npy_header((5,), "|V0")), ["expected numbers that torch has"]),
+    "a bent header": (raw("images.npy", npy_header((3,)).replace(b"(3,)", b"(((,")), ["not a readable NumPy array"]),
+    "a damaged member": (raw("set.npz", damaged_zip()), ["set.npz"]),
     "half an .npy": (raw("images.npy", npy_header((100,))[:20]), ["images.npy", "not a readable NumPy array"]),
     "a .npy without labels": (raw("images.npy", npy_header((1, 3, 1, 1), data=b"\0" * 12)), ["no labels.pt"]),
     # safetensors
@@ -222,6 +289,7 @@ MALFORMED = {
     "tensors of 10 TB": (raw("a.safetensors", claims([10**7, 3, 300, 300])), ["its header claims", "there are 64"]),
     "a header that is no JSON": (raw("a.safetensors", safetensors_header(b"{" * 100)), ["not a readable .safetensors"]),
     "a deep header": (raw("a.safetensors", safetensors_header(b"[" * 10**6)), ["not a readable .safetensors"]),
+    "a header of texts": (raw("a.safetensors", claims_text()), ["not a readable .safetensors"]),
     "an empty .safetensors": (raw("a.safetensors", b""), ["a.safetensors"]),
     "a tensor of an odd type": (raw("a.safetensors", claims([4], "F31")), ["not a readable .safetensors"]),
     "images without labels": (one_file("a.safetensors", images=IMAGES), ["a.safetensors", "--label_dir"]),
@@ -246,11 +314,24 @@ MALFORMED = {
     "a std of zero": (facts(normalisation={"mean": [0, 0, 0], "std": [0, 1, 1]}), ["normalisation", "three numbers"]),
     "classes without ids": (facts(classes=[{"label": 0}]), ["classes", "label and wnid"]),
     "classes of another subset": (facts(classes=[{"label": 0, "wnid": "n01440764"}]), ["n01440764 is none of"]),
+    "a class with a huge label": (
+        facts(classes=[{"label": 10**10, "wnid": "n01440764"}]),
+        ["classes", "label and wnid"],
+    ),
+    "a huge number": (facts(ipc=10**400), ["ipc"]),
+    "a huge mean": (facts(normalisation={"mean": [10**400] * 3, "std": [1, 1, 1]}), ["normalisation"]),
+    "a huge text": (facts(method="x" * 10**5), ["method", "at most 2000 letters"]),
+    "half a letter": (facts(method="\ud800"), ["method", "a text"]),
     "two formats in one folder": (two_formats, ["holds both distilled.safetensors and images.pt"]),
     # image folders
     "an unknown class": (folders("flamingo", "unicorn"), ["'unicorn'", "no label 0-9"]),
     "a class twice": (folders("1", "00001"), ["'00001' and '1' are one class, label 1"]),
     "names of two kinds": (folders("0", "n02007558"), ["images"]),
+    "a class without images": (with_file("10/x.tif", b"II*\0"), ["folder 10", "no image"]),
+    "a huge file": (sparse_image, ["x.png", "expected at most"]),
+    "sixteen bits and colours": (with_file("3/x.png", deep_png(colour=True)), ["x.png", "more than 8 bits"]),
+    "another format called .png": (with_file("3/x.png", b"%!PS-Adobe-3.0 EPSF-3.0\n"), ["x.png", "no image that can"]),
+    "a folder called ²": (folders("0", "²"), ["'²'"]),
     "images without folders": (with_file("stray.png", b""), ["stray.png", "lies in no class folder"]),
     "a text called .png": (with_file("3/x.png", b"no image"), ["x.png", "no image that can be opened"]),
     "a cut image": (with_file("3/x.png", png_bomb(8)), ["x.png", "cannot be decoded"]),

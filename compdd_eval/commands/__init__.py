@@ -92,6 +92,9 @@ def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], st
             first = ["--config", argument.removeprefix("--config=")]
         elif argument.startswith("--") and hints.get(argument.removeprefix("--")) is bool and bare:
             rest.append(f"{argument}=true")
+        elif argument.startswith("--") and "=" not in argument and re.match(r"-[\d.]", following or ""):
+            rest.append(f"{argument}={following}")  # a negative number, and no flag
+            position += 1
         else:
             rest.append(argument)
         position += 1

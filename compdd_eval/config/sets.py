@@ -182,6 +182,8 @@ class PushConfig(ReadConfig):
             )
         if self.benchmark and (self.repo_id or self.path):
             raise InputError("--benchmark is for an export of the benchmark's images, --repo_id for a set; give one")
+        if self.revision is not None:
+            require("--revision", repr(self.revision), bool(self.revision.strip()), "the name of a branch")
         if self.public and not self.benchmark:
             raise InputError("--public is for --benchmark; a distilled set is public unless you say --private")
         if not self.benchmark:

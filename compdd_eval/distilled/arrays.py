@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ import torch
 from compdd_eval.distilled.content import MAX_BYTES, check_size
 from compdd_eval.errors import InputError
 
+_DIMENSIONS = 8  # more has no array of images or labels
 _MAX_HEADER = 10 * 2**20  # bytes; a set has three tensors
 _BIG, _RATIO = 2**28, 200  # from so many bytes on, floats that shrink to less than 1/200 are no images
 
@@ -69,15 +71,22 @@ def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran_order, dtype = readers[version](file)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged header, or a damaged archive, can make the reader fail in any way
         raise InputError(f"{name}: not a readable NumPy array; save it with numpy.save again") from error
+    if not dtype.hasobject and (dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS):
+        raise InputError(
+            f"{name}: an array of type {dtype} and shape {str(shape)[:40]}, expected numbers that torch has"
+        )
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects and could run code, so it is not opened; save plain numbers")
     left, claimed = size - file.tell(), math.prod(shape) * dtype.itemsize
     if claimed != left:
         raise InputError(f"{name}: its header claims {claimed:,} bytes, there are {left:,}; get or save it again")
     check_size(name, math.prod(shape))
-    data = file.read(claimed)
+    try:
+        data = file.read(claimed)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{name}: is damaged ({error}); get or save it again") from error
     if len(data) != claimed:
         raise InputError(f"{name}: is cut off; get or save it again")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
@@ -90,6 +99,12 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise InputError(
             f"{path}: {size:,} bytes that would unpack to {claimed:,}; that is no distilled set, and it is not unpacked"
         )
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError(f"{number} is no size")
+    return number
 
 
 def _check_header(path: Path) -> dict[str, dict]:
@@ -106,8 +121,8 @@ def _check_header(path: Path) -> dict[str, dict]:
     try:
         header = json.loads(text)
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        ends = [entry["data_offsets"][1] for entry in tensors.values()]
-        values = [math.prod(entry["shape"]) for entry in tensors.values()]
+        ends = [_whole(entry["data_offsets"][1]) for entry in tensors.values()]
+        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors.values()]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: not a readable .safetensors file; get or save it again") from error
     if max(ends, default=0) > size - 8 - length:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.labels import infer_label_kind
 from compdd_eval.subsets import NUM_CLASSES, Subset
 
 _NEEDS_SUBSET = "give --category and --subset"
@@ -149,12 +150,23 @@ def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
         target: For each label of the source, that of the subset.
 
     Returns:
-        int64 `[N]`, or `[N, 10]` of the same type; columns that nothing maps to are 0 (the lowest value of the row for
-        logits, so that the softmax has nothing to gain there).
+        int64 `[N]`, or `[N, 10]` of the same type; a column that nothing maps to is 0 for probabilities, and has the
+        lowest value of the row for logits, so that the softmax has nothing to gain there.
+
+    Raises:
+        InputError: There are other labels than the source has classes.
     """
-    table = torch.tensor(target)
+    table, number = torch.tensor(target), len(target)
     if labels.ndim == 1:
-        return table[labels.long()]
-    moved = labels.min(dim=1, keepdim=True).values.expand(-1, NUM_CLASSES).clone()
+        whole = labels.long()
+        if not torch.equal(whole.to(labels.dtype), labels) or whole.min() < 0 or whole.max() >= number:
+            found = f"found {labels.min().item():g} to {labels.max().item():g}"
+            raise InputError(f"the order of {number} classes is for whole numbers 0-{number - 1}, {found}")
+        return table[whole]
+    if labels.shape[1] != number:
+        raise InputError(f"the order of {number} classes is for as many columns, found {labels.shape[1]}")
+    lowest = labels.min(dim=1, keepdim=True).values
+    lowest = lowest * 0 if infer_label_kind(labels) == "probabilities" else lowest
+    moved = lowest.expand(-1, NUM_CLASSES).clone()
     moved[:, table] = labels
     return moved

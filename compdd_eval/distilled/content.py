@@ -7,7 +7,7 @@ import torch
 
 from compdd_eval.errors import InputError
 
-MAX_BYTES = 8 * 2**30  # of a set's images in float32; all images of a subset at 224 px are 7.8 GB
+MAX_BYTES = 4 * 2**30  # of a set's images in float32; all training images of a subset at 128 px are 2.6 GB
 _VALUE = 4  # bytes of a float32
 
 
@@ -25,6 +25,7 @@ class Content:
         facts: What `distilled.json` says, as of `compdd_eval.distilled.facts.read_facts`.
         origin: Where the set comes from: `files`, or `repository` and `revision`.
         remarks: What the reader did that a user should know.
+        guesses: What the reader guessed, as (what, the guess, the flag that states it).
     """
 
     images: torch.Tensor
@@ -35,6 +36,7 @@ class Content:
     facts: dict[str, object] = field(default_factory=dict)
     origin: dict[str, object] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    guesses: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -71,6 +73,6 @@ def check_size(name: str, values: int) -> None:
     """Raise InputError where so many values would take more memory as float32 than a distilled set may have."""
     if values * _VALUE > MAX_BYTES:
         raise InputError(
-            f"{name}: claims {values:,} values, {values * _VALUE / 10**9:,.0f} GB as float32; a distilled set has at "
+            f"{name}: claims {values:,} values, {values * _VALUE // 10**9:,} GB as float32; a distilled set has at "
             f"most {MAX_BYTES / 10**9:.1f} GB; check the file"
         )

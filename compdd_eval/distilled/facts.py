@@ -9,12 +9,15 @@ from compdd_eval.config import LABEL_KINDS
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.subsets import Subset, load_subset
+from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset
 
 FACTS_NAME = "distilled.json"
 SCHEMA_VERSION = 1
 DESCRIPTION = ("method", "source_url", "paper", "licence", "protocol")  # what only the maker of a set can say
+_SUBSET = ("category", "subset", "published")
 _MAX_BYTES = 10 * 2**20
+_MAX_TEXT = 2000
+_MOST = 1e300  # larger whole numbers are no floats
 _NUMBERS = {"ipc": (int, float), "resolution": (int,), "images": (int,), "lr": (int, float)}
 
 
@@ -32,7 +35,7 @@ def facts_of(distilled, exact: bool = True) -> dict[str, object]:
         (all else that is known). What is not known is null.
     """
     subset, metadata = distilled.definition, dict(distilled.metadata)
-    for name in ("category", "subset", "published"):
+    for name in _SUBSET:
         metadata.pop(name, None)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -105,9 +108,10 @@ def _check(facts: dict[str, object], name: str) -> None:
 
     for entry, types in _NUMBERS.items():
         value = facts.get(entry)
-        require(entry, isinstance(value, types) and not isinstance(value, bool) and math.isfinite(value), "a number")
+        number = isinstance(value, types) and not isinstance(value, bool)
+        require(entry, number and abs(value) < _MOST, "a number")
     for entry in ("config_name", "category", "subset", "sha256", *DESCRIPTION):
-        require(entry, isinstance(facts.get(entry), str), "a text")
+        require(entry, is_text(facts.get(entry)), f"a text of at most {_MAX_TEXT} letters")
     require("label_kind", facts.get("label_kind") in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}")
     require("metadata", isinstance(facts.get("metadata"), dict), "settings by name")
     require("normalisation", _statistics(facts.get("normalisation")) is not None, "mean and std, three numbers each")
@@ -119,6 +123,14 @@ def _check(facts: dict[str, object], name: str) -> None:
             raise InputError(f"{name}: config_name: {error}") from error
 
 
+def is_text(value: object) -> bool:
+    """Whether a value is a text that a card can hold."""
+    try:
+        return isinstance(value, str) and len(value) <= _MAX_TEXT and bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def statistics_of(facts: dict[str, object]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return mean and standard deviation by which the images are normalised, where it is said."""
     return _statistics(facts.get("normalisation"))
@@ -127,7 +139,7 @@ def statistics_of(facts: dict[str, object]) -> tuple[tuple[float, ...], tuple[fl
 def _statistics(entry: object) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     try:
         mean, std = tuple(map(float, entry["mean"])), tuple(map(float, entry["std"]))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None
     valid = len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0
     return (mean, std) if valid else None
@@ -140,8 +152,10 @@ def wnids_of(facts: dict[str, object]) -> dict[int, str] | None:
 
 def _wnids(entry: object) -> dict[int, str] | None:
     try:
-        wnids = {int(item["label"]): str(item["wnid"]) for item in entry}
-    except (TypeError, KeyError, ValueError):
+        wnids = {item["label"]: str(item["wnid"]) for item in entry}
+    except (TypeError, KeyError):
+        return None
+    if any(type(label) is not int or not 0 <= label < NUM_CLASSES for label in wnids):
         return None
     return wnids if wnids and len(wnids) == len(entry) == len(set(wnids.values())) else None
 
@@ -149,4 +163,5 @@ def _wnids(entry: object) -> dict[int, str] | None:
 def metadata_of(facts: dict[str, object]) -> dict[str, object]:
     """Return what a `DistilledSet` keeps as metadata."""
     kept = {name: facts[name] for name in DESCRIPTION if facts.get(name) is not None}
-    return {**(facts.get("metadata") or {}), **kept}
+    others = {name: value for name, value in (facts.get("metadata") or {}).items() if name not in _SUBSET}
+    return {**others, **kept}

@@ -16,6 +16,7 @@ from compdd_eval.files import check_writable, write_json, write_text, written_wh
 
 TENSORS_NAME = "distilled.safetensors"
 PREVIEW_NAME = "preview.png"
+_TITLE = 60  # letters of a method's name that a title has
 FILES = (TENSORS_NAME, FACTS_NAME, PREVIEW_NAME, CARD_NAME)
 
 
@@ -81,4 +82,4 @@ def title_of(distilled) -> str:
     """Return what the preview says above the images."""
     subset = distilled.definition
     parts = [distilled.metadata.get("method"), subset.name if subset else None, f"IPC {distilled.ipc:g}"]
-    return ", ".join(str(part) for part in [*parts, f"{distilled.resolution} px"] if part)
+    return ", ".join(str(part)[:_TITLE] for part in [*parts, f"{distilled.resolution} px"] if part)

@@ -16,10 +16,13 @@ from compdd_eval.errors import InputError
 from compdd_eval.preprocess import decode_rgb, resize
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_MAX_FILE = 64 * 2**20  # bytes of one image file
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # PIL opens others, too, with other programs or readers of little use
 _MAX_SIDE = 4096  # pixels; nothing that is decoded is larger
 _ADVICE = "get or save it again"
+_TRANSPARENT = ("RGBA", "LA", "PA")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_SPLITS = ("train", "data")  # folders between the root and the classes
+_SPLITS = {"train", "val", "validation", "test"}  # folders between the root and the classes
 
 
 def read_image_folder(root: Path, res: int | None = None, resize_all: bool = False) -> Content:
@@ -35,6 +38,7 @@ def read_image_folder(root: Path, res: int | None = None, resize_all: bool = Fal
     """
     top = _class_root(root)
     files = {folder: _images_in(folder) for folder in sorted(top.iterdir(), key=_natural) if _is_class(folder)}
+    others = [entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry)]
     stray = _images_in(top)
     if stray:
         raise InputError(f"{stray[0]}: lies in no class folder; expected one folder for each class, called 0 to 9")
@@ -42,10 +46,13 @@ def read_image_folder(root: Path, res: int | None = None, resize_all: bool = Fal
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
     folders = [folder for folder, found in files.items() if found]
     items = [(path, str(path)) for folder in folders for path in files[folder]]
-    images, remarks = decode_images(((path.read_bytes(), name) for path, name in items), len(items), res, resize_all)
-    empty = [folder.name for folder in files if folder not in folders]
-    if empty:
-        remarks.append(f"{top}: no image in folder {', '.join(empty[:5])}")
+    if empty := [folder.name for folder in files if folder not in folders]:
+        found = f"{top}: no image in folder {', '.join(empty[:5])}"
+        raise InputError(f"{found}; expected .png, .jpg or .webp there, or remove it")
+    contents = ((_read(path), name) for path, name in items)
+    images, remarks = decode_images(contents, len(items), res, resize_all, str(top))
+    if others := [name for name in others if not name.startswith(".")]:
+        remarks.append(f"left out, since they are no images: {', '.join(sorted(others)[:5])}")
     facts = read_facts(root) or read_facts(top)
     return Content(
         images=images,
@@ -65,7 +72,11 @@ def holds_class_folders(root: Path) -> bool:
 
 
 def decode_images(
-    items: Iterable[tuple[bytes, str]], number: int, res: int | None = None, resize_all: bool = False
+    items: Iterable[tuple[bytes, str]],
+    number: int,
+    res: int | None = None,
+    resize_all: bool = False,
+    source: str = "the set",
 ) -> tuple[torch.Tensor, list[str]]:
     """Decode images of any size to one resolution.
 
@@ -74,6 +85,7 @@ def decode_images(
         number: How many there are.
         res: Resolution for images that are not all squares of one size; they are resized as real images are.
         resize_all: Bring all images to `res`.
+        source: Where they are from, for messages.
 
     Returns:
         float32 `[N, 3, H, H]` in [0, 1], and what was done to them, in words.
@@ -81,18 +93,21 @@ def decode_images(
     Raises:
         InputError: A file is no image or too large; sizes differ and `res` is not given.
     """
-    decoded, total = [], 0
+    decoded, total, transparent = [], 0, 0
     for data, name in items:
-        height, width = _checked_size(data, name)
+        height, width, mode = _checked_size(data, name)
+        transparent += mode in _TRANSPARENT
         total += 3 * height * width
         check_size(name, total)
-        decoded.append(decode_rgb(data, name, _ADVICE))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata; what cannot be decoded is refused
+            decoded.append(decode_rgb(data, name, _ADVICE))
     sizes = {tuple(image.shape[1:]) for image in decoded}
     one_square = len(sizes) == 1 and len(set(*sizes)) == 1
     side = next(iter(sizes))[0] if one_square and not resize_all else res
     if side is None:
         some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:3])
-        raise InputError(f"images of {some} pixels are no squares of one size; give --res, and they are resized")
+        raise InputError(f"{source}: {some} pixels, no squares of one size; give --res, and they are resized")
     check_size(f"{number} images", number * 3 * side * side)
     images = torch.empty(len(decoded), 3, side, side)
     changed = 0
@@ -100,33 +115,44 @@ def decode_images(
         same = image.shape[1:] == (side, side)
         changed += not same
         images[position] = image.float() / 255 if same else resize(image, (side, side))
-    return images, [f"{changed} of {number} images are resized to {side} px, as real images are"] if changed else []
+    remarks = [f"{changed} of {number} images are resized to {side} px, as real images are"] if changed else []
+    if transparent:
+        remarks.append(f"{transparent} of {number} images are transparent in places; only their colours are taken")
+    return images, remarks
 
 
-def _checked_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return height and width from the header alone; refuse what would decode to far more than it is."""
+def _read(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _MAX_FILE:
+        raise InputError(f"{path}: {size:,} bytes, expected at most {_MAX_FILE:,} for one image; {_ADVICE}")
+    return path.read_bytes()
+
+
+def _checked_size(data: bytes, name: str) -> tuple[int, int, str]:
+    """Return height, width and mode from the header alone; refuse what would decode to far more than it is."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
         (width, height), mode = image.size, image.mode
     except Image.DecompressionBombError:
         width = height = _MAX_SIDE + 1
         mode = ""
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged header can make PIL fail in any way
         raise InputError(f"{name}: is no image that can be opened; {_ADVICE}") from error
     if max(width, height) > _MAX_SIDE:
         raise InputError(f"{name}: claims more than {_MAX_SIDE} pixels a side, and is not decoded; {_ADVICE}")
-    if mode in _DEEP_MODES:
+    if mode in _DEEP_MODES or (data.startswith(b"\x89PNG") and data[24:25] == b"\x10"):
         raise InputError(f"{name}: has more than 8 bits a channel ({mode}), expected 8; save 8-bit RGB, or .npy")
-    return height, width
+    return height, width, mode
 
 
 def _class_root(root: Path) -> Path:
-    """Return the folder of the class folders: `root`, or the one folder in it that is called `train` or `data`."""
-    folders = [entry for entry in root.iterdir() if _is_class(entry)]
-    inner = [folder for folder in folders if folder.name in _SPLITS]
-    return inner[0] if len(folders) == len(inner) == 1 else root
+    """Return the folder of the class folders: `root`, or `train` in it beside other splits only, or `data` alone."""
+    folders = {entry.name: entry for entry in root.iterdir() if _is_class(entry)}
+    if "train" in folders and set(folders) <= _SPLITS:
+        return folders["train"]
+    return folders["data"] if set(folders) == {"data"} else root
 
 
 def _is_class(path: Path) -> bool:
@@ -134,10 +160,14 @@ def _is_class(path: Path) -> bool:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    entries = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    return sorted((path for path in entries if not path.name.startswith(".")), key=_natural)
+    return sorted(filter(_is_image, folder.iterdir()), key=_natural)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort `2.png` before `10.png`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", os.fspath(path.name))]
+    parts = re.split(r"([0-9]+)", os.fspath(path.name))
+    return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]

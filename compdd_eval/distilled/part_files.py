@@ -40,30 +40,51 @@ def read_part_files(
         InputError: A file is missing, is damaged, or holds nothing of the kind; the message names it.
     """
     images_file = _find_file(Path(path), "images")
-    files, parts = {"images": images_file}, parts_of(_load(images_file), str(images_file))
-    for part, where in (("labels", label_dir), ("lr", lr_dir)):
-        if part == "lr" and where is not None and str(where).lower() == "none":
-            parts.pop("lr", None)
-            continue
-        if where is None and part in parts:
-            continue
-        file = _part_file(images_file, part, where)
-        if file is not None:
-            files[part] = file
-            found = _load(file)
-            parts[part] = found.get(part, found) if isinstance(found, dict) else found
-    if "labels" not in parts:
-        raise _no_labels(images_file)
+    parts = parts_of(_load(images_file), str(images_file))
+    if label_dir is not None:
+        parts.pop("names", None)  # of labels that are not used
+    files = {"images": images_file, **_other_files(images_file, parts, label_dir, lr_dir)}
     names = {part: str(files.get(part, f"{images_file}: {part}")) for part in ("images", "labels", "lr")}
     images = as_tensor(parts["images"], names["images"] if len(files) > 1 else f"{images_file}: images")
+    if "labels" not in parts and "labels" not in files:
+        raise _no_labels(images_file)
+    for part, file in list(files.items())[1:]:
+        found = _load(file)
+        parts[part] = found.get(part, found) if isinstance(found, dict) else found
     return Content(
         images=images,
         labels=as_labels(parts["labels"], len(images) if images.ndim else 0, names["labels"]),
-        lr=as_rate(parts["lr"], names["lr"]) if "lr" in parts else None,
+        lr=as_rate(parts["lr"], names["lr"]) if parts.get("lr") is not None else None,
         names=parts.get("names"),
         facts=_facts_of(images_file, parts, exact=label_dir is None),
         origin={"files": {part: str(file) for part, file in files.items()}},
+        guesses=_strange_names(files, label_dir, lr_dir),
     )
+
+
+def _other_files(images_file: Path, parts: dict[str, object], label_dir: object, lr_dir: object) -> dict[str, Path]:
+    """Return the files of labels and rate: those that are named, else those beside the images."""
+    files = {}
+    if label_dir is not None or "labels" not in parts:
+        file = _part_file(images_file, "labels", label_dir)
+        files |= {"labels": file} if file else {}
+    if lr_dir is not None and str(lr_dir).lower() == "none":
+        parts.pop("lr", None)
+    elif lr_dir is not None or ("lr" not in parts and "labels" in files and NOTE not in parts):
+        file = _part_file(images_file, "lr", lr_dir)
+        files |= {"lr": file} if file else {}
+    return files
+
+
+def _strange_names(files: dict[str, Path], label_dir: object, lr_dir: object) -> list[tuple[str, str, str]]:
+    """Say it where labels or rate are called differently than the images, as of another step of the method."""
+    found = []
+    for part, flag, where in (("labels", "--label_dir", label_dir), ("lr", "--lr_dir", lr_dir)):
+        if part in files and where is None:
+            expected = files["images"].name.replace("images", part, 1)
+            if files[part].name != expected:
+                found.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
+    return found
 
 
 def read_rate(where: str | os.PathLike) -> float:
@@ -84,7 +105,7 @@ def _part_names(part: str) -> list[str]:
 
 def _find_file(path: Path, part: str) -> Path:
     """Return the file of one part, given itself or its folder."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     if os.path.isfile(path):
         return path
     if not os.path.isdir(path):

@@ -12,6 +12,7 @@ _NAMES = {  # what MTT, DATM, EDF, DC, DM, RDED and their relatives call the par
     "lr": ("lr", "syn_lr", "lr_syn", "lr_best", "learned_lr", "learning_rate"),
 }
 NOTE = "distilled"  # where a single file carries what `distilled.json` says
+_MOST = 1e300  # no rate is larger, and larger whole numbers are no floats
 _RUNS = "data"  # where DC and DM keep a list of [images, labels], one for each of their runs
 
 
@@ -28,19 +29,22 @@ def parts_of(content: object, name: str) -> dict[str, object]:
     """
     if isinstance(content, dict):
         return _parts_of_dict(content, name)
-    if isinstance(content, (list, tuple)) and len(content) == 2 and _rank(content[0]) == 4 and _rank(content[1]) < 3:
-        return {"images": content[0], "labels": content[1]}
+    several = isinstance(content, (list, tuple)) and len(content) in (2, 3)
+    if several and _rank(content[0]) == 4 and _rank(content[1]) < 3:
+        return dict(zip(("images", "labels", "lr"), content, strict=False))
     return {"images": content}
 
 
 def _parts_of_dict(content: dict, name: str) -> dict[str, object]:
     keys = {str(key).lower(): key for key in content}
+    if len(keys) < len(content):
+        raise InputError(f"{name}: holds keys that differ in case only ({_some(content)}); leave one of each")
     parts = {}
     for part, names in _NAMES.items():
         found = [keys[each] for each in names if each in keys]
         if len(found) > 1 and str(found[0]).lower() != part:
             raise InputError(f"{name}: holds {found[0]!r} and {found[1]!r}; leave one of them as {part!r}")
-        if found:
+        if found and content[found[0]] is not None:
             parts[part] = content[found[0]]
     if "images" not in parts and isinstance(content.get(_RUNS), (list, tuple)):
         parts |= _only_run(content[_RUNS], name)
@@ -48,8 +52,12 @@ def _parts_of_dict(content: dict, name: str) -> dict[str, object]:
         return parts | {key: content[key] for key in (NOTE,) if key in content}
     if content and all(_rank(value) in (3, 4) for value in content.values()):
         return _parts_of_classes(content, name)
-    some = ", ".join(map(repr, list(content)[:5])) or "nothing"
-    raise InputError(f"{name}: holds a dict with {some}, expected the keys 'images', 'labels' and, if learnt, 'lr'")
+    found = _some(content) or "nothing"
+    raise InputError(f"{name}: holds a dict with {found}, expected the keys 'images', 'labels' and, if learnt, 'lr'")
+
+
+def _some(content: dict) -> str:
+    return ", ".join(repr(key)[:40] for key in list(content)[:5])
 
 
 def _only_run(runs: list, name: str) -> dict[str, object]:
@@ -76,23 +84,44 @@ def _rank(value: object) -> int:
 def as_tensor(value: object, name: str) -> torch.Tensor:
     """Turn a tensor, an array, or a list of numbers, tensors or arrays into one tensor, of the type that is stored.
 
-    A list of images is stacked; a list of batches, one a class, is joined.
+    A list of images is stacked; a list of batches, one a class, is joined. Types that torch does little with are
+    brought to int64 or float32, which hold all their values.
 
     Raises:
-        InputError: It is nothing of the kind, or sizes that do not fit together or in memory.
+        InputError: It is nothing of the kind, claims more values than it holds, or sizes do not fit together.
     """
+    if isinstance(value, (list, tuple)) and value and not any(isinstance(item, (list, tuple)) for item in value):
+        return _joined([_one_tensor(item, name) for item in value], name)
+    return _one_tensor(value, name)
+
+
+def _one_tensor(value: object, name: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
-        if value.layout == torch.strided:
-            check_size(name, value.numel())
-        return value.detach()
+        return _plain(value, name)
     if isinstance(value, np.ndarray):
         check_size(name, value.size)
-        return _from_array(value, name)
-    if isinstance(value, (list, tuple)) and value:
-        return _joined([as_tensor(item, name) for item in value], name)
+        return _plain(_from_array(value, name), name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return torch.tensor(value)
+        try:
+            return torch.tensor(value)
+        except (OverflowError, RuntimeError, ValueError) as error:
+            raise InputError(f"{name}: holds a number that no tensor can hold, expected labels or pixels") from error
     raise InputError(f"{name}: holds {_in_words(value)}, expected one tensor or a list of tensors")
+
+
+def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """Return a dense real tensor of a common type; refuse one that claims more values than its storage has."""
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+        raise InputError(f"{name}: no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
+    check_size(name, tensor.numel())
+    tensor = tensor.detach().resolve_neg()
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise InputError(
+            f"{name}: claims {tensor.numel():,} values, but holds fewer (it repeats them); save tensor.clone()"
+        )
+    if tensor.is_floating_point():
+        return tensor.float() if tensor.element_size() == 1 else tensor  # 8-bit floats
+    return tensor if tensor.dtype in (torch.uint8, torch.int64) else tensor.long()
 
 
 def _from_array(array: np.ndarray, name: str) -> torch.Tensor:
@@ -110,8 +139,9 @@ def _joined(tensors: list[torch.Tensor], name: str) -> torch.Tensor:
     if any(tensor.ndim != first.ndim or (tensor.shape if stacked else tensor.shape[1:]) != same for tensor in tensors):
         some = " and ".join(dict.fromkeys(str(list(tensor.shape)) for tensor in tensors[:50]))
         raise InputError(f"{name}: a list of tensors of different shapes ({some[:80]}), expected equal ones")
-    if any(tensor.layout != torch.strided or tensor.is_meta for tensor in tensors):
-        raise InputError(f"{name}: a list with a sparse or empty tensor, expected plain ones")
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > sum(storages.values()):
+        raise InputError(f"{name}: a list that holds the same tensor again and again; save torch.stack(list)")
     return torch.stack(tensors) if stacked else torch.cat(tensors)
 
 
@@ -124,9 +154,8 @@ def as_labels(value: object, number: int, name: str) -> torch.Tensor:
         name: What to call it in messages.
     """
     if isinstance(value, (list, tuple)) and len(value) == number and all(_rank(item) == 1 for item in value):
-        rows = [as_tensor(item, name) for item in value]
-        if len({len(row) for row in rows}) == 1:
-            value = torch.stack(rows)
+        rows = [as_tensor(item, name)[None] for item in value]
+        value = rows if len({row.shape for row in rows}) == 1 else value
     labels = as_tensor(value, name)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
@@ -137,8 +166,8 @@ def as_rate(value: object, name: str) -> float:
     if isinstance(found, (list, tuple)) and len(found) == 1:
         found = found[0]
     if isinstance(found, (torch.Tensor, np.ndarray)) and np.prod(found.shape) == 1:
-        found = found.item()
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        found = as_tensor(found, name).item()
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or abs(found) > _MOST:
         raise InputError(f"{name}: expected the learned rate as one number, found {_in_words(value)}")
     return float(found)
 
@@ -146,4 +175,6 @@ def as_rate(value: object, name: str) -> float:
 def _in_words(value: object) -> str:
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return f"a tensor {list(value.shape)}"
+    if isinstance(value, (int, float)):
+        return f"the number {str(value)[:20]}"
     return f"an empty {type(value).__name__}" if value in ((), [], {}) else f"a {type(value).__name__}"

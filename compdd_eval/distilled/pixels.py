@@ -11,14 +11,16 @@ IMAGENET_STATISTICS: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def guess_pixel_range(images: torch.Tensor) -> str:
-    """Return the range that images `[N, 3, H, W]` of any type seem to have.
+    """Return the range that images `[N, 3, H, W]` of any type seem to have; InputError for whole numbers above 255.
 
     Images that are normalised have about as many negative values as others; those in [0, 1] or [0, 255] have none to
     speak of (methods that optimise pixels leave some a little outside).
     """
-    if not images.is_floating_point():
-        return "0-255"
     low, high = images.min().item(), images.max().item()
+    if not images.is_floating_point():
+        if low < 0 or high > 255:
+            raise InputError(f"images are whole numbers from {low} to {high}, expected 0 to 255, or floats")
+        return "0-255"
     if low >= -0.05 and high <= 1.05:
         return "0-1"
     return "0-255" if low >= -10 and high > 20 else "normalised"

@@ -4,12 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.distilled.content import digest_of_tensors
-from compdd_eval.distilled.facts import read_facts
 from compdd_eval.distilled.folder import FILES, read_folder
 from compdd_eval.distilled.reading import check_digest
 from compdd_eval.distilled.repository import download
-from compdd_eval.distilled.writing import check_target, staged
+from compdd_eval.distilled.writing import check_target, real_path, staged
 from compdd_eval.errors import InputError
 
 
@@ -35,14 +33,14 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
 
     Args:
         repo: `USER/NAME[@REVISION]`.
-        folder: Where to; the same set there is brought up to date.
-        overwrite: Replace another set that lies there.
+        folder: Where to.
+        overwrite: Replace a set, or another version of this one, that lies there.
 
     Raises:
         InputError: As `compdd_eval.distilled.repository.download`; the repository has no set of our format; the folder
             holds something else.
     """
-    folder = folder.expanduser()
+    folder = real_path(folder)
     copy = download(repo)
     if not copy.is_ours:
         raise InputError(f"{copy.repo_id}: is no set of our format; `convert {repo} DIR` makes one of it")
@@ -51,8 +49,7 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     names = [name for name in FILES if (copy.folder / name).exists()]
     if folder.is_dir() and all(_same(copy.folder / name, folder / name) for name in names):
         return Pulled(copy.repo_id, copy.commit, folder, False)
-    here = read_facts(folder).get("sha256") if folder.is_dir() else None
-    check_target(folder, overwrite or here == digest_of_tensors(content.images, content.labels))
+    check_target(folder, overwrite)
     with staged(folder) as new:
         for name in names:
             shutil.copyfile(copy.folder / name, new / name)

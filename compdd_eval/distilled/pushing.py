@@ -154,8 +154,9 @@ def _look(repo_id: str, info: object) -> _Remote:
 
 def _stage(staging: Path, distilled, repo_id: str, summaries: list[dict], folder: Path | None, remote: _Remote) -> bool:
     """Write all files that are to be there; return whether anything differs from what is there."""
-    facts = read_facts(folder) if folder is not None else {}
-    facts = facts or facts_of(distilled)
+    facts, local = facts_of(distilled), read_facts(folder) if folder is not None else None
+    if local and _without_versions(local) == _without_versions(facts):  # else flags have changed what was read
+        facts = local
     same = remote.facts is not None and _without_versions(remote.facts) == _without_versions(facts)
     text = _card_for(distilled, facts, repo_id, summaries, folder, remote, same)
     if same and text == remote.card and {TENSORS_NAME, card.DATA_FILES} <= remote.names:

@@ -98,7 +98,7 @@ def open_content(
 ) -> Content:
     """Find the reader for a path and let it read; arguments and errors as in `read_distilled`."""
     text = os.fspath(path)
-    local = Path(text).expanduser()
+    local = Path(os.path.expanduser(text))
     if os.path.isdir(local):
         return _open_folder(local, config, res, resize_all)
     if local.name == TENSORS_NAME and local.is_file():
@@ -172,7 +172,8 @@ def understand(content: Content, config: ReadConfig) -> Meaning:
         InputError: What is said contradicts itself, or labels cannot be mapped.
     """
     subset = subset_of(content, config)
-    meaning = Meaning(content.images, content.labels, "hard", subset, remarks=list(content.remarks))
+    meaning = Meaning(content.images, content.labels, "hard", subset, list(content.guesses), list(content.remarks))
+    _check_contradictions(content, config)
     stated = content.facts.get("lr")
     if None not in (stated, content.lr) and stated != content.lr and config.lr_dir is None:
         meaning.doubts.append(f"{FACTS_NAME} says rate {stated:g}, the rate beside it is {content.lr:g} and is taken")
@@ -180,6 +181,23 @@ def understand(content: Content, config: ReadConfig) -> Meaning:
     _take_label_kind(meaning, content, config)
     _normalise(meaning, content, config)
     return meaning
+
+
+def _check_contradictions(content: Content, config: ReadConfig) -> None:
+    """Raise InputError where a flag says something else than the set: labels or pixels would be changed twice."""
+    facts, tensors = content.facts, content.pixel_range is None
+    statistics, kind = statistics_of(facts), facts.get("label_kind")
+    given = None
+    if tensors and facts.get("classes") is not None and config.label_order not in ("auto", "subset"):
+        given = "--label_order"
+    elif tensors and statistics is not None and config.statistics() not in (None, statistics):
+        given = "--mean and --std"
+    elif tensors and statistics is not None and config.pixel_range not in ("auto", "normalised"):
+        given = "--pixel_range"
+    elif tensors and kind is not None and config.label_kind not in ("auto", kind):
+        given = "--label_kind"
+    if given is not None:
+        raise InputError(f"{given}: the set says it itself ({FACTS_NAME}), and otherwise; leave the flag out")
 
 
 def subset_of(content: Content, config: ReadConfig) -> Subset | None:
@@ -196,6 +214,10 @@ def subset_of(content: Content, config: ReadConfig) -> Subset | None:
 def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> None:
     """Bring labels to the subset's order."""
     labels, subset, order = content.labels, meaning.subset, config.label_order
+    if labels.ndim not in (1, 2) or len(labels) != len(content.images) or not labels.numel():
+        return  # left to the checks of the set
+    if labels.ndim == 1 and labels.is_floating_point() and torch.equal(labels.long().to(labels.dtype), labels):
+        labels = meaning.labels = labels.long()
     if content.names is not None:
         mapped, kind = labels_of_names(content.names, subset, order, content.name)
         meaning.labels = torch.tensor(mapped)[labels]
@@ -211,7 +233,7 @@ def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> Non
     elif order == "auto":
         meaning.guesses.append(("label order", "as in the subset", "--label_order"))
     elif order != "subset":
-        meaning.labels = _reordered(labels, listed_classes(order, subset))
+        meaning.labels = ordered(labels, listed_classes(order, subset))
 
 
 def _in_stated_order(labels: torch.Tensor, content: Content, subset: Subset | None) -> torch.Tensor:
@@ -231,22 +253,14 @@ def _in_stated_order(labels: torch.Tensor, content: Content, subset: Subset | No
     target = [ours.get(wnids.get(label)) for label in range(max(wnids) + 1)]
     if None in target:
         raise InputError(f"{FACTS_NAME}: classes have no label {target.index(None)}; expected labels without gaps")
-    return _reordered(labels, target)
-
-
-def _reordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
-    """Renumber labels or columns; leave what does not fit to the checks of the set."""
-    if labels.ndim == 2 and labels.shape[1] == len(target):
-        return ordered(labels.float(), target)
-    fits = labels.ndim == 1 and len(labels) and labels.min() >= 0 and labels.max() < len(target)
-    return ordered(labels, target) if fits else labels
+    return ordered(labels, target)
 
 
 def _are_indices(labels: torch.Tensor, subset: Subset | None) -> bool:
     """Whether hard labels can only be ImageNet indices of the subset."""
-    if subset is None or labels.ndim != 1 or not len(labels) or labels.is_floating_point() or labels.is_complex():
+    if subset is None or labels.ndim != 1 or labels.is_floating_point():
         return False
-    values = set(labels.tolist())
+    values = set(labels.unique().tolist())
     return max(values) >= NUM_CLASSES and values <= set(subset.class_map)
 
 
@@ -255,7 +269,7 @@ def _from_indices(labels: torch.Tensor, subset: Subset | None) -> torch.Tensor:
         raise InputError("--label_order imagenet: give --category and --subset")
     if labels.ndim != 1:
         raise InputError(f"--label_order imagenet is for labels [N], found {list(labels.shape)}")
-    strange = sorted(set(labels.long().tolist()) - set(subset.class_map))
+    strange = sorted(set(labels.unique().tolist()) - set(subset.class_map))
     if strange:
         raise InputError(f"--label_order imagenet: label {strange[0]} is no ImageNet index of {subset.name}")
     return torch.tensor([subset.class_map[index] for index in labels.long().tolist()])
@@ -263,10 +277,7 @@ def _from_indices(labels: torch.Tensor, subset: Subset | None) -> torch.Tensor:
 
 def _take_label_kind(meaning: Meaning, content: Content, config: ReadConfig) -> None:
     labels, stated = meaning.labels, content.facts.get("label_kind")
-    if labels.ndim == 1 and labels.dtype != torch.int64 and not labels.is_complex():
-        whole = labels.long()
-        labels = meaning.labels = whole if torch.equal(whole.to(labels.dtype), labels) else labels
-    if labels.ndim == 2 and not labels.is_floating_point() and not labels.is_complex():
+    if labels.ndim == 2 and not labels.is_floating_point():
         labels = meaning.labels = labels.float()  # one-hot rows of integers
     if config.label_kind != "auto":
         meaning.label_kind = config.label_kind
@@ -280,7 +291,7 @@ def _take_label_kind(meaning: Meaning, content: Content, config: ReadConfig) -> 
 
 def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
     images = meaning.images
-    if images.ndim != 4 or images.is_complex() or images.layout != torch.strided or not images.numel():
+    if images.ndim != 4 or not images.numel():
         return  # left to the checks of the set
     images, moved = channels_first(images)
     if moved:
@@ -302,6 +313,8 @@ def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
     elif found := doubt(images, pixel_range):
         meaning.doubts.append(found)
     meaning.images = to_normalised(images, pixel_range, statistics)
+    if images.dtype == torch.float64:
+        meaning.remarks.append("images are rounded from float64 to float32")
 
 
 def _stated_range(pixel_range: str, config: ReadConfig) -> str:

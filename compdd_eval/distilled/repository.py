@@ -149,7 +149,7 @@ def read_parquet(copy: Copy, res: int | None, resize_all: bool) -> Content:
     items = [(_bytes_of(value, copy.repo_id), f"{copy.repo_id}: image {n}") for n, value in enumerate(table[image])]
     if not items:
         raise InputError(f"{copy.repo_id}: has no rows, expected images")
-    images, remarks = decode_images(items, len(items), res, resize_all)
+    images, remarks = decode_images(items, len(items), res, resize_all, copy.repo_id)
     labels, names = _labels(table[label].to_pylist(), features.get(label, {}), copy.repo_id)
     return Content(images, labels, names=names, pixel_range="0-1", remarks=remarks)
 

@@ -11,6 +11,7 @@ import torch
 
 from compdd_eval.config import LABEL_KINDS
 from compdd_eval.distilled.content import check_size, digest_of_tensors
+from compdd_eval.distilled.facts import DESCRIPTION, is_text
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
@@ -207,7 +208,7 @@ def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
         raise InputError(f"labels [N] must be whole numbers 0-{NUM_CLASSES - 1}; soft labels have shape [N, 10]")
     if whole.min() < 0 or whole.max() >= NUM_CLASSES:
         found = f"found {whole.min().item()} to {whole.max().item()}"
-        raise InputError(f"labels must be 0-{NUM_CLASSES - 1}, {found}; ImageNet indices have to be mapped first")
+        raise InputError(f"labels must be 0-{NUM_CLASSES - 1}, {found}; ImageNet indices need --label_order imagenet")
     return whole
 
 
@@ -241,6 +242,13 @@ def _check_metadata(metadata: dict[str, object]) -> None:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"metadata of a set must be what JSON can hold ({error})") from error
+    if ("category" in metadata) != ("subset" in metadata):
+        raise InputError("metadata has one of category and subset, expected both or none")
+    if "category" in metadata:
+        subset_name(metadata["category"], metadata["subset"])
+    for name in DESCRIPTION:
+        if metadata.get(name) is not None and not is_text(metadata[name]):
+            raise InputError(f"metadata: {name} is {str(metadata[name])[:60]!r}, expected a short text")
 
 
 def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:

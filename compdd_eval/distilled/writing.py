@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +15,8 @@ import torch
 from PIL import Image
 
 from compdd_eval.config import FORMATS
-from compdd_eval.distilled.facts import facts_of, write_facts
+from compdd_eval.distilled.facts import FACTS_NAME, facts_of, write_facts
 from compdd_eval.distilled.folder import FILES, save_folder, write_tensors
-from compdd_eval.distilled.image_files import IMAGE_SUFFIXES
 from compdd_eval.distilled.part_files import is_part_file, save_published
 from compdd_eval.distilled.parts import NOTE
 from compdd_eval.distilled.set import DistilledSet
@@ -26,7 +26,7 @@ from compdd_eval.preprocess import denormalise
 
 _BY_SUFFIX = {".pt": "pt", ".pth": "pt", ".npz": "npz", ".safetensors": "safetensors"}
 _HALF_STEP = 0.5 / 255  # outside [0, 1] by less than this is lost by rounding, not by clipping
-_FILE_FORMATS = ("pt", "npz", "safetensors")
+FILE_FORMATS = ("pt", "npz", "safetensors")
 
 
 def format_of(target: Path, wanted: str = "auto") -> str:
@@ -42,8 +42,8 @@ def format_of(target: Path, wanted: str = "auto") -> str:
         return by_name or "comp-dd"
     if wanted not in FORMATS:
         raise unknown("format", wanted, FORMATS)
-    if by_name != (wanted if wanted in _FILE_FORMATS else None):
-        expected = f"a name that ends with .{wanted}" if wanted in _FILE_FORMATS else "a folder"
+    if by_name != (wanted if wanted in FILE_FORMATS else None):
+        expected = f"a name that ends with .{wanted}" if wanted in FILE_FORMATS else "a folder"
         raise InputError(f"{target}: --format {wanted} wants {expected}")
     return wanted
 
@@ -65,11 +65,11 @@ def write_distilled(
     Raises:
         InputError: Something lies there already, it cannot be written, or the format does not fit the name.
     """
-    target = Path(target).expanduser()
+    target = real_path(target)
     form = format_of(target, wanted)
-    check_target(target, overwrite)
-    if form in _FILE_FORMATS:
-        check_writable(target.absolute().parent, "place for OUT")
+    check_target(target, overwrite, file=form in FILE_FORMATS)
+    if form in FILE_FORMATS:
+        check_writable(target.parent, "place for OUT")
         note = json.dumps(facts_of(distilled))
         with written_whole(target) as path:
             _WRITERS[form](distilled, path, note)
@@ -78,38 +78,69 @@ def write_distilled(
         return _WRITERS[form](distilled, folder) or []
 
 
-def check_target(target: Path, overwrite: bool) -> None:
-    """Raise InputError where a target is taken, and by what must not be replaced."""
-    if target.is_file() and not overwrite:
-        raise InputError(f"{target}: is there already; give another name, or --overwrite")
+def real_path(target: str | os.PathLike) -> Path:
+    """Return the absolute path that a target leads to: what lies behind a link is replaced, and never the link."""
+    return Path(os.path.realpath(os.path.expanduser(target)))
+
+
+def check_target(target: Path, overwrite: bool, file: bool = False) -> None:
+    """Raise InputError where a target is taken, unless it is a set that was written here and may be replaced.
+
+    Args:
+        target: An absolute path.
+        overwrite: Whether a set there may be replaced.
+        file: Whether a file is to be written; else a folder.
+    """
+    if os.path.isfile(target) != file and os.path.exists(target):
+        kind, wanted = ("folder", "file") if file else ("file", "folder")
+        raise InputError(f"{target}: is a {kind}, expected the name of a {wanted}; give another one")
+    if file:
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: is there already; give another name, or --overwrite")
+        return
     if not target.is_dir() or not any(target.iterdir()):
         return
-    strange = [entry.name for entry in sorted(target.iterdir()) if not _is_of_a_set(entry)]
-    if strange:
-        raise InputError(f"{target}: holds {', '.join(strange[:3])}, which is of no distilled set; give another folder")
+    strange = _strange_entry(target)
+    if strange is not None:
+        raise InputError(f"{target}: holds {strange}, and is no set that was written here; give another folder")
     if not overwrite:
         raise InputError(f"{target}: holds a set already; give another folder, or --overwrite")
 
 
-def _is_of_a_set(entry: Path) -> bool:
-    if entry.is_dir():
-        return all(path.suffix.lower() in IMAGE_SUFFIXES for path in entry.iterdir())
-    return entry.name in FILES or any(is_part_file(entry.name, part) for part in ("images", "labels", "lr"))
+def _strange_entry(target: Path) -> str | None:
+    """Return the name of something in a folder that no writer of ours has put there; None where there is nothing."""
+    if FACTS_NAME not in os.listdir(target):
+        return min(os.listdir(target))
+    for entry in sorted(target.iterdir()):
+        known = entry.name in FILES or any(is_part_file(entry.name, part) for part in ("images", "labels", "lr"))
+        if entry.is_dir() and re.fullmatch("0000[0-9]", entry.name):
+            known = all(re.fullmatch(r"[0-9]{5,}\.png", path.name) and path.is_file() for path in entry.iterdir())
+        elif entry.is_dir():
+            known = False
+        if not known:
+            return entry.name
+    return None
 
 
 @contextlib.contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """Give a folder beside the target that takes its place in the end; nothing is left of a failure."""
-    parent = target.absolute().parent
+    parent = target.parent
     check_writable(parent, "place for OUT")
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
+    old = staging / "old"
     try:
         folder = staging / "new"
         folder.mkdir()  # with the permissions of any folder, which that of mkdtemp has not
         yield folder
-        if target.is_dir():
-            os.replace(target, staging / "old")
-        os.replace(folder, target)
+        try:
+            if target.is_dir():
+                os.replace(target, old)
+            os.replace(folder, target)
+        except BaseException:
+            if old.is_dir() and not target.exists():
+                os.replace(old, target)
+            raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
