@@ -8,6 +8,7 @@ _HOMES = {
     "DistilledSet": "compdd_eval.distilled",
     "EvaluateConfig": "compdd_eval.config",
     "InputError": "compdd_eval.errors",
+    "ReadConfig": "compdd_eval.config",
     "create_model": "compdd_eval.models",
     "diff_augment": "compdd_eval.augment",
     "evaluate": "compdd_eval.evaluation",

@@ -32,9 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(f"{error.filename or 'writing'}: {error.strerror}; mend it or give another place")
     except KeyboardInterrupt:
         if _is_main_process():
-            print(
-                "\ncompdd_eval: interrupted; what is finished is kept, run the same command to go on", file=sys.stderr
-            )
+            short = arguments[:1] and arguments[0] in ("validate", "convert", "pull")
+            kept = "nothing was written" if short else "what is finished is kept, run the same command to go on"
+            print(f"\ncompdd_eval: interrupted; {kept}", file=sys.stderr)
         return 130
 
 

@@ -93,6 +93,7 @@ class SubsetSplit(torch.utils.data.Dataset):
     Attributes:
         labels: int64 `[N]`.
         file_names: Official names of the images.
+        subset: The subset that this is a split of.
         label_names: Ten class names in label order.
         origin: Where the images come from, in words.
     """
@@ -100,14 +101,14 @@ class SubsetSplit(torch.utils.data.Dataset):
     def __init__(
         self,
         images: StoredImages | SourceImages,
-        label_names: list[str],
+        subset: Subset,
         im_size: tuple[int, int],
         batch_size: int,
         antialias: bool = True,
     ) -> None:
         require("im_size", " x ".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
         require("batch_size", batch_size, batch_size >= 1, "a number of images from 1")
-        self._images, self.label_names, self.origin = images, label_names, images.origin
+        self._images, self.subset, self.label_names, self.origin = images, subset, subset.label_names, images.origin
         self.im_size, self.antialias, self.batch_size = im_size, antialias, batch_size
         self.labels = torch.tensor(images.labels, dtype=torch.int64)
         self.file_names = images.file_names
@@ -221,9 +222,7 @@ def load_comp_dd(
     im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
     source = _open_given(data_path, layout)
     splits = [
-        SubsetSplit(
-            _open_images(definition, split, source, cache_dir), definition.label_names, im_size, batch_size, antialias
-        )
+        SubsetSplit(_open_images(definition, split, source, cache_dir), definition, im_size, batch_size, antialias)
         for split in SPLITS
     ]
     return CompDDData(3, im_size, NUM_CLASSES, *splits, definition.class_map, definition.class_map_inv)
@@ -242,7 +241,7 @@ def open_split(
 ) -> SubsetSplit:
     """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`."""
     images = _open_images(subset, split, _open_given(data_path, layout), cache_dir)
-    return SubsetSplit(images, subset.label_names, im_size, batch_size, antialias)
+    return SubsetSplit(images, subset, im_size, batch_size, antialias)
 
 
 def _open_given(data_path: str | os.PathLike | None, layout: str) -> Source | None:

@@ -29,7 +29,7 @@ def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
     if config.category is None:
         if definition is None:
             raise InputError(
-                f"--category is missing, and {name_of(origin)} does not say which subset it is for; give one, for "
+                f"--category is missing, and nothing in {name_of(origin)} says which subset it is for; give one, for "
                 "example --category bird --subset easy"
             )
         published = bool(distilled.metadata.get("published"))

@@ -28,7 +28,9 @@ def convert(config: ConvertConfig) -> DistilledSet:
     form = format_of(target, config.format)
     check_target(target, config.overwrite, file=form in FILE_FORMATS)
     if os.path.isdir(config.source) and real_path(config.source) in target.parents:
-        raise InputError(f"{config.target}: lies in IN itself, which could not be read any more; give another OUT")
+        raise InputError(
+            f"{config.target}: lies in SOURCE itself, which could not be read any more; give another TARGET"
+        )
     distilled = read_distilled(config.source, config, res=config.res, resize_all=config.res is not None)
     if config.res not in (None, distilled.resolution):
         found = f"the set has tensors of {distilled.resolution} px"
@@ -45,6 +47,8 @@ def convert(config: ConvertConfig) -> DistilledSet:
 def _warn(distilled: DistilledSet) -> None:
     """Say what a user should know of the set."""
     subset = distilled.definition
+    if subset is None:
+        _logger.warning("the set does not say which subset it is for; --category and --subset state it")
     for remark in distilled.remarks(subset.class_map_inv) if subset else distilled.remarks():
         _logger.warning(remark)
 
@@ -77,6 +81,7 @@ def push(config: PushConfig) -> Pushed:
         private=config.private,
         revision=config.revision,
         results=config.results,
+        overwrite=config.overwrite,
         folder=folder,
     )
 
@@ -86,7 +91,9 @@ def print_pushed(pushed: Pushed) -> None:
     done = "pushed to" if pushed.changed else "nothing has changed in"
     seen = "private" if pushed.private else "public"
     print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
-    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {pushed.repo_id} --data_path IMAGENET")
+    name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
+    flags = f"--distilled {name} --res {pushed.resolution} --data_path IMAGENET"
+    print(f"evaluate it: accelerate launch -m compdd_eval {flags}")
 
 
 def pull(config: PullConfig) -> Pulled:

@@ -61,7 +61,7 @@ def _reason(error: BaseException, repository: str, before: str, nor_cached: str)
     if isinstance(error, errors.HFValidationError):
         return f"{before}no name of a dataset on the Hub, which is USER/NAME"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}"
+        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; unset it"
     if status == 403:
         return "the Hub refuses it: run `hf auth login` with a token that can write there"
     if isinstance(error, errors.HfHubHTTPError):

@@ -43,6 +43,11 @@ class LabelOrder:
     telling: bool
     certain: bool
 
+    @property
+    def limit(self) -> float:
+        """The score below which labels are suspicious, if another order fits much better."""
+        return _MARGIN * self.expected
+
 
 def compare_label_order(
     images: torch.Tensor, labels: torch.Tensor, real: torch.Tensor, real_labels: torch.Tensor, seed: int = 0

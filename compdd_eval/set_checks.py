@@ -61,8 +61,9 @@ def guesses(meaning: Meaning) -> Check:
     """What the files leave unsaid."""
     if not meaning.guesses:
         return Check("stated", PASSED, "pixel range, label kind and label order are stated")
-    said = "; ".join(f"{what}: {guess} ({flag} states it)" for what, guess, flag in meaning.guesses)
-    return Check("stated", WARNING, f"guessed, since nothing says it: {said}")
+    said = "; ".join(f"{what}: {guess}" for what, guess, _ in meaning.guesses)
+    flags = " ".join(flag for _, _, flag in meaning.guesses)
+    return Check("stated", WARNING, f"guessed, since nothing says it: {said}; to state it: {flags}")
 
 
 def resolution(distilled: DistilledSet, wanted: int | None) -> Check:
@@ -83,7 +84,8 @@ def value_range(distilled: DistilledSet) -> Check:
         text = f"{low:.3g} to {high:.3g}: looks like [-1, 1]; if so, give --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
         return Check("value range", WARNING, text)
     outside = ((images < _LOWEST) | (images > _HIGHEST)).float().mean().item()
-    text = f"{low:.3g} to {high:.3g}; {100 * outside:.2g} % beyond black and white ({_LOWEST:.3g} to {_HIGHEST:.3g})"
+    black, white = f"black ({_LOWEST:.3g})", f"white ({_HIGHEST:.3g})"
+    text = f"normalised: {low:.3g} to {high:.3g}; {100 * outside:.2g} % beyond {black} and {white}"
     return Check("value range", WARNING if outside > 0.5 else PASSED, text)
 
 
@@ -91,8 +93,10 @@ def normalisation(distilled: DistilledSet, real: RealImages | None) -> Check:
     """Whether mean and standard deviation of the channels are those of normalised real images, roughly.
 
     Normalised, ImageNet as a whole has mean 0 and standard deviation 1. Methods raise the contrast, so the bounds are
-    wide: the mean within one standard deviation, the standard deviation within a factor of 2.5.
+    wide: the mean within one standard deviation, the standard deviation within a factor of 2.5, and not below half
+    of the real images', where these are given.
     """
+    lowest = 0.4 if real is None else 0.5
     mean, std = distilled.images.mean((0, 2, 3)), distilled.images.std((0, 2, 3))
     if real is None:
         whose, real_mean, real_std = "ImageNet's", torch.zeros(3), torch.ones(3)
@@ -100,7 +104,7 @@ def normalisation(distilled: DistilledSet, real: RealImages | None) -> Check:
         whose, real_mean, real_std = "the real images'", real.images.mean((0, 2, 3)), real.images.std((0, 2, 3))
     text = f"mean {_numbers(mean)}, std {_numbers(std)}; {whose}: {_numbers(real_mean)}, {_numbers(real_std)}"
     shifted = ((mean - real_mean).abs() > real_std).any()
-    scaled = ((std / real_std) < 0.4).any() or ((std / real_std) > 2.5).any()
+    scaled = ((std / real_std) < lowest).any() or ((std / real_std) > 2.5).any()
     if shifted or scaled:
         return Check("normalisation", WARNING, f"{text}: far apart; check --pixel_range, --mean and --std")
     return Check("normalisation", PASSED, text)
@@ -128,7 +132,8 @@ def duplicates(distilled: DistilledSet) -> Check:
     classes = distilled.classes
     across = int((classes[pairs[:, 0]] != classes[pairs[:, 1]]).sum())
     some = ", ".join(f"{i} and {j}" for i, j in pairs[:3].tolist())
-    text = f"{len(pairs)} pairs of images are alike, {exact} of them the same: {some}"
+    number = "1 pair of images is" if len(pairs) == 1 else f"{len(pairs)} pairs of images are"
+    text = f"{number} alike, {exact} of them the same: {some}"
     return Check("duplicates", WARNING, text + (f"; {across} pairs have different labels" if across else ""))
 
 
@@ -137,14 +142,18 @@ def class_balance(distilled: DistilledSet, subset: Subset) -> Check:
     counts, used = distilled.class_counts, sorted(subset.class_map_inv)
     missing = [label for label in used if not counts[label]]
     unused = [label for label, count in enumerate(counts) if count and label not in used]
+    soft = distilled.label_kind != "hard"  # then an image counts for the class at which its label peaks
     if missing:
         names = ", ".join(f"{label} ({subset.label_names[label]})" for label in missing)
+        if soft:
+            return Check("class balance", WARNING, f"no soft label peaks at {names}")
         return Check("class balance", FAILED, f"no image has label {names}: these classes cannot be learnt")
     if unused:
         return Check("class balance", FAILED, f"label {', '.join(map(str, unused))} is none of {subset.name}")
     found = [counts[label] for label in used]
     if len(set(found)) > 1:
-        return Check("class balance", WARNING, f"uneven: {min(found)} to {max(found)} images per class")
+        text = f"{min(found)} to {max(found)} images per class"
+        return Check("class balance", PASSED if soft else WARNING, f"by peaks: {text}" if soft else f"uneven: {text}")
     return Check("class balance", PASSED, f"{found[0]} images of each of {len(used)} classes")
 
 
@@ -187,17 +196,19 @@ def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None
     if not known.all():
         return Check(name, SKIPPED, "labels without real images, see class balance")
     found = compare_label_order(distilled.images, distilled.classes, real.images, real.labels)
-    text = f"fits {found.score:.1f} standard deviations better than a random order (as many real images: "
-    text += f"{found.expected:.1f} or more in 99 of 100 draws)"
     if not found.telling:
-        return Check(name, SKIPPED, f"too few images to tell: {text}")
+        return Check(name, SKIPPED, "too few images to tell")
+    text = f"fits {found.score:.1f} standard deviations better than a random order; below {found.limit:.1f}, and with "
+    text += "a better order at hand, it would look permuted"
     if not found.suspicious:
         return Check(name, PASSED, text)
+    permuted = f"looks permuted: fits {found.score:.1f} standard deviations better than a random order, real images at "
+    permuted += f"least {found.limit:.1f}, and another order fits better"
     wnids = {entry.label: entry.wnid for entry in subset.classes}
     if not (found.certain and by_flag and distilled.classes.unique().numel() == len(wnids)):
-        return Check(name, WARNING, f"looks permuted: {text}; find out how the labels were numbered")
+        return Check(name, WARNING, f"{permuted}; find out how the labels were numbered")
     order = ",".join(wnids[label] for label in found.order)
-    return Check(name, WARNING, f"looks permuted: {text}. Best fit: --label_order {order}")
+    return Check(name, WARNING, f"{permuted}. Best fit: --label_order {order}")
 
 
 def ipc(distilled: DistilledSet, stated: object) -> Check:
@@ -213,5 +224,5 @@ def storage(distilled: DistilledSet, subset: Subset, real: RealImages | None) ->
     number, whole = len(distilled.images), subset.splits["train"]
     text = f"{tensors:,} bytes; {number:,} of {whole:,} real training images ({100 * number / whole:.3g} %)"
     if real is not None and real.train_bytes:
-        text += f"; {100 * tensors / real.train_bytes:.3g} % of their {real.train_bytes:,} bytes"
+        text += f"; {tensors / real.train_bytes:.3g} x the size of their files, {real.train_bytes:,} bytes"
     return Check("storage", PASSED, text)

@@ -90,7 +90,7 @@ def _check_parts(
     if meaning is None:
         return None, None
     report.checks.append(set_checks.guesses(meaning))
-    report.checks += [Check("as said", WARNING, found) for found in meaning.doubts]
+    report.checks += [Check("as stated", WARNING, found) for found in meaning.doubts]
     checks = [
         check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
         check_of("labels", lambda: checked_labels(meaning.labels, len(content.images)), "fit the images"),
@@ -118,7 +118,7 @@ def _check_whole(
     subset = meaning.subset
     if subset is None:
         raise InputError(
-            f"--category is missing, and {content.name} does not say which subset it is for; give one, for example "
+            f"--category is missing, and nothing in {content.name} says which subset it is for; give one, for example "
             "--category bird --subset easy"
         )
     report.facts = _facts(distilled, subset)

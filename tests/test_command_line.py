@@ -229,7 +229,7 @@ def swap(folder):
         (lambda folder: torch.save(torch.tensor(float("nan")), folder / "lr.pt"), ["learned rate is nan"]),
         (lambda folder: (folder / "images.pt").write_bytes(b"no tensors"), ["images.pt"]),
         (lambda folder: (folder / "labels.pt").unlink(), ["no labels.pt", "--label_dir"]),
-        (shutil.rmtree, ["no such file or folder", "--data_dir"]),
+        (shutil.rmtree, ["no such file or folder", "expected a folder, a file, or USER/NAME"]),
     ],
 )
 def test_wrong_distilled_sets(evaluate, my_set, tmp_path, change, parts):

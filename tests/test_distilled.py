@@ -212,7 +212,7 @@ def test_code_in_a_file_is_not_run(tmp_path, save):
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         read("x" * 5000)
-    with pytest.raises(InputError, match="no such file or folder; --distilled .or --data_dir."):
+    with pytest.raises(InputError, match="no such file or folder; expected a folder"):
         read(tmp_path / "nowhere")
 
 

@@ -141,8 +141,11 @@ def test_revisions(server, client, tmp_path):
     make_set(1).save(tmp_path / "first")
     make_set(2).save(tmp_path / "second")
     assert client("push", tmp_path / "first", "--repo_id", "tester/revisions")[0] == 0
+    one_error(client("push", tmp_path / "second", "--repo_id", "tester/revisions"), "holds another set", "--overwrite")
     status, printed, lines = client("push", tmp_path / "second", "--repo_id", "tester/revisions", "--revision", "v2")
-    assert status == 0, lines
+    assert status == 0 and "--distilled tester/revisions@v2 --res 32" in printed, lines
+    arguments = ["push", tmp_path / "first", "--repo_id", "tester/revisions", "--revision", "v2"]
+    one_error(client(*arguments), "holds another set")
     repository = server.repos["dataset", "tester/revisions"]
     for revision, seed in [("main", 1), ("v2", 2), (repository.refs["v2"], 2), (repository.refs["main"], 1)]:
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
@@ -175,7 +178,7 @@ def test_private(server, client, mine, tmp_path):
         (["push", "MINE", "--repo_id", "tester/a"], {"HF_TOKEN": "hf_wrong"}, ["tester/a", "hf auth login"]),
         (["push", "MINE", "--repo_id", "tester/a"], {"HF_TOKEN": ""}, ["tester/a", "hf auth login"]),
         (["push", "MINE", "--repo_id", "tester/a"], {"HF_TOKEN": f"{TOKEN}_that_reads"}, ["tester/a", "can write"]),
-        (["push", "MINE", "--repo_id", "no name"], {}, ["no name of a dataset on the Hub"]),
+        (["push", "MINE", "--repo_id", "no/na me"], {}, ["no name of a dataset on the Hub"]),
         (["push", "MINE", "--repo_id", "tester/a", "--results", "nowhere"], {}, ["nowhere", "no such file or folder"]),
         (["push", "NOWHERE", "--repo_id", "tester/a"], {}, ["no such file or folder"]),
         (["push", "MINE"], {}, ["--repo_id is missing"]),
@@ -188,8 +191,10 @@ def test_private(server, client, mine, tmp_path):
         (["pull", "tester/nowhere", "X"], {}, ["tester/nowhere", "no such dataset on the Hub or no access"]),
         (["pull", "tester/nowhere", "X"], {"HF_TOKEN": "hf_wrong"}, ["tester/nowhere", "hf auth login"]),
         (["push", "MINE", "--repo_id", "tester/a", "--revision", ""], {}, ["--revision", "the name of a branch"]),
+        (["push", "MINE", "--repo_id", "tester/a", "--revision", "a b"], {}, ["--revision", "the name of a branch"]),
+        (["push", "MINE", "--repo_id", "tester"], {}, ["--repo_id 'tester'", "USER/NAME"]),
         (["pull", "no name at all", "X"], {}, ["no name of a dataset on the Hub"]),
-        (["pull", "tester/nowhere"], {}, ["DIR is missing"]),
+        (["pull", "tester/nowhere"], {}, ["FOLDER is missing"]),
         (["validate", "tester/nowhere", *BIRDS], {}, ["tester/nowhere", "readable"]),
         (
             ["--distilled", "tester/nowhere", *BIRDS],
@@ -209,7 +214,7 @@ def test_a_token_that_only_reads_pulls_and_cannot_push(server, client, mine, tmp
     reader = {"HF_TOKEN": f"{TOKEN}_that_reads"}
     assert client("pull", "tester/readonly", tmp_path / "x", **reader)[0] == 0
     make_set(3).save(tmp_path / "new")
-    one_error(client("push", tmp_path / "new", "--repo_id", "tester/readonly", **reader), "can write")
+    one_error(client("push", tmp_path / "new", "--repo_id", "tester/readonly", "--overwrite", **reader), "can write")
     assert len(server.repos["dataset", "tester/readonly"].commits) == 2
 
 

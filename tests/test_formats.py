@@ -624,7 +624,7 @@ def test_a_failure_in_the_last_moment_brings_the_old_set_back(tmp_path, monkeypa
 def test_out_in_in(run, tmp_path):
     image_folder(tmp_path / "in", [str(label) for label in range(10)])
     status, _, errors = run("convert", tmp_path / "in", tmp_path / "in/out")
-    assert status == 2 and "lies in IN itself" in errors[0] and not (tmp_path / "in/out").exists()
+    assert status == 2 and "lies in SOURCE itself" in errors[0] and not (tmp_path / "in/out").exists()
     status, _, errors = run("convert", pt(tmp_path, IMAGES, labels=HARD), tmp_path / "out", "--res", "16")
     assert status == 2 and "--res 16: only image files are resized" in errors[0]
 
@@ -651,3 +651,26 @@ def test_transparent_images(tmp_path):
         "1 of 20 images are transparent in places; only their colours are taken"
         in read_distilled(folder).origin["remarks"]
     )
+
+
+def test_what_a_set_is_in_one_line():
+    text = repr(SOFT)
+    assert text.startswith("DistilledSet(bird-easy, images [20, 3, 8, 8], logits labels, rate 0.3, sha256 ")
+    assert "subset not stated" in repr(DistilledSet(IMAGES, HARD)) and len(text) < 120
+
+
+def test_a_set_without_a_subset_is_told(run, tmp_path):
+    status, _, errors = run("convert", pt(tmp_path, IMAGES, labels=HARD), tmp_path / "out")
+    assert status == 0 and len(errors) == 1 and "does not say which subset it is for" in errors[0]
+    status, _, errors = run("convert", tmp_path / "out", tmp_path / "out.zip")
+    assert status == 2 and ".zip is no format of sets" in errors[0]
+
+
+def test_random_images_know_their_subset(drawn, tmp_path):
+    from compdd_eval import load_comp_dd, random_images
+
+    data = load_comp_dd(drawn, "bird", "hard", (16, 16), cache_dir=tmp_path / "none")
+    random_images(data.dst_train, 1).save(tmp_path / "set")
+    read = DistilledSet.load(tmp_path / "set")
+    assert read.definition.name == "bird-hard" and read.label_names == load_subset("bird-hard").label_names
+    assert str(drawn) not in (tmp_path / "set/distilled.json").read_text()

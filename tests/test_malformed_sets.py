@@ -410,8 +410,8 @@ def test_flags_that_are_wrong(run, tmp_path, flags, parts):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["convert"], ["IN is missing"]),
-        (["convert", "a"], ["OUT is missing"]),
+        (["convert"], ["SOURCE is missing"]),
+        (["convert", "a"], ["TARGET is missing"]),
         (["convert", "a", "b", "c"], ["c", "every value needs its flag"]),
         (["validate"], ["PATH is missing"]),
         (["validate", "a", "--subset", "easy"], ["--category is missing"]),
@@ -426,7 +426,7 @@ def test_what_is_missing(run, arguments, parts):
 
 def test_a_set_that_does_not_say_its_subset(run, tmp_path):
     write_distilled(DistilledSet(IMAGES, HARD), tmp_path / "set")
-    one_line(run("validate", tmp_path / "set"), "--category is missing", "does not say which subset")
+    one_line(run("validate", tmp_path / "set"), "--category is missing", "says which subset")
     one_line(
         run("evaluate", "--distilled", tmp_path / "set", "--res", "8", "--model", "ConvNetD1"), "--category is missing"
     )

@@ -6,6 +6,7 @@ from compdd_eval.config import require
 from compdd_eval.data import SubsetSplit
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
+from compdd_eval.subsets import NUM_CLASSES
 
 
 def random_images(train: SubsetSplit, ipc: int, seed: int = 0) -> DistilledSet:
@@ -32,6 +33,9 @@ def random_images(train: SubsetSplit, ipc: int, seed: int = 0) -> DistilledSet:
         chosen += members[torch.randperm(len(members), generator=generator)[:ipc]].sort().values.tolist()
     images = torch.stack([train[index][0] for index in chosen])
     metadata = {
+        "category": train.subset.category,
+        "subset": train.subset.difficulty,
+        "published": len(train.subset.classes) < NUM_CLASSES,
         "method": "random real images",
         "seed": seed,
         "file_names": [train.file_names[index] for index in chosen],

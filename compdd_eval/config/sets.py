@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -134,8 +135,8 @@ class ConvertConfig(ReadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         example = "convert my_set my_set_comp_dd --category bird --subset easy"
-        _check_given("IN", self.source, example)
-        _check_given("OUT", self.target, example)
+        _check_given("SOURCE", self.source, example)
+        _check_given("TARGET", self.target, example)
         _check_res(self.res)
         object.__setattr__(self, "target", os.path.expanduser(self.target))
 
@@ -155,6 +156,7 @@ class PushConfig(ReadConfig):
         private: Make a new repository private; refuse one that is public.
         results: Folder with results of `evaluate`, for a table in the card.
         revision: Branch to push to; it is made where there is none. Default: main.
+        overwrite: Replace another set that the repository holds; its commits stay in the history.
         benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private.
         folder: That export: what `export` wrote.
         public: Let everybody download the benchmark's images. ImageNet's terms of access: "Researcher may provide
@@ -169,6 +171,7 @@ class PushConfig(ReadConfig):
     private: bool = False
     results: str | None = None
     revision: str | None = None
+    overwrite: bool = False
     benchmark: str | None = None
     folder: str = "out/comp_dd"
     public: bool = False
@@ -183,7 +186,10 @@ class PushConfig(ReadConfig):
         if self.benchmark and (self.repo_id or self.path):
             raise InputError("--benchmark is for an export of the benchmark's images, --repo_id for a set; give one")
         if self.revision is not None:
-            require("--revision", repr(self.revision), bool(self.revision.strip()), "the name of a branch")
+            valid = re.fullmatch(r"[\w./-]+", self.revision) is not None
+            require("--revision", repr(self.revision), valid, "the name of a branch")
+        if self.repo_id is not None:
+            require("--repo_id", repr(self.repo_id), "/" in self.repo_id, "USER/NAME")
         if self.public and not self.benchmark:
             raise InputError("--public is for --benchmark; a distilled set is public unless you say --private")
         if not self.benchmark:
@@ -207,7 +213,7 @@ class PullConfig:
 
     def __post_init__(self) -> None:
         _check_given("REPO", self.repo, "pull USER/NAME my_set")
-        _check_given("DIR", self.folder, "pull USER/NAME my_set")
+        _check_given("FOLDER", self.folder, "pull USER/NAME my_set")
         object.__setattr__(self, "folder", os.path.expanduser(self.folder))
 
 

@@ -47,8 +47,13 @@ def read_image_folder(root: Path, res: int | None = None, resize_all: bool = Fal
     folders = [folder for folder, found in files.items() if found]
     items = [(path, str(path)) for folder in folders for path in files[folder]]
     if empty := [folder.name for folder in files if folder not in folders]:
+        if len(empty) > len(folders):
+            raise InputError(
+                f"{root}: no distilled set here (no images.pt, images.npy, distilled.safetensors or class folders of "
+                "images); name the folder of one set"
+            )
         found = f"{top}: no image in folder {', '.join(empty[:5])}"
-        raise InputError(f"{found}; expected .png, .jpg or .webp there, or remove it")
+        raise InputError(f"{found}; expected .png, .jpg or .webp there, or move it away")
     contents = ((_read(path), name) for path, name in items)
     images, remarks = decode_images(contents, len(items), res, resize_all, str(top))
     if others := [name for name in others if not name.startswith(".")]:

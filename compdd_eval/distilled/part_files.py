@@ -14,7 +14,7 @@ from compdd_eval.distilled.parts import NOTE, as_labels, as_rate, as_tensor, par
 from compdd_eval.distilled.torch_files import load_torch
 from compdd_eval.errors import InputError
 
-_FLAGS = {"images": "--distilled or --data_dir", "labels": "--label_dir", "lr": "--lr_dir"}
+_FLAGS = {"images": "its path", "labels": "--label_dir", "lr": "--lr_dir"}
 _LOADERS = {
     ".pt": load_torch,
     ".pth": load_torch,
@@ -109,7 +109,7 @@ def _find_file(path: Path, part: str) -> Path:
     if os.path.isfile(path):
         return path
     if not os.path.isdir(path):
-        raise InputError(f"{path}: no such file or folder; {_FLAGS[part]} takes a file or its folder")
+        raise InputError(f"{path}: no such file or folder; expected a file or its folder, see {_FLAGS[part]}")
     found = [path / name for name in _part_names(part) if (path / name).is_file()]
     if len(found) == 1:
         return found[0]

@@ -25,6 +25,8 @@ class Pushed:
         repo_id: The repository, with its owner.
         commit: Hash of the commit that has the set.
         changed: Whether that is a new one.
+        resolution: Side of the set's images in pixels.
+        revision: The branch, where it is not `main`.
         private: Whether the repository is private.
     """
 
@@ -32,6 +34,8 @@ class Pushed:
     commit: str
     changed: bool
     private: bool
+    resolution: int
+    revision: str | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def push_distilled(
     private: bool = False,
     revision: str | None = None,
     results: str | None = None,
+    overwrite: bool = False,
     folder: Path | None = None,
 ) -> Pushed:
     """Send a set to a dataset repository; the same content again makes no commit.
@@ -60,6 +65,7 @@ def push_distilled(
         private: Make it private; one that is public is refused.
         revision: Branch, which is made where there is none; None: `main`.
         results: Folder with `summary.json` files of `evaluate`, for a table in the card.
+        overwrite: Replace another set that lies there.
         folder: Folder of our format that the set was read from: its facts and its card are sent as they are.
 
     Raises:
@@ -69,7 +75,7 @@ def push_distilled(
         raise InputError("it is not known which subset the set is for; give --category and --subset")
     summaries = [] if results is None else summaries_of(Path(results).expanduser(), distilled.sha256)
     try:
-        return _push(distilled, repo_id, private, revision, summaries, folder)
+        return _push(distilled, repo_id, private, revision, summaries, overwrite, folder)
     except InputError:
         raise
     except Exception as error:
@@ -103,7 +109,13 @@ def summaries_of(path: Path, sha256: str) -> list[dict]:
 
 
 def _push(
-    distilled, repo_id: str, private: bool, revision: str | None, summaries: list[dict], folder: Path | None
+    distilled,
+    repo_id: str,
+    private: bool,
+    revision: str | None,
+    summaries: list[dict],
+    overwrite: bool,
+    folder: Path | None,
 ) -> Pushed:
     from huggingface_hub import HfApi
 
@@ -113,12 +125,19 @@ def _push(
     if private and not info.private:
         raise InputError(f"{repo_id}: is public; make it private in its settings, or leave --private out")
     if revision is not None:
-        api.create_branch(repo_id, repo_type="dataset", branch=revision, exist_ok=True)
+        new_branch = _make_branch(api, repo_id, revision)
+        overwrite = overwrite or new_branch
         info = api.dataset_info(repo_id, revision=revision)
     remote = _look(repo_id, info)
+    other = None if remote.facts is None else remote.facts.get("sha256")
+    if other not in (None, distilled.sha256) and not overwrite:
+        raise InputError(
+            f"{repo_id}: holds another set (sha256 {other[:12]}..., {remote.facts['config_name']}); give another "
+            "--repo_id or --revision, or --overwrite: then it stays in the history only"
+        )
     with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
         if not _stage(Path(staging), distilled, repo_id, summaries, folder, remote):
-            return Pushed(repo_id, info.sha, False, bool(info.private))
+            return Pushed(repo_id, info.sha, False, bool(info.private), distilled.resolution, revision)
         commit = api.upload_folder(
             repo_id=repo_id,
             repo_type="dataset",
@@ -128,7 +147,20 @@ def _push(
             delete_patterns="data/*",
             commit_message=f"Distilled set: {title_of(distilled)}",
         )
-    return Pushed(repo_id, commit.oid, commit.oid != info.sha, bool(info.private))
+    changed = commit.oid != info.sha
+    return Pushed(repo_id, commit.oid, changed, bool(info.private), distilled.resolution, revision)
+
+
+def _make_branch(api: object, repo_id: str, revision: str) -> bool:
+    """Make a branch; return whether it is new."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        api.dataset_info(repo_id, revision=revision)
+        return False
+    except RevisionNotFoundError:
+        api.create_branch(repo_id, repo_type="dataset", branch=revision, exist_ok=True)
+        return True
 
 
 def _look(repo_id: str, info: object) -> _Remote:

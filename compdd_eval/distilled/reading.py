@@ -61,7 +61,7 @@ def read_distilled(
     Args:
         path: A folder (ours; `images.pt` and `labels.pt` as MTT, DATM and EDF save them; `images.npy`; class folders
             of images), a file (`.pt`, `.npz`, `.npy`, `.safetensors`), or `USER/NAME[@REVISION]` on the Hub.
-        config: What the files do not say.
+        config: What the files do not say, as in `compdd_eval.ReadConfig(category="bird", subset="easy")`.
         res: Resolution for image files that are not all squares of one size.
         resize_all: Bring all image files to `res`.
 
@@ -109,9 +109,7 @@ def open_content(
         return read_part_files(local, config.label_dir, config.lr_dir)
     if repository.is_repository(text) and local.suffix.lower() not in SUFFIXES:
         return _with_rate(_open_repository(text, config, res, resize_all), config)
-    raise InputError(
-        f"{local}: no such file or folder; --distilled (or --data_dir) takes a folder, a file, or USER/NAME on the Hub"
-    )
+    raise InputError(f"{local}: no such file or folder; expected a folder, a file, or USER/NAME on the Hub")
 
 
 def _open_folder(folder: Path, config: ReadConfig, res: int | None, resize_all: bool) -> Content:
@@ -231,7 +229,7 @@ def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> Non
         if order == "auto":
             meaning.guesses.append(("label order", "ImageNet indices", "--label_order imagenet"))
     elif order == "auto":
-        meaning.guesses.append(("label order", "as in the subset", "--label_order"))
+        meaning.guesses.append(("label order", "as in the subset", "--label_order subset"))
     elif order != "subset":
         meaning.labels = ordered(labels, listed_classes(order, subset))
 
@@ -286,7 +284,7 @@ def _take_label_kind(meaning: Meaning, content: Content, config: ReadConfig) -> 
     else:
         meaning.label_kind = infer_label_kind(labels) if labels.ndim == 2 else "hard"
         if labels.ndim == 2:
-            meaning.guesses.append(("label kind", meaning.label_kind, "--label_kind"))
+            meaning.guesses.append(("label kind", meaning.label_kind, f"--label_kind {meaning.label_kind}"))
 
 
 def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
@@ -306,7 +304,7 @@ def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
     elif pixel_range == "auto":
         pixel_range = guess_pixel_range(images)
         in_words = {"normalised": "normalised with ImageNet's mean and std", "0-1": "[0, 1]", "0-255": "[0, 255]"}
-        flag = "--pixel_range, --mean, --std" if pixel_range == "normalised" else f"--pixel_range {pixel_range}"
+        flag = f"--pixel_range {pixel_range}"
         meaning.guesses.append(("pixel range", in_words[pixel_range], flag))
         if pixel_range != "normalised" and images.is_floating_point():
             meaning.doubts.append(f"the images look like {in_words[pixel_range]} and are taken so; {flag} states it")

@@ -77,7 +77,7 @@ def download(text: str) -> Copy:
         copy = _cached(repo_id, revision or None) if no_connection(error) else None
         if copy is None:
             raise clear_hub_error(error, text.removeprefix(PREFIX), before, cached=False) from error
-        _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit[:12]} is used")
+        _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit} is used")
         return copy
     copy = Copy(repo_id, Path(folder).name, Path(folder))
     return copy if copy.commit == commit else download(text)  # somebody has pushed in between

@@ -18,7 +18,7 @@ from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
 from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DistilledSet:
     """Distilled images with their labels.
 
@@ -52,6 +52,11 @@ class DistilledSet:
         set_field(self, "label_kind", checked_kind(self.label_kind, labels))
         set_field(self, "lr", checked_rate(self.lr))
         _check_metadata(self.metadata)
+
+    def __repr__(self) -> str:
+        shape, lr = list(self.images.shape), "no rate" if self.lr is None else f"rate {self.lr:g}"
+        name = self.definition.name if self.definition else "subset not stated"
+        return f"DistilledSet({name}, images {shape}, {self.label_kind} labels, {lr}, sha256 {self.sha256[:12]}...)"
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "DistilledSet":
@@ -90,7 +95,13 @@ class DistilledSet:
         save_folder(self, folder)
 
     def push_to_hub(
-        self, repo_id: str, *, private: bool = False, revision: str | None = None, results: str | None = None
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        results: str | None = None,
+        overwrite: bool = False,
     ) -> str:
         """Send the set to a dataset repository on the Hugging Face Hub, in one commit; see `push` for the arguments.
 
@@ -98,11 +109,12 @@ class DistilledSet:
             The commit: a new one, or the present one where the repository has the same content already.
 
         Raises:
-            InputError: It is not known which subset the set is for; no access; no connection.
+            InputError: It is not known which subset the set is for; another set lies there; no access; no connection.
         """
         from compdd_eval.distilled.pushing import push_distilled
 
-        return push_distilled(self, repo_id, private=private, revision=revision, results=results).commit
+        done = push_distilled(self, repo_id, private=private, revision=revision, results=results, overwrite=overwrite)
+        return done.commit
 
     @property
     def definition(self) -> Subset | None:

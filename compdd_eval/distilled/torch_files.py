@@ -30,8 +30,8 @@ def load_torch(path: Path) -> object:
         if isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error):
             reason = "it holds more than tensors and could run code, so it is not opened"
         else:
-            reason = "not a readable .pt file"
-        raise InputError(f"{path}: {reason}; save plain tensors with torch.save(tensor, path)") from error
+            reason = f"not a readable .pt file, but damaged or cut short ({path.stat().st_size:,} bytes); get it again"
+        raise InputError(f"{path}: {reason}; or save plain tensors with torch.save(tensor, path)") from error
 
 
 def _check_archive(path: Path) -> None:

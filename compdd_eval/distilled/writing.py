@@ -25,6 +25,7 @@ from compdd_eval.files import check_writable, written_whole
 from compdd_eval.preprocess import denormalise
 
 _BY_SUFFIX = {".pt": "pt", ".pth": "pt", ".npz": "npz", ".safetensors": "safetensors"}
+_FOREIGN = (".zip", ".tar", ".gz", ".tgz", ".pkl", ".json", ".parquet", ".h5", ".png", ".jpg", ".webp", ".bin", ".ckpt")
 _HALF_STEP = 0.5 / 255  # outside [0, 1] by less than this is lost by rounding, not by clipping
 FILE_FORMATS = ("pt", "npz", "safetensors")
 
@@ -39,6 +40,8 @@ def format_of(target: Path, wanted: str = "auto") -> str:
     if wanted == "auto":
         if target.suffix.lower() == ".npy":
             raise InputError(f"{target}: images and labels are two .npy files; give a folder and --format npy")
+        if target.suffix.lower() in _FOREIGN:
+            raise InputError(f"{target}: {target.suffix} is no format of sets; .pt, .npz, .safetensors or a folder is")
         return by_name or "comp-dd"
     if wanted not in FORMATS:
         raise unknown("format", wanted, FORMATS)
@@ -69,7 +72,7 @@ def write_distilled(
     form = format_of(target, wanted)
     check_target(target, overwrite, file=form in FILE_FORMATS)
     if form in FILE_FORMATS:
-        check_writable(target.parent, "place for OUT")
+        check_writable(target.parent, "place")
         note = json.dumps(facts_of(distilled))
         with written_whole(target) as path:
             _WRITERS[form](distilled, path, note)
@@ -126,7 +129,7 @@ def _strange_entry(target: Path) -> str | None:
 def staged(target: Path) -> Iterator[Path]:
     """Give a folder beside the target that takes its place in the end; nothing is left of a failure."""
     parent = target.parent
-    check_writable(parent, "place for OUT")
+    check_writable(parent, "place")
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     old = staging / "old"
     try:
