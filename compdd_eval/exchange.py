@@ -69,7 +69,7 @@ def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
 
 def push(config: PushConfig) -> Pushed:
     """Read a set and send it to the Hub."""
-    path = Path(config.path).expanduser()
+    path = Path(os.path.expanduser(config.path))
     folder = path if (path / TENSORS_NAME).is_file() else None
     distilled = read_distilled(config.path, config)
     _warn(distilled)

@@ -26,7 +26,7 @@ def save_folder(distilled, folder: str | os.PathLike) -> None:
     Raises:
         InputError: The folder cannot be written, or holds a card that is none of ours.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     check_writable(folder, "folder")
     check_card(folder)
     facts = facts_of(distilled)

@@ -1,6 +1,7 @@
 """Send a distilled set to the Hugging Face Hub: our files, a Parquet copy to look at, and the card, in one commit."""
 
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def push_distilled(
     """
     if distilled.definition is None:
         raise InputError("it is not known which subset the set is for; give --category and --subset")
-    summaries = [] if results is None else summaries_of(Path(results).expanduser(), distilled.sha256)
+    summaries = [] if results is None else summaries_of(Path(os.path.expanduser(results)), distilled.sha256)
     try:
         return _push(distilled, repo_id, private, revision, summaries, overwrite, folder)
     except InputError:
