@@ -135,9 +135,7 @@ def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Pa
     area = config_root(cache_dir, "any").parent / _STAGING
     area.mkdir(parents=True, exist_ok=True)
     name = f"scan-{digest[:16]}"
-    for left in area.glob("scan-*.lock"):
-        if left.stem != name:
-            _remove_if_free(left)
+    remove_scans(cache_dir, but=name)
     with locked(area / f"{name}.lock", "it reads the same images"):
         try:
             yield area / name
@@ -149,10 +147,17 @@ def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Pa
         shutil.rmtree(area / name, ignore_errors=True)
 
 
-def _remove_if_free(lock: Path) -> None:
-    """Remove the folder of a scan that nobody reads."""
-    with contextlib.suppress(InputError), locked_or_refused(lock, "in use"):
-        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+def remove_scans(cache_dir: str | os.PathLike | None, but: str = "") -> None:
+    """Remove what killed processes have left of scans, and nobody reads now.
+
+    Args:
+        cache_dir: As in `config_root`.
+        but: Name of a scan that is kept.
+    """
+    for lock in (config_root(cache_dir, "any").parent / _STAGING).glob("scan-*.lock"):
+        if lock.stem != but:
+            with contextlib.suppress(InputError), locked_or_refused(lock, "in use"):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
 
 
 def open_arrow(folder: Path, record: Record, split: str) -> datasets.Dataset:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from comp_dd import CompDD
 from compdd_eval.build_log import BuildLog
-from compdd_eval.cache import scan_folder
+from compdd_eval.cache import remove_scans, scan_folder
 from compdd_eval.completeness import ClassCount, class_counts, missing_classes, print_counts
 from compdd_eval.config import PrepareConfig
 from compdd_eval.console import print_table
@@ -153,6 +153,7 @@ def _scanned(config: PrepareConfig, builders: dict[str, CompDD], progress: bool)
     """Where images lie scattered over large shards, read those of all subsets in one scan, for the builders to take."""
     waiting = [builder for builder in builders.values() if config.verify or not builder.is_current()]
     if not waiting or not waiting[0].source.scattered:
+        remove_scans(config.cache_dir)  # a run that was killed may have built all and left its copies
         yield
         return
     source = waiting[0].source

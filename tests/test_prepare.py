@@ -367,3 +367,14 @@ def test_an_archive_whose_subsets_are_partly_there(drawn, tmp_path, cache):
     report = prepare(PrepareConfig(str(root), "bird"))
     assert [item.subset.name for item in report.prepared] == ["bird-easy"]
     assert report.absent == {"bird-hard": "classes are missing: 1 of 10 in train"}
+
+
+def test_copies_of_a_run_that_was_killed_after_building(run, shape, cache):
+    """The next run has nothing to build, and takes them away."""
+    arguments = ["prepare", "--category", "bird", "--data_path", shape("parquet")]
+    assert run(*arguments)[0] == 0
+    left = cache / "comp_dd/.staging/scan-0123456789abcdef"
+    left.mkdir()
+    (left / "copy").write_bytes(b"x")
+    left.with_suffix(".lock").touch()
+    assert run(*arguments)[0] == 0 and not left.exists()
