@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 
 from compdd_eval import set_checks
@@ -174,15 +173,7 @@ def print_report(report: Report, as_json: bool = False) -> None:
             "checks": [asdict(check) for check in report.checks],
             **report.facts,
         }
-        print(json.dumps(_without_infinities(content), indent=1))
+        print(json.dumps(content, indent=1, allow_nan=False))
         return
     rows = [(check.name, check.result, check.detail) for check in report.checks]
     print_table(f"Checks of {report.name}", ["check", "result", ""], rows)
-
-
-def _without_infinities(content: object) -> object:
-    if isinstance(content, dict):
-        return {name: _without_infinities(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [_without_infinities(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

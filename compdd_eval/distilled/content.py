@@ -69,6 +69,11 @@ def digest_of_tensors(images: torch.Tensor, labels: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is a dense one of real numbers, with data."""
+    return tensor.layout == torch.strided and not (tensor.is_complex() or tensor.is_quantized or tensor.is_meta)
+
+
 def check_size(name: str, values: int) -> None:
     """Raise InputError where so many values would take more memory as float32 than a distilled set may have."""
     if values * _VALUE > MAX_BYTES:

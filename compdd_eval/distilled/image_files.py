@@ -29,7 +29,7 @@ def read_image_folder(root: Path, res: int | None = None, resize_all: bool = Fal
     """Read images in one folder for each class.
 
     Args:
-        root: The folder of class folders, or the one above it, if that holds just `train/` or `data/`.
+        root: The folder of class folders, or of `train/` beside other splits only, or of `data/` alone.
         res: Resolution for images that are not all squares of one size.
         resize_all: Bring all images to `res`.
 

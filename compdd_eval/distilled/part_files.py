@@ -68,7 +68,7 @@ def _other_files(images_file: Path, parts: dict[str, object], label_dir: object,
     if label_dir is not None or "labels" not in parts:
         file = _part_file(images_file, "labels", label_dir)
         files |= {"labels": file} if file else {}
-    if lr_dir is not None and str(lr_dir).lower() == "none":
+    if ignores_rate(lr_dir):
         parts.pop("lr", None)
     elif lr_dir is not None or ("lr" not in parts and "labels" in files and NOTE not in parts):
         file = _part_file(images_file, "lr", lr_dir)
@@ -85,6 +85,11 @@ def _strange_names(files: dict[str, Path], label_dir: object, lr_dir: object) ->
             if files[part].name != expected:
                 found.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
     return found
+
+
+def ignores_rate(lr_dir: str | os.PathLike | None) -> bool:
+    """Whether `--lr_dir` says that no rate is to be taken."""
+    return lr_dir is not None and str(lr_dir).lower() == "none"
 
 
 def read_rate(where: str | os.PathLike) -> float:

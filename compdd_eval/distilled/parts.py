@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from compdd_eval.distilled.content import check_size
+from compdd_eval.distilled.content import check_size, is_plain
 from compdd_eval.errors import InputError
 
 _NAMES = {  # what MTT, DATM, EDF, DC, DM, RDED and their relatives call the parts, most telling first
@@ -111,7 +111,7 @@ def _one_tensor(value: object, name: str) -> torch.Tensor:
 
 def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
     """Return a dense real tensor of a common type; refuse one that claims more values than its storage has."""
-    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+    if not is_plain(tensor):
         raise InputError(f"{name}: no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
     check_size(name, tensor.numel())
     tensor = tensor.detach().resolve_neg()

@@ -14,7 +14,7 @@ from compdd_eval.distilled.content import Content, digest_of_tensors
 from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, wnids_of
 from compdd_eval.distilled.folder import TENSORS_NAME, read_folder
 from compdd_eval.distilled.image_files import holds_class_folders, read_image_folder
-from compdd_eval.distilled.part_files import SUFFIXES, is_part_file, read_part_files, read_rate
+from compdd_eval.distilled.part_files import SUFFIXES, ignores_rate, is_part_file, read_part_files, read_rate
 from compdd_eval.distilled.pixels import channels_first, doubt, guess_pixel_range, to_normalised
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.errors import InputError
@@ -133,7 +133,7 @@ def _with_rate(content: Content, config: ReadConfig) -> Content:
     """Take the rate from where `--lr_dir` says; refuse labels from elsewhere, where there are some already."""
     if config.label_dir is not None:
         raise InputError(f"{content.name}: has labels of its own; leave --label_dir out")
-    if config.lr_dir is None or config.lr_dir.lower() == "none":
+    if config.lr_dir is None or ignores_rate(config.lr_dir):
         return content
     return replace(content, lr=read_rate(config.lr_dir))
 
@@ -323,7 +323,7 @@ def _stated_range(pixel_range: str, config: ReadConfig) -> str:
 
 def rate_of(content: Content, config: ReadConfig) -> object:
     """Return the learned rate: that of the files, else the one that `distilled.json` says; None if it is ignored."""
-    if config.lr_dir is not None and config.lr_dir.lower() == "none":
+    if ignores_rate(config.lr_dir):
         return None
     return content.facts.get("lr") if content.lr is None else content.lr
 

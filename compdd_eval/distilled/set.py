@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from compdd_eval.config import LABEL_KINDS
-from compdd_eval.distilled.content import check_size, digest_of_tensors
+from compdd_eval.distilled.content import check_size, digest_of_tensors, is_plain
 from compdd_eval.distilled.facts import DESCRIPTION, is_text
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
@@ -267,7 +267,7 @@ def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
     """Return a dense real tensor on the CPU without gradients."""
     if not isinstance(tensor, torch.Tensor):
         raise InputError(f"{name} are a {type(tensor).__name__}, expected one tensor")
-    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+    if not is_plain(tensor):
         raise InputError(f"{name} are no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
     check_size(name, tensor.numel())
     return tensor.detach().cpu()
