@@ -1,18 +1,21 @@
-"""Differentiable siamese augmentation (DSA) as pure tensor functions.
+"""Augmentation of training batches: random resized crops, flips, DSA, mixup and CutMix.
 
-Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021; constants and
-the order of random draws as in the Comp-DD release. One operation is drawn for a batch, its parameters for each
-image. All work on normalised images `[N, C, H, W]`; values are not clamped. Random numbers are drawn on the
-generator's device (the CPU by default), so that every device augments alike.
+Differentiable siamese augmentation (DSA) is written here as pure tensor functions. Source: Zhao and Bilen, "Dataset
+Condensation with Differentiable Siamese Augmentation", ICML 2021; constants and the order of random draws as in the
+Comp-DD release. One operation is drawn for a batch, its parameters for each image. All work on normalised images
+`[N, C, H, W]`; values are not clamped. Random numbers are drawn on the generator's device (the CPU by default), so that
+every device augments alike.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
 
-from compdd_eval.config import DSA_STRATEGY, Protocol, parse_strategy
+from compdd_eval.config import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
 
 BRIGHTNESS = 1.0
 SATURATION = 2.0
@@ -26,7 +29,7 @@ ROTATE_DEGREES = 15.0
 def diff_augment(
     images: torch.Tensor,
     strategy: str = DSA_STRATEGY,
-    crop_pad: float = Protocol.crop_pad,
+    crop_pad: float = PRESETS["comp-dd"]["crop_pad"],
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """Augment a batch: draw one operation of the strategy, and its parameters for each image.
@@ -51,6 +54,59 @@ def diff_augment(
     chosen = operations[int(torch.randint(0, len(operations), (1,), generator=generator, device=device))]
     draw = _Draw(images, generator)
     return _crop(images, draw, crop_pad) if chosen == "crop" else _OPERATIONS[chosen](images, draw)
+
+
+def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Generator) -> torch.Tensor:
+    """Augment a batch as a protocol says: random resized crops, flips, then DSA.
+
+    Args:
+        images: Float `[N, C, H, W]`, normalised, on any device.
+        protocol: Its `rrc`, `flip`, `dsa`, `dsa_strategy` and `crop_pad`.
+        generator: Where all random numbers come from; on the CPU.
+
+    Returns:
+        Images of the same shape, dtype and device.
+    """
+    if protocol.rrc:
+        crop = v2.RandomResizedCrop(images.shape[2:], scale=(protocol.rrc, 1.0), antialias=True)
+        with _drawing_from(generator):
+            images = torch.stack([crop(image) for image in images])
+    if protocol.flip:
+        images = _flip(images, _Draw(images, generator))
+    return diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator) if protocol.dsa else images
+
+
+def mix_batch(
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    protocol: Protocol,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix the images of a batch and, by the same shares, their labels.
+
+    Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); Yun et al., "CutMix" (ICCV 2019);
+    as torchvision's transforms v2 have them: one share for a batch, partners one place apart in the shuffled batch.
+
+    Args:
+        images: Float `[N, C, H, W]`.
+        targets: Probabilities, float `[N, K]`.
+        protocol: Its `mix` and `mix_alpha`.
+        generator: Where all random numbers come from; on the CPU.
+
+    Returns:
+        Both, mixed.
+    """
+    kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
+    with _drawing_from(generator):
+        return kind(alpha=protocol.mix_alpha)(images, targets)
+
+
+@contextlib.contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let torch's default CPU generator, which torchvision draws from, follow another one for a while."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        yield
 
 
 class _Draw:

@@ -105,11 +105,12 @@ class SubsetSplit(torch.utils.data.Dataset):
         im_size: tuple[int, int],
         batch_size: int,
         antialias: bool = True,
+        resize: str = "squash",
     ) -> None:
         require("im_size", " x ".join(map(str, im_size)), min(im_size) >= 1, "a number of pixels from 1")
         require("batch_size", batch_size, batch_size >= 1, "a number of images from 1")
         self._images, self.subset, self.label_names, self.origin = images, subset, subset.label_names, images.origin
-        self.im_size, self.antialias, self.batch_size = im_size, antialias, batch_size
+        self.im_size, self.antialias, self.resize, self.batch_size = im_size, antialias, resize, batch_size
         self.labels = torch.tensor(images.labels, dtype=torch.int64)
         self.file_names = images.file_names
 
@@ -154,11 +155,23 @@ class SubsetSplit(torch.utils.data.Dataset):
                 bar.update(len(batch))
         digest = hashlib.sha256()
         for label, name, content in zip(self.labels.tolist(), self.file_names, digests, strict=True):
-            digest.update(f"{label}\t{name}\t".encode() + content)
+            _add(digest, label, name, content)
         return images, digest.hexdigest()
 
+    def digest_of(self, places: list[int]) -> str:
+        """Return a SHA-256 over label, official name and bytes of some images."""
+        digest = hashlib.sha256()
+        for place in places:
+            content = hashlib.sha256(self._images.read(place)[0]).digest()
+            _add(digest, self.labels[place].item(), self.file_names[place], content)
+        return digest.hexdigest()
+
     def _transform(self, data: bytes, name: str) -> torch.Tensor:
-        return preprocess(decode_rgb(data, name), self.im_size, self.antialias)
+        return preprocess(decode_rgb(data, name), self.im_size, self.antialias, self.resize)
+
+
+def _add(digest: "hashlib._Hash", label: int, name: str, content: bytes) -> None:
+    digest.update(f"{label}\t{name}\t".encode() + content)
 
 
 @contextlib.contextmanager
@@ -236,12 +249,16 @@ def open_split(
     batch_size: int = 256,
     *,
     antialias: bool = True,
+    resize: str = "squash",
     layout: str = "auto",
     cache_dir: str | os.PathLike | None = None,
 ) -> SubsetSplit:
-    """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`."""
+    """Open one split (`train` or `validation`) of a subset; arguments and errors as in `load_comp_dd`.
+
+    `resize` is that of `preprocess`.
+    """
     images = _open_images(subset, split, _open_given(data_path, layout), cache_dir)
-    return SubsetSplit(images, subset, im_size, batch_size, antialias)
+    return SubsetSplit(images, subset, im_size, batch_size, antialias, resize)
 
 
 def _open_given(data_path: str | os.PathLike | None, layout: str) -> Source | None:

@@ -54,9 +54,30 @@ def _decode_jpeg(data: bytes) -> torch.Tensor:
     return decode_jpeg(encoded, mode=ImageReadMode.RGB)
 
 
-def preprocess(image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True) -> torch.Tensor:
-    """Turn uint8 `[3, H, W]` into normalised float32 `[3, im_size[0], im_size[1]]`."""
+def preprocess(
+    image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True, mode: str = "squash"
+) -> torch.Tensor:
+    """Turn uint8 `[3, H, W]` into normalised float32 `[3, im_size[0], im_size[1]]`.
+
+    Args:
+        image: RGB.
+        im_size: Height and width in pixels.
+        antialias: Whether the resize is antialiased.
+        mode: `squash` resizes straight to `im_size`; `crop` resizes the shorter side to 8/7 of it (`size // 7 * 8`, as
+            the release of RDED: 144 for 128) and takes the centre.
+    """
+    if mode == "crop":
+        return normalise(transforms.center_crop(resize(image, _around(image, im_size), antialias), list(im_size)))
     return normalise(resize(image, im_size, antialias))
+
+
+def _around(image: torch.Tensor, im_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size with an image's aspect ratio whose shorter side is 8/7 of a crop's longer one."""
+    short = max(max(im_size) // 7 * 8, max(im_size))
+    height, width = image.shape[1:]
+    if height <= width:
+        return short, max(int(short * width / height), short)
+    return max(int(short * height / width), short), short
 
 
 def resize(image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -17,9 +17,19 @@ T = TypeVar("T")
 _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
 
 
-def make_accelerator() -> Accelerator:
-    """Make the `Accelerator` of this run, as the launcher has set it up; students train in float32."""
-    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)])
+def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLike | None = None) -> Accelerator:
+    """Make the `Accelerator` of this run, as the launcher has set it up; students train in float32.
+
+    Args:
+        trackers: What `Accelerator.log` writes to.
+        logging_dir: Where trackers that write files put them.
+    """
+    accelerator = Accelerator(
+        mixed_precision="no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
+        log_with=list(trackers) or None,
+        project_dir=logging_dir,
+    )
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked != "no" and accelerator.is_main_process:
         _logger.warning(f"mixed precision {asked} is not used: students train in float32")

@@ -9,10 +9,15 @@ from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+import torch
+from accelerate import Accelerator
+
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json
+from compdd_eval.statistics import bootstrap_interval, mean_interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SUMMARY_NAME = "summary.json"
 _PACKAGES = ("torch", "torchvision", "datasets", "accelerate", "huggingface-hub", "numpy", "pillow")
 
@@ -24,19 +29,33 @@ class StudentResult:
     Attributes:
         schema_version: Version of this record.
         config_name: Configuration, such as `bird-easy`.
+        source: What it was trained on: `distilled`, `random` (real images, drawn by the seed) or `full`.
+        labels: Regime: `given`, `hard`, `soft` or `soft+kd`.
+        augmented: Whether its training images were augmented.
+        teacher: What gave it soft labels (`name`, `file`, `digest`, `accuracy`, `recipe`), or None.
         model: Name of the student network.
         seed: Seed of its weights, order of images and augmentation.
-        accuracy: Fraction of the validation images that are right after the last pass, in [0, 1].
+        tested_on: `validation`, or `held-out training images` where a rate was searched.
+        accuracy: Fraction of the tested images that are right after the last pass, in [0, 1].
         correct: Right images of each label, ten ints.
-        total: Validation images of each label, ten ints.
+        total: Tested images of each label, ten ints.
+        confusion: Ten rows of ten counts: row is the true label, column the predicted one.
+        predictions: Predicted label of each tested image, a digit each, in row order.
+        truth: True labels, likewise.
         losses: Mean loss of each pass; None where it was not finite.
-        lr: Learning rate of the first half.
+        curve: [passes, accuracy] pairs, where they were asked for.
+        lr: Learning rate of the first pass.
         lr_source: Where the rate came from.
         label_kind: `hard`, `logits` or `probabilities`.
-        ipc: Images per class.
+        images: Training images.
+        images_seen: Training images times passes.
+        images_at_a_time: Images that went through the network at once; fewer than a batch where memory ran out.
+        ipc: Images per class of the distilled set.
         resolution: Side of the images in pixels.
+        files: Official names of the random images, or None.
         protocol: Fields of `compdd_eval.config.Protocol`.
-        digests: `distilled` and `validation` (SHA-256 of the data), `config` (what decides the numbers).
+        digests: `distilled` (its training images and labels), `validation` (tested images), `config` (what decides the
+            numbers).
         config: All settings of the command.
         environment: Device, precision, threads, processes, versions of packages, commit.
         seconds: Duration of training and testing.
@@ -45,23 +64,41 @@ class StudentResult:
 
     schema_version: int
     config_name: str
+    source: str
+    labels: str
+    augmented: bool
+    teacher: dict[str, object] | None
     model: str
     seed: int
+    tested_on: str
     accuracy: float
     correct: list[int]
     total: list[int]
+    confusion: list[list[int]]
+    predictions: str
+    truth: str
     losses: list[float | None]
+    curve: list[list[float]]
     lr: float
     lr_source: str
     label_kind: str
+    images: int
+    images_seen: int
+    images_at_a_time: int
     ipc: int | float
     resolution: int
+    files: list[str] | None
     protocol: dict[str, object]
     digests: dict[str, str]
     config: dict[str, object]
     environment: dict[str, object]
     seconds: float
     created: str
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether each tested image is right, in row order."""
+        return [guess == label for guess, label in zip(self.predictions, self.truth, strict=True)]
 
 
 def student_path(root: Path, set_name: str, config_name: str, model: str, digest: str, seed: int) -> Path:
@@ -96,13 +133,20 @@ def finite_or_none(values: list[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
+def join_labels(labels: torch.Tensor) -> str:
+    """Write labels 0-9 as one digit each."""
+    return "".join(map(str, labels.tolist()))
+
+
 def aggregate(results: list[StudentResult]) -> list[dict[str, object]]:
     """Return one entry for each model, in the order of the results.
 
-    Each has `model`, `seeds`, `accuracies`, `accuracy_mean`, `accuracy_std` (sample standard deviation; None for a
-    single student), `per_class_accuracy` (mean over students for each of the ten labels; None for a label without
-    validation images) and `diverged_seeds` (students whose loss was not finite in some pass; they count like any
-    other). All accuracies are fractions in [0, 1].
+    Each has `model`, `seeds`, `n`, `accuracies`, `accuracy_mean`, `accuracy_std` (sample standard deviation; None for a
+    single student), `accuracy_interval` (95 % interval of the mean over students, Student's t; None for one),
+    `bootstrap_interval` (95 % percentile interval over validation images, students held fixed), `per_class_accuracy`
+    (mean over students for each of the ten labels; None for a label without validation images), `confusion` (summed
+    over students; row: true label), `lr`, `lr_source`, `images_seen`, `teacher` and `diverged_seeds` (students whose
+    loss was not finite in some pass; they count like any other). All accuracies are fractions in [0, 1].
     """
     entries = []
     for model in dict.fromkeys(result.model for result in results):
@@ -111,10 +155,18 @@ def aggregate(results: list[StudentResult]) -> list[dict[str, object]]:
         entry = {
             "model": model,
             "seeds": [run.seed for run in runs],
+            "n": len(runs),
             "accuracies": accuracies,
             "accuracy_mean": statistics.fmean(accuracies),
             "accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            "accuracy_interval": mean_interval(accuracies),
+            "bootstrap_interval": bootstrap_interval([run.right for run in runs]),
             "per_class_accuracy": _per_class(runs),
+            "confusion": np.sum([run.confusion for run in runs], axis=0).tolist(),
+            "lr": runs[0].lr,
+            "lr_source": runs[0].lr_source,
+            "images_seen": runs[0].images_seen,
+            "teacher": runs[0].teacher,
             "diverged_seeds": [run.seed for run in runs if None in run.losses],
         }
         entries.append(entry)
@@ -126,6 +178,20 @@ def _per_class(runs: list[StudentResult]) -> list[float | None]:
     total = runs[0].total
     correct = [statistics.fmean(run.correct[label] for run in runs) for label in range(len(total))]
     return [right / count if count else None for right, count in zip(correct, total, strict=True)]
+
+
+def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
+    """Describe where the numbers are made."""
+    device = accelerator.device
+    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32  # torch's default, as in the reference
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": "float32 (convolutions in TF32)" if tf32 else "float32",
+        "threads": threads,
+        "processes": accelerator.num_processes,
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def versions() -> dict[str, str]:

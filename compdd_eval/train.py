@@ -1,13 +1,16 @@
-"""Train one student on a distilled set; count its correct predictions."""
+"""Train one student on a distilled set; predict with it."""
 
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from compdd_eval.augment import diff_augment
-from compdd_eval.config import LABEL_KINDS, Protocol, require
+from compdd_eval.augment import augment_batch, mix_batch
+from compdd_eval.config import LABEL_KINDS, Protocol
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import infer_label_kind
 
@@ -42,135 +45,224 @@ def train_student(
     *,
     label_kind: str,
     lr: float,
-    epochs: int = Protocol.epoch_eval_train,
-    batch_size: int = Protocol.batch_train,
-    dsa: bool = Protocol.dsa,
-    dsa_strategy: str = Protocol.dsa_strategy,
-    crop_pad: float = Protocol.crop_pad,
-    momentum: float = Protocol.momentum,
-    weight_decay: float = Protocol.weight_decay,
+    protocol: Protocol | None = None,
     seed: int = 0,
+    teacher: nn.Module | None = None,
 ) -> list[float]:
     """Train a student in place.
 
-    The published protocol (Comp-DD release, `evaluate_synset`): passes 0 to `epochs` inclusive with SGD; after pass
-    `epochs // 2 + 1` the rate is multiplied by 0.1 and the optimiser starts afresh, so momentum is reset.
+    The published protocol (Comp-DD release, `evaluate_synset`): passes 0 to E inclusive with SGD; after pass
+    `E // 2 + 1` the rate is multiplied by 0.1 and the optimiser starts afresh, so momentum is reset.
 
     Args:
         model: Student, on the device where it trains.
         images: Float `[N, C, H, W]`, normalised.
-        labels: int64 `[N]`, or float `[N, K]`.
+        labels: int64 `[N]`, or float `[N, K]`; without meaning where the protocol's labels are `soft+kd`.
         label_kind: `hard`, `logits` or `probabilities`.
-        lr: Learning rate of the first half.
-        epochs: One less than the number of passes.
-        batch_size: Images in a batch.
-        dsa: Whether the images are augmented.
-        dsa_strategy: Operations of `diff_augment`.
-        crop_pad: Padding of its crop as a share of the image size.
-        momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD, on all parameters.
+        lr: Learning rate of the first pass.
+        protocol: How; default: preset `comp-dd`. Its `lr_net` and `labels` are not looked at, but for `soft+kd`.
         seed: Seeds the order of the images and the augmentation.
+        teacher: Network from images to logits that labels every augmented batch, where the labels are `soft+kd`.
 
     Returns:
-        Mean loss over the images of each of the `epochs` + 1 passes.
+        Mean loss over the images of each of the E + 1 passes.
 
     Raises:
-        InputError: Unknown kind of labels or augmentation, numbers out of range, images and labels that do not match.
+        InputError: Unknown kind of labels, images and labels that do not match, a teacher that is missing.
     """
-    passes = train_passes(
-        model,
-        images,
-        labels,
-        label_kind=label_kind,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        dsa=dsa,
-        dsa_strategy=dsa_strategy,
-        crop_pad=crop_pad,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        seed=seed,
-    )
-    return torch.stack(list(passes)).tolist()
+    run = Training(model, images, labels, label_kind, lr, protocol or Protocol(), seed, teacher)
+    return torch.stack(list(run.passes())).tolist()
 
 
-def train_passes(
-    model: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    label_kind: str,
-    lr: float,
-    epochs: int,
-    batch_size: int,
-    dsa: bool,
-    dsa_strategy: str,
-    crop_pad: float,
-    momentum: float,
-    weight_decay: float,
-    seed: int,
-) -> Iterator[torch.Tensor]:
-    """Train a student in place, pass by pass: the loop behind `train_student`, with its arguments and errors.
+class Team:
+    """Processes that train one student together: each takes its share of every batch, gradients are summed.
 
-    Yields:
-        Mean loss of each pass, a scalar on the student's device.
+    All draw the same random numbers, so that augmentation and order are those of a single process.
     """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+
+    def share(self, places: torch.Tensor) -> torch.Tensor:
+        """Return the part of a batch that is this process's; it may be empty."""
+        return places.tensor_split(self._accelerator.num_processes)[self._accelerator.process_index]
+
+    def sum_gradients(self, model: nn.Module, loss: torch.Tensor) -> torch.Tensor:
+        """Sum gradients and loss over the processes, in place; return the loss."""
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([loss.reshape(1), *[gradient.flatten() for gradient in gradients]])
+        flat = self._accelerator.reduce(flat, reduction="sum")
+        sizes = [1, *[parameter.numel() for parameter in parameters]]
+        loss, *summed = flat.split(sizes)
+        for parameter, gradient in zip(parameters, summed, strict=True):
+            parameter.grad = gradient.view_as(parameter).clone()
+        return loss.reshape(())
+
+
+class Training:
+    """One student in training: the loop behind `train_student`, with its arguments and errors.
+
+    Args:
+        model: As in `train_student`, and so are the next ones.
+        images: As there.
+        labels: As there.
+        label_kind: As there.
+        lr: As there.
+        protocol: As there.
+        seed: As there.
+        teacher: As there.
+        part: Images that go through the network at a time; a batch is split into as many parts as that takes, and their
+            gradients are summed: the same numbers with less memory (but for networks with batch norm, whose statistics
+            are those of a part). None takes the whole batch.
+        team: The processes that share each batch, or None.
+
+    Attributes:
+        tested: The network to test: the student, or the moving average of its weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        label_kind: str,
+        lr: float,
+        protocol: Protocol,
+        seed: int,
+        teacher: nn.Module | None = None,
+        part: int | None = None,
+        team: Team | None = None,
+    ) -> None:
+        _check(images, labels, label_kind, protocol, teacher)
+        self.device = next(model.parameters()).device
+        self.model, self.lr, self.protocol, self.team = model, lr, protocol, team
+        self.teacher = teacher if protocol.labels == "soft+kd" else None
+        self.images = images.to(self.device)
+        self.targets = _soften(labels.to(self.device), label_kind, protocol.temperature)
+        if protocol.mix != "none" and label_kind == "hard":
+            classes = predict_logits(model, images[:1]).shape[1]
+            self.targets = F.one_hot(self.targets, classes).to(self.images.dtype)
+        self.part = part or protocol.batch_train
+        self.generator = torch.Generator().manual_seed(seed)
+        self.average = _average(model, protocol.ema) if protocol.ema else None
+
+    @property
+    def tested(self) -> nn.Module:
+        """The network to test: the student, or the moving average of its weights."""
+        return self.model if self.average is None else self.average
+
+    def passes(self) -> Iterator[torch.Tensor]:
+        """Train pass by pass; yield the mean loss of each, a scalar on the student's device."""
+        optimizer = self._optimizer(self.lr)
+        schedule = _schedule(optimizer, self.protocol)
+        for epoch in range(self.protocol.passes):
+            self.model.train()
+            loss_sum = torch.zeros((), device=self.device)
+            order = torch.randperm(len(self.images), generator=self.generator).to(self.device)
+            for batch in order.split(self.protocol.batch_train):
+                optimizer.zero_grad()
+                loss_sum += self._backward(batch) * len(batch)
+                optimizer.step()
+                if self.average is not None:
+                    self.average.update_parameters(self.model)
+            yield loss_sum / len(self.images)
+            if schedule is not None:
+                schedule.step()
+            elif self.protocol.schedule == "step" and epoch == self.protocol.epoch_eval_train // 2 + 1:
+                optimizer = self._optimizer(self.lr * 0.1)
+
+    def _backward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Add the gradients of the mean loss of a batch, part by part; return that loss."""
+        inputs, targets = self._batch(batch)
+        places = torch.arange(len(batch), device=self.device)
+        mine = places if self.team is None else self.team.share(places)
+        total = torch.zeros((), device=self.device)
+        for part in mine.split(self.part):
+            whole = len(part) == len(batch)
+            outputs = self.model(inputs if whole else inputs[part]) / self.protocol.temperature
+            loss = _loss(outputs, targets if whole else targets[part]) * (len(part) / len(batch))
+            loss.backward()
+            total += loss.detach()
+        return total if self.team is None else self.team.sum_gradients(self.model, total)
+
+    def _batch(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return augmented images and their targets."""
+        protocol = self.protocol
+        inputs, targets = augment_batch(self.images[batch], protocol, self.generator), self.targets[batch]
+        if protocol.mix != "none":
+            inputs, targets = mix_batch(inputs, targets, protocol, self.generator)
+        if self.teacher is not None:
+            with torch.no_grad():
+                targets = F.softmax(self.teacher(inputs) / protocol.temperature, dim=1)
+        return inputs, targets
+
+    def _optimizer(self, lr: float) -> torch.optim.Optimizer:
+        decay, parameters = self.protocol.weight_decay, self.model.parameters()
+        if self.protocol.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=lr, momentum=self.protocol.momentum, weight_decay=decay)
+        kind = torch.optim.Adam if self.protocol.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, lr=lr, weight_decay=decay)
+
+
+def _check(
+    images: torch.Tensor, labels: torch.Tensor, label_kind: str, protocol: Protocol, teacher: nn.Module | None
+) -> None:
     if label_kind not in LABEL_KINDS:
         raise unknown("label kind", label_kind, LABEL_KINDS)
     if len(images) != len(labels) or not len(images):
         raise InputError(f"{len(images)} images and {len(labels)} labels: expected as many of both, at least one")
-    require("epochs", epochs, epochs >= 0, "a whole number from 0")
-    require("batch_size", batch_size, batch_size >= 1, "a whole number from 1")
-    device = next(model.parameters()).device
-    images, labels = images.to(device), labels.to(device)
-    targets = F.softmax(labels, dim=1) if label_kind == "logits" else labels
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = _sgd(model, lr, momentum, weight_decay)
-    model.train()
-    for epoch in range(epochs + 1):
-        loss_sum = torch.zeros((), device=device)
-        for batch in torch.randperm(len(images), generator=generator).to(device).split(batch_size):
-            inputs = diff_augment(images[batch], dsa_strategy, crop_pad, generator) if dsa else images[batch]
-            loss = _loss(model(inputs), targets[batch], label_kind)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.detach() * len(batch)
-        yield loss_sum / len(images)
-        if epoch == epochs // 2 + 1:
-            optimizer = _sgd(model, lr * 0.1, momentum, weight_decay)
+    if protocol.labels == "soft+kd" and teacher is None:
+        raise InputError("labels soft+kd: no teacher was given")
+
+
+def _soften(labels: torch.Tensor, label_kind: str, temperature: float) -> torch.Tensor:
+    """Return hard labels as they are, soft ones as probabilities at the temperature."""
+    if label_kind == "logits":
+        return F.softmax(labels / temperature, dim=1)
+    if label_kind == "probabilities" and temperature != 1:
+        return F.softmax(labels.log() / temperature, dim=1)
+    return labels
+
+
+def _average(model: nn.Module, decay: float) -> AveragedModel:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRScheduler | None:
+    """Return what changes the rate after each pass; None where nothing does, or the optimiser starts afresh."""
+    passes = protocol.passes
+    if protocol.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=passes)
+    if protocol.schedule == "half-cosine":  # RDED's: from the rate to a half of it
+        return CosineAnnealingLR(optimizer, T_max=2 * passes)
+    if protocol.schedule == "linear":
+        return LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=passes)
+    return None
 
 
 @torch.no_grad()
-def count_correct(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, num_classes: int, batch_size: int = 256
-) -> torch.Tensor:
-    """Return int64 `[num_classes]`: how many images of each class the student gets right.
+def predict(model: nn.Module, images: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+    """Return the label that a network gives to each image, int64 `[N]` on the CPU.
 
     Args:
-        model: Student, on its device; put into eval mode.
+        model: Network, on its device; put into eval mode.
         images: Float `[N, C, H, W]`, normalised, on any device.
-        labels: int64 `[N]`.
-        num_classes: Number of labels.
         batch_size: Images in a batch.
     """
+    return predict_logits(model, images, batch_size).argmax(dim=1)
+
+
+@torch.no_grad()
+def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+    """Return the logits of a network, float `[N, K]` on the CPU; arguments as in `predict`."""
     device = next(model.parameters()).device
     model.eval()
-    correct = torch.zeros(num_classes, dtype=torch.int64, device=device)
-    for batch, expected in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        expected = expected.to(device)
-        right = model(batch.to(device)).argmax(dim=1) == expected
-        correct += torch.bincount(expected[right], minlength=num_classes)
-    return correct.cpu()
+    return torch.cat([model(batch.to(device)).float() for batch in images.split(batch_size)]).cpu()
 
 
-def _sgd(model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-
-
-def _loss(logits: torch.Tensor, targets: torch.Tensor, label_kind: str) -> torch.Tensor:
+def _loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean loss of a batch; soft targets are probabilities by now."""
-    if label_kind == "hard":
-        return F.cross_entropy(logits, targets)
-    return soft_cross_entropy(logits, targets, "probabilities")
+    if not targets.is_floating_point():
+        return F.cross_entropy(outputs, targets)
+    return soft_cross_entropy(outputs, targets, "probabilities")

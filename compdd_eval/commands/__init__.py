@@ -1,9 +1,10 @@
 """Sub-commands: one file each, with `CONFIG` (its dataclass) and `run(config)`; parsing is shared here."""
 
 import re
+import types
 import typing
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from compdd_eval.errors import InputError, unknown
 
@@ -53,16 +54,38 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
     arguments, file = _normalised(arguments, config_class)
     if file is not None:
         _check_file(file)
+    wanted = [argument for argument in arguments if not argument.startswith("--print_config")]
     try:
-        parsed = parser.parse_args(arguments)
+        parsed = parser.parse_args(wanted)
     except ArgumentError as error:
         raise _clear(error, config_class, arguments, file) from error
-    return config_class(**{name: parsed[name] for name in names})
+    config = config_class(**{name: parsed[name] for name in names})
+    if len(wanted) < len(arguments):
+        print(_as_yaml(config), end="")
+        raise SystemExit(0)
+    return config
+
+
+def plain_types(config_class: type) -> dict[str, object]:
+    """Return the type of each field, without the None that stands for a default found elsewhere."""
+    hints = typing.get_type_hints(config_class)
+    for name, hint in hints.items():
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+            hints[name] = parts[0] if len(parts) == 1 else tuple(parts)
+    return hints
+
+
+def _as_yaml(config: object) -> str:
+    """Return all settings as a file for `--config`."""
+    import yaml
+
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def _with_flags(arguments: list[str], positional: Sequence[str], config_class: type) -> list[str]:
     """Put their flags before the first arguments that have none and are no value of a flag."""
-    hints, found, left = typing.get_type_hints(config_class), [], list(positional)
+    hints, found, left = plain_types(config_class), [], list(positional)
     for position, argument in enumerate(arguments):
         before = arguments[position - 1] if position else ""
         after_boolean = hints.get(before.removeprefix("--")) is bool and argument.lower() not in ("true", "false")
@@ -78,7 +101,7 @@ def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], st
     Returns:
         The arguments, and the file of `--config`.
     """
-    hints = typing.get_type_hints(config_class)
+    hints = plain_types(config_class)
     first, rest = [], []
     position = 0
     while position < len(arguments):
@@ -128,12 +151,15 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
         return unknown(f"setting in {file}", match[1], names)
     if match := re.match(r'Parser key "(\w+)": (.*)', text):
         name, reason = match.groups()
-        value = reason.rpartition("Got value: ")[2]
-        hint = typing.get_type_hints(config_class).get(name)
+        value = re.split("(?:Got|Given) value: ", reason)[-1]
+        hint = plain_types(config_class).get(name)
         on_command_line = any(argument.split("=")[0] == f"--{name}" for argument in arguments)
         flag = f"--{name}" if on_command_line or file is None else f"{file}: {name}"
         if typing.get_origin(hint) is typing.Literal:
             return unknown(f"value of {flag}", value, map(str, typing.get_args(hint)))
+        if isinstance(hint, tuple):  # --lr_net
+            others = [str(choice) for part in hint for choice in typing.get_args(part)]
+            return InputError(f"{flag} {value}: expected a number or {', '.join(others)}")
         if hint in (int, float, bool):
             expected = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
             return InputError(f"{flag} {value}: expected {expected}")

@@ -3,7 +3,15 @@
 from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig
 from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, digest_of, require
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.protocol import DSA_OPERATIONS, DSA_STRATEGY, Protocol, parse_strategy
+from compdd_eval.config.protocol import (
+    DSA_OPERATIONS,
+    DSA_STRATEGY,
+    PRESET_SOURCES,
+    PRESETS,
+    REGIMES,
+    Protocol,
+    parse_strategy,
+)
 from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConfig, ReadConfig, ValidateConfig
 from compdd_eval.config.trials import BenchConfig, DemoConfig
 
@@ -14,6 +22,9 @@ __all__ = [
     "LABEL_KINDS",
     "LAYOUTS",
     "PIXEL_RANGES",
+    "PRESETS",
+    "PRESET_SOURCES",
+    "REGIMES",
     "BenchConfig",
     "ConvertConfig",
     "DemoConfig",

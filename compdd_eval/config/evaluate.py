@@ -1,13 +1,17 @@
 """Settings of `evaluate`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compdd_eval.config.checks import LAYOUTS, check_students, require
-from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.protocol import AUTO, NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.sets import ReadConfig
-from compdd_eval.errors import InputError
+from compdd_eval.errors import InputError, unknown
+
+BASELINES = ("random", "full")
+SCORES = ("lrs", "ars")
+TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,34 @@ class EvaluateConfig(Protocol, ReadConfig):
         distilled: The distilled set: a folder or a file in any format that `convert` reads, or USER/NAME[@REVISION] on
             the Hub.
         data_dir: In place of --distilled: a .pt file of images, or a folder with images.pt (or images_best.pt).
-        model: Student network (ConvNet, ConvNetD1 to ConvNetD8), or several joined by commas.
+        model: Student network, or several joined by commas: ConvNetD5, AlexNet, ResNet18, ... (a wrong name lists
+            them), torchvision:resnet50 or timm:NAME.
+        eval_mode: Pool of students in place of --model, as published: S the model, M several architectures, W widths, D
+            depths, A activations, P poolings, N norms, BN batch norms, C the model and ConvNet.
         res: Resolution in pixels of distilled and validation images.
-        antialias: Whether validation images are resized with antialiasing; False for sets made before
-            torchvision 0.17.
         num_eval: Students of each model, with seeds `seed`, `seed` + 1, ...
         seed: Seed of the first student.
+        baseline: What to compare with: "random" real images (the same IPC, protocol and seeds), "full" (all training
+            images), "random,full" or "none".
+        baseline_dir: Folder for the students, images and teachers of the baselines, which several sets can share;
+            default: `baselines` in the output folder.
+        full_epochs: Passes over all training images, for --baseline full and for a teacher.
+        full_lr: Learning rate there; default: the preset's.
+        teacher: Network whose outputs are soft labels: NAME, which is trained on all training images first, or
+            NAME=FILE with its weights (.pt or .safetensors).
+        regimes: Evaluate the same images under several kinds of labels, each beside the random baseline: hard, soft,
+            soft+kd, joined by commas.
+        scores: Label- and augmentation-robust scores of DD-Ranking: lrs, ars, joined by commas; rates are then searched
+            as with --lr_net auto.
+        eval_every: Passes between two tests on the validation images, for learning curves; 0 tests in the end only.
+            Never used to choose.
+        parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
         output_dir: Folder for the results; one distilled set and one subset each.
+        overwrite: Train again what is finished.
+        grid: YAML file with settings of which some are lists: all combinations are evaluated, each in a folder of its
+            own.
+        dry_run: Print what would be trained, and stop.
+        log_with: Trackers that get every student's curves: tensorboard, wandb, trackio, joined by commas.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
     """
 
@@ -36,32 +61,102 @@ class EvaluateConfig(Protocol, ReadConfig):
     distilled: str | None = None
     data_dir: str | None = None
     model: str = "ConvNetD5"
+    eval_mode: str | None = None
     res: int = 128
-    antialias: bool = True
     num_eval: int = 5
     seed: int = 0
+    baseline: str = "none"
+    baseline_dir: str | None = None
+    full_epochs: int = 60
+    full_lr: float | None = None
+    teacher: str | None = None
+    regimes: str | None = None
+    scores: str | None = None
+    eval_every: int = 0
+    parallel: Literal["students", "ddp"] = "students"
     output_dir: str = "results"
+    overwrite: bool = False
+    grid: str | None = None
+    dry_run: bool = False
+    log_with: str | None = None
     threads: int = 0
 
     def __post_init__(self) -> None:
+        if self.scores is not None and self.lr_net is None:
+            object.__setattr__(self, "lr_net", AUTO)
         super().__post_init__()
         ReadConfig.__post_init__(self)
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
-        if self.category is None and self.distilled is None:
+        if self.category is None and self.distilled is None and self.grid is None:
             raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         check_students(self.num_eval, self.threads)
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
+        last = self.seed + self.num_eval
+        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
         require("--model", self.model, bool(self.models), "the name of a student network")
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        self._check_comparisons()
+        for name in ("output_dir", "baseline_dir"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+
+    def _check_comparisons(self) -> None:
+        for flag, choices in (
+            ("baseline", BASELINES),
+            ("regimes", REGIMES),
+            ("scores", SCORES),
+            ("log_with", TRACKERS),
+        ):
+            for name in self.listed(flag):
+                if name not in choices:
+                    raise unknown(f"value of --{flag}", name, [*choices, *(["none"] if flag == "baseline" else [])])
+        require("--full_epochs", self.full_epochs, self.full_epochs >= 2, "a number of passes from 2")
+        positive = self.full_lr is None or 0 < self.full_lr < float("inf")
+        require("--full_lr", self.full_lr, positive, "a finite number above 0")
+        require("--eval_every", self.eval_every, self.eval_every >= 0, "a number of passes, or 0 for none")
+        if "soft+kd" in [self.labels, *self.listed("regimes")] and self.teacher is None:
+            raise InputError(
+                "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
+                "ResNet18) or --teacher NAME=FILE"
+            )
+        if self.scores is not None and self.lr_net != AUTO:
+            raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")
+        if "ars" in self.listed("scores") and not self.augmented:
+            raise InputError("--scores ars compares with and without augmentation, and this protocol has none")
+
+    def listed(self, name: str) -> list[str]:
+        """Return the parts of a setting whose values are joined by commas, each once; `none` has none."""
+        parts = [part.strip() for part in (getattr(self, name) or "").split(",")]
+        return list(dict.fromkeys(part for part in parts if part and part != "none"))
 
     @property
     def models(self) -> list[str]:
-        """Names of the student networks, each once."""
-        return list(dict.fromkeys(name.strip() for name in self.model.split(",") if name.strip()))
+        """Names of the student networks that --model gives, each once."""
+        return self.listed("model")
 
     @property
     def seeds(self) -> list[int]:
         """Seeds of the students of each model."""
         return list(range(self.seed, self.seed + self.num_eval))
+
+    @property
+    def baselines(self) -> list[str]:
+        """Baselines that are needed, for themselves or for regimes and scores."""
+        random = "random" in self.listed("baseline") or self.listed("regimes") or self.listed("scores")
+        full = "full" in self.listed("baseline") or "lrs" in self.listed("scores")
+        return [name for name, wanted in (("random", random), ("full", full)) if wanted]
+
+    @property
+    def full_protocol(self) -> Protocol:
+        """How networks are trained on all training images: the protocol's optimiser and augmentation, hard labels."""
+        rate = self.full_lr or self.preset["lr_net"]
+        changes = {"epoch_eval_train": self.full_epochs - 1, "lr_net": rate, "labels": "hard", "temperature": 1.0}
+        return self.alone(**changes)
+
+    def without_augmentation(self) -> Protocol:
+        """Return the protocol with the images as they are."""
+        return self.alone(**NO_AUGMENTATION)
+
+    def changed(self, **changes: object) -> "EvaluateConfig":
+        """Return these settings with some replaced."""
+        return replace(self, **changes)

@@ -1,13 +1,87 @@
-"""How students are trained: the protocol and its defaults."""
+"""How students are trained: the protocol, and the presets that the field uses."""
 
 import math
 from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Literal
 
 from compdd_eval.config.checks import check_epochs, require
 from compdd_eval.errors import unknown
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("step", "cosine", "half-cosine", "linear", "constant")
+REGIMES = ("given", "hard", "soft", "soft+kd")
+MIXES = ("none", "mixup", "cutmix")
+RESIZES = ("squash", "crop")
+AUTO = "auto"  # value of --lr_net that searches the rate
+RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
+
+_COMP_DD = {
+    "epoch_eval_train": 1000,
+    "batch_train": 128,
+    "optimizer": "sgd",
+    "lr_net": 0.01,
+    "schedule": "step",
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "ema": 0.0,
+    "labels": "given",
+    "temperature": 1.0,
+    "dsa": True,
+    "dsa_strategy": DSA_STRATEGY,
+    "crop_pad": 0.25,
+    "rrc": 0.0,
+    "flip": False,
+    "mix": "none",
+    "mix_alpha": 1.0,
+    "zca": False,
+    "antialias": True,
+    "resize": "squash",
+}
+_RDED = {
+    "epoch_eval_train": 299,
+    "batch_train": 50,
+    "optimizer": "adamw",
+    "lr_net": 0.001,
+    "schedule": "half-cosine",
+    "weight_decay": 0.01,
+    "labels": "soft+kd",
+    "temperature": 20.0,
+    "dsa": False,
+    "rrc": 0.5,
+    "flip": True,
+    "mix": "cutmix",
+    "resize": "crop",
+}
+PRESETS = MappingProxyType(
+    {
+        "comp-dd": _COMP_DD,
+        "mtt": _COMP_DD | {"batch_train": 256, "crop_pad": 0.125, "labels": "hard", "antialias": False},
+        "datm": _COMP_DD | {"batch_train": 256, "crop_pad": 0.125},
+        "dc-bench": _COMP_DD
+        | {"epoch_eval_train": 300, "batch_train": 256, "crop_pad": 0.125, "dsa": False, "labels": "hard"},
+        "rded": _COMP_DD | _RDED,
+        "sre2l": _COMP_DD | _RDED | {"schedule": "cosine", "labels": "soft", "rrc": 0.08},
+    }
+)
+WITH_DSA = MappingProxyType({"dc-bench": {"epoch_eval_train": 1000}})  # where --dsa true is given
+PRESET_SOURCES = MappingProxyType(
+    {
+        "comp-dd": "evaluator of the Comp-DD release (Wang, Li et al., CVPR 2025)",
+        "mtt": "Cazenavette et al., CVPR 2022, and its release: 1001 passes, batch 256, crop padding 0.125, labels by "
+        "class position, images resized by a torchvision without antialiasing",
+        "datm": "Guo et al., ICLR 2024, a descendant of MTT: its numbers, with the learned soft labels",
+        "dc-bench": "Cui et al., NeurIPS 2022: 301 passes, or 1001 with DSA; batch 256, crop padding 0.125",
+        "rded": "Sun et al., CVPR 2024, release for ten classes: 300 passes, AdamW 0.001 with decay 0.01, half a "
+        "cosine period over twice the passes, CutMix, crops of 0.5 to 1 of the area, the teacher's outputs at "
+        "temperature 20, real images with the shorter side at 144 and their central 128 pixels; batch "
+        "50 is that of IPC 10",
+        "sre2l": "Yin et al., NeurIPS 2023: as rded, with soft labels that are stored with the images (one row each, "
+        "not one for each view), a whole cosine and crops from 0.08 of the area",
+    }
+)
 
 
 def parse_strategy(strategy: str) -> list[str]:
@@ -27,42 +101,127 @@ def parse_strategy(strategy: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a student is trained. The defaults are preset `comp-dd`: the evaluator of the Comp-DD release.
+    """How a student is trained. What is left out (None) is taken from the preset.
 
     Args:
+        protocol: Preset: comp-dd (the benchmark's evaluator), mtt, datm, dc-bench, rded or sre2l.
         epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
         batch_train: Distilled images in a batch.
-        lr_net: Learning rate of the students where the distilled set has no learned rate.
+        optimizer: sgd, adam or adamw.
+        lr_net: Learning rate of the students where the distilled set has no learned rate; "auto" searches it on real
+            training images that are held out, for the set (whatever rate it has) and for the baseline alike.
+        schedule: "step" multiplies the rate by 0.1 after pass E // 2 + 1 and starts the optimiser afresh, "cosine" and
+            "linear" fall to 0, "half-cosine" falls to a half as in RDED, "constant".
         momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD, on all parameters.
-        dsa: Whether the distilled images are augmented (differentiable siamese augmentation).
-        dsa_strategy: Operations of the augmentation, joined by "_"; one of them is drawn for each batch.
-        crop_pad: Padding of the crop operation as a share of the image size. 0.25 in the benchmark's evaluator,
+        weight_decay: Weight decay, on all parameters.
+        ema: Decay of an exponential moving average of the weights, which is then tested; 0 has none.
+        labels: "given" with the set, "hard" by class, "soft" stored with the set or else a teacher's, "soft+kd" the
+            teacher's outputs for every augmented batch (knowledge distillation).
+        temperature: Divides the logits of student and soft labels (or teacher) in the loss.
+        dsa: Whether the distilled images are augmented by DSA (differentiable siamese augmentation).
+        dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each batch.
+        crop_pad: Padding of its crop operation as a share of the image size. 0.25 in the benchmark's evaluator,
             0.125 in MTT, DATM, DC and DC-BENCH.
+        rrc: Random resized crops: the least share of the image's area; 0 makes none.
+        flip: Whether each image is flipped along its width with probability 0.5.
+        mix: "mixup" or "cutmix" mix the images of a batch and their labels.
+        mix_alpha: Parameter of the Beta distribution of their shares.
+        zca: Whether real images are whitened, by the training images of the subset; distilled images are taken as
+            whitened already.
+        antialias: Whether real images are resized with antialiasing; False for sets made before torchvision 0.17.
+        resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
     """
 
-    epoch_eval_train: int = 1000
-    batch_train: int = 128
-    lr_net: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    dsa: bool = True
-    dsa_strategy: str = DSA_STRATEGY
-    crop_pad: float = 0.25
+    protocol: Literal["comp-dd", "mtt", "datm", "dc-bench", "rded", "sre2l"] = "comp-dd"
+    epoch_eval_train: int | None = None
+    batch_train: int | None = None
+    optimizer: Literal[*OPTIMIZERS] | None = None
+    lr_net: float | Literal["auto"] | None = None
+    schedule: Literal[*SCHEDULES] | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    ema: float | None = None
+    labels: Literal[*REGIMES] | None = None
+    temperature: float | None = None
+    dsa: bool | None = None
+    dsa_strategy: str | None = None
+    crop_pad: float | None = None
+    rrc: float | None = None
+    flip: bool | None = None
+    mix: Literal[*MIXES] | None = None
+    mix_alpha: float | None = None
+    zca: bool | None = None
+    antialias: bool | None = None
+    resize: Literal[*RESIZES] | None = None
 
     def __post_init__(self) -> None:
+        if self.protocol not in PRESETS:
+            raise unknown("value of --protocol", self.protocol, PRESETS)
+        preset = PRESETS[self.protocol] | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
+        for name, value in preset.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        self._check_training()
+        self._check_augmentation()
+
+    def _check_training(self) -> None:
         check_epochs(self.epoch_eval_train)
         require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        require("--lr_net", self.lr_net, math.isfinite(self.lr_net) and self.lr_net > 0, "a finite number above 0")
+        if self.lr_net != AUTO:
+            number = isinstance(self.lr_net, int | float) and math.isfinite(self.lr_net) and self.lr_net > 0
+            require("--lr_net", self.lr_net, number, 'a finite number above 0, or "auto"')
         require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
         require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
+        require("--ema", self.ema, 0 <= self.ema < 1, "a number in [0, 1), for example 0.999")
+        require("--temperature", self.temperature, 0 < self.temperature < math.inf, "a finite number above 0")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "labels": REGIMES, "mix": MIXES, "resize": RESIZES}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise unknown(f"value of --{name}", getattr(self, name), allowed)
+
+    def _check_augmentation(self) -> None:
         require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
+        require("--rrc", self.rrc, 0 <= self.rrc <= 1, "a share of the area in (0, 1], or 0 for none")
+        require("--mix_alpha", self.mix_alpha, 0 < self.mix_alpha < math.inf, "a finite number above 0")
         parse_strategy(self.dsa_strategy)
 
-    def protocol(self) -> dict[str, object]:
+    @property
+    def preset(self) -> dict[str, object]:
+        """All fields of the preset, by name."""
+        return dict(PRESETS[self.protocol])
+
+    @property
+    def rate(self) -> float:
+        """The learning rate without a search: --lr_net, or the preset's where that is "auto"."""
+        return self.preset["lr_net"] if self.lr_net == AUTO else self.lr_net
+
+    @property
+    def candidates(self) -> list[float]:
+        """Rates that `--lr_net auto` tries."""
+        return [float(f"{self.preset['lr_net'] * factor:.6g}") for factor in RATE_FACTORS]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether training images are augmented or mixed at all."""
+        strategy = self.dsa and bool(parse_strategy(self.dsa_strategy))
+        return bool(strategy or self.rrc or self.flip or self.mix != "none")
+
+    @property
+    def passes(self) -> int:
+        """Passes over the training images."""
+        return self.epoch_eval_train + 1
+
+    def settings(self) -> dict[str, object]:
         """Return the fields of the protocol alone, for printing and for the results."""
         return {field.name: getattr(self, field.name) for field in fields(Protocol)}
 
+    def alone(self, **changes: object) -> "Protocol":
+        """Return the protocol without what else the object holds, with changes."""
+        return Protocol(**self.settings() | changes)
+
     def changes(self) -> dict[str, object]:
-        """Return the fields in which this differs from preset `comp-dd`."""
-        return {name: value for name, value in self.protocol().items() if value != getattr(Protocol, name)}
+        """Return the fields in which this differs from its preset."""
+        return {name: getattr(self, name) for name, value in self.preset.items() if getattr(self, name) != value}
+
+
+NO_AUGMENTATION = MappingProxyType({"dsa": False, "rrc": 0.0, "flip": False, "mix": "none"})

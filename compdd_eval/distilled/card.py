@@ -181,7 +181,9 @@ def results_table(summaries: list[dict]) -> str:
     rows = []
     for summary in summaries:
         changed = ", ".join(f"{name} {summary['protocol'][name]}" for name in summary["protocol_changes"])
-        protocol = f"comp-dd, but {changed}" if changed else "comp-dd"
+        name = summary["protocol"]["protocol"]
+        protocol = f"{name}, but {changed}" if changed else name
+        protocol += f"; teacher {summary['teacher']['name']}" if summary["results"][0]["teacher"] else ""
         images = f"{summary['validation_images']} of {summary['validation_images_expected']}"
         for entry in summary["results"]:
             row = [entry["model"], mean_and_spread(entry), len(entry["accuracies"]), protocol, images]

@@ -60,10 +60,10 @@ def notes_of(origin: dict[str, object]) -> list[tuple[str, str]]:
     return rows + [("done", note) for note in origin.get("remarks", [])]
 
 
-def digest_of_tensors(images: torch.Tensor, labels: torch.Tensor) -> str:
-    """Return a SHA-256 over type, shape and bytes of images and labels."""
+def digest_of_tensors(*tensors: torch.Tensor) -> str:
+    """Return a SHA-256 over type, shape and bytes of tensors, such as images and labels."""
     digest = hashlib.sha256()
-    for tensor in (images, labels):
+    for tensor in tensors:
         digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.flatten().contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
     return digest.hexdigest()

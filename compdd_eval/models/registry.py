@@ -1,5 +1,6 @@
 """Names of students -> the functions that build them."""
 
+import functools
 from collections.abc import Callable
 
 from torch import nn
@@ -40,7 +41,7 @@ def create_model(
     """Build a student with fresh weights, drawn from torch's default generator.
 
     Args:
-        name: One of `list_models()`.
+        name: One of `list_models()`, `torchvision:NAME` or `timm:NAME`.
         num_classes: Number of logits.
         im_size: Height and width of the images in pixels.
         channel: Channels of the images.
@@ -51,9 +52,11 @@ def create_model(
     Raises:
         InputError: Unknown name (the message has the nearest valid one), or images too small for the network.
     """
-    if name not in _BUILDERS:
+    from compdd_eval.models.library import library_model
+
+    if name not in _BUILDERS and ":" not in name:
         raise unknown("model", name, list_models())
-    build, options = _BUILDERS[name]
+    build, options = _BUILDERS.get(name, (functools.partial(library_model, name), {}))
     try:
         return build(num_classes, tuple(im_size), channel, **options)
     except InputError as error:

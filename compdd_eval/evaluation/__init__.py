@@ -1,0 +1,249 @@
+"""Evaluate a distilled set: its students and those of its baselines, shared out over the processes."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval import results
+from compdd_eval.config import EvaluateConfig
+from compdd_eval.config.protocol import AUTO
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.evaluation.comparison import Outcome
+from compdd_eval.evaluation.materials import make_materials
+from compdd_eval.evaluation.opening import open_study
+from compdd_eval.evaluation.plan import (
+    FULL,
+    SET,
+    Condition,
+    Study,
+    Task,
+    conditions,
+    make_task,
+    sources,
+)
+from compdd_eval.evaluation.progress_file import RunFile
+from compdd_eval.evaluation.real import RealImages
+from compdd_eval.evaluation.students import Workshop
+from compdd_eval.evaluation.summary import finish
+from compdd_eval.evaluation.tables import print_plan, print_results
+from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher_task
+from compdd_eval.evaluation.tracking import Tracker, check_trackers, logging_dir
+from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
+
+__all__ = ["Evaluation", "evaluate"]
+_logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    config: EvaluateConfig,
+    distilled: DistilledSet | None = None,
+    accelerator: Accelerator | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    quiet: bool = False,
+) -> dict[str, object]:
+    """Train students on a distilled set and test them on the real validation images of its subset.
+
+    Students that have a result file already are not trained again. Every process must call this.
+
+    Args:
+        config: All settings.
+        distilled: The set; None reads the files that the configuration names.
+        accelerator: Devices and processes; None makes one.
+        cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
+        quiet: Print no tables.
+
+    Returns:
+        The summary that is also written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
+        list as of `compdd_eval.evaluation.comparison.Outcome.entries`), `regimes`, `scores`, `rate_search`, and what
+        the numbers were made from. With `config.dry_run` an empty one.
+
+    Raises:
+        InputError: Anything in the settings or the data that the user can mend.
+    """
+    accelerator = accelerator or accelerator_of(config)
+    threads = set_threads(config.threads, accelerator)
+    repeatable()
+    with contextlib.ExitStack() as held:  # the lock of the output folder, on the main process
+        run = Evaluation(accelerator, threads)
+        run.open(config, distilled, cache_dir, held)
+        if config.dry_run:
+            if accelerator.is_main_process and not quiet:
+                print_plan(run.study, run.environment, run.expected(), [], None)
+            return {}
+        with run.recorded():
+            summary = run.all(quiet)
+    return summary
+
+
+def accelerator_of(config: EvaluateConfig) -> Accelerator:
+    """Make the `Accelerator` of a run, with its trackers."""
+    trackers = config.listed("log_with")
+    check_trackers(trackers)
+    return make_accelerator(trackers, logging_dir(config) if trackers else None)
+
+
+class Evaluation:
+    """One run, step by step; every process goes through all steps.
+
+    Args:
+        accelerator: Devices and processes.
+        threads: CPU threads of each process.
+    """
+
+    def __init__(self, accelerator: Accelerator, threads: int) -> None:
+        self.accelerator, self.environment = accelerator, results.environment(accelerator, threads)
+        self.real: RealImages | None = None  # on the main process
+
+    def open(
+        self,
+        config: EvaluateConfig,
+        distilled: DistilledSet | None,
+        cache_dir: str | os.PathLike | None,
+        held: contextlib.ExitStack,
+    ) -> None:
+        """Read and check set and validation images; `held` keeps the lock of the output folder."""
+
+        def read() -> Study:
+            study, self.real = open_study(config, distilled, cache_dir, held)
+            return study
+
+        self.study: Study = once(self.accelerator, read)
+        self.config = self.study.config
+        self.conditions = conditions(self.config)
+        self.run_file = RunFile(Path(self.config.output_dir), [])
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Keep `run.json`, with the error where the run ends with one."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.run_file.write()
+        try:
+            yield
+        except BaseException as error:
+            self.run_file.error = str(error) or type(error).__name__
+            if main:
+                self.run_file.write()
+            raise
+        self.run_file.finished = True
+        if main:
+            self.run_file.write()
+
+    def all(self, quiet: bool) -> dict[str, object]:
+        """Train, test and compare everything; return the summary."""
+        tracker = Tracker(self.accelerator, self.config, self.study)
+        self.workshop = Workshop(self.study, self.accelerator, self.environment, tracker.log)
+        self.prepare_teacher()
+        self.prepare_materials([*self.config.seeds])
+        search = self.search_tasks()
+        if search:
+            self._plan(search)
+        found = self.workshop.run(search)
+        tasks = self.tasks(_best_rates(search, found))
+        self._plan(tasks)
+        if self.accelerator.is_main_process and not quiet:
+            print_plan(self.study, self.environment, len(tasks), tasks, self.workshop.teacher)
+        students = self.workshop.run(tasks)
+        outcome = Outcome(tasks, students)
+        summary = once(
+            self.accelerator, lambda: finish(self.study, self.conditions, outcome, self.workshop.teacher, search, found)
+        )
+        tracker.close()
+        if self.accelerator.is_main_process and not quiet:
+            print_results(summary, Path(self.config.output_dir) / results.SUMMARY_NAME)
+        return summary
+
+    def prepare_teacher(self) -> None:
+        """Read the teacher, training it first where it has no file."""
+        if self.config.teacher is None:
+            return
+        task, accuracy = None, None
+        if parse_teacher(self.config.teacher)[1] is None:
+            self._need_everything()
+            task = teacher_task(self.study, self.workshop.materials)
+            self._plan([task])
+            accuracy = self.workshop.run([task])[0].accuracy
+        self.workshop.teacher = once(self.accelerator, lambda: load_teacher(self.study, task, accuracy))
+
+    def prepare_materials(self, seeds: list[int]) -> None:
+        """Make all training images, on the main process, and give them to the others."""
+        if FULL in self.config.baselines:
+            self._need_everything()
+
+        def make() -> dict:
+            teacher, device = self.workshop.teacher, self.accelerator.device
+            return make_materials(self.study, self.real, self.conditions, seeds, teacher, device)
+
+        self.workshop.materials |= once(self.accelerator, make)
+
+    def search_tasks(self) -> list[Task]:
+        """Return the students that choose the rates: one for each candidate, of each condition, source and model."""
+        if self.config.lr_net != AUTO:
+            return []
+        return [
+            self._task(source, condition, model, self.config.seed, rate, "candidate", searching=True)
+            for condition in self.conditions
+            for source in sources(self.config)
+            for model in self.config.models
+            for rate in self.config.candidates
+        ]
+
+    def tasks(self, rates: dict[tuple, float]) -> list[Task]:
+        """Return all students that are reported: of the set, of random images, of all images."""
+        found = [
+            self._task(source, condition, model, seed, *self._rate(source, condition, model, rates))
+            for condition in self.conditions
+            for source in sources(self.config)
+            for model in self.config.models
+            for seed in self.config.seeds
+        ]
+        if FULL in self.config.baselines:
+            rate = self.config.full_protocol.lr_net
+            found += [
+                self._task(FULL, Condition("hard"), model, seed, rate, "recipe of --baseline full")
+                for model in self.config.models
+                for seed in self.config.seeds
+            ]
+        return found
+
+    def expected(self) -> int:
+        """Return how many students there will be, without making their images."""
+        each = len(self.config.models) * self.config.num_eval
+        number = each * len(self.conditions) * len(sources(self.config)) + each * (FULL in self.config.baselines)
+        if self.config.lr_net == AUTO:
+            number += (
+                len(self.conditions) * len(sources(self.config)) * len(self.config.models) * len(self.config.candidates)
+            )
+        return number + (self.config.teacher is not None and parse_teacher(self.config.teacher)[1] is None)
+
+    def _rate(self, source: str, condition: Condition, model: str, rates: dict[tuple, float]) -> tuple[float, str]:
+        if self.config.lr_net == AUTO:
+            held_out = len(self.study.held_out.labels)
+            return rates[source, condition, model], f"searched on {held_out} held-out training images"
+        if source == SET and self.study.distilled.lr is not None:
+            return self.study.distilled.lr, "learned with the set"
+        return self.config.rate, "--lr_net"
+
+    def _task(self, *arguments: object, **options: object) -> Task:
+        return make_task(self.study, self.workshop.materials, self.workshop.teacher, *arguments, **options)
+
+    def _need_everything(self) -> None:
+        if FULL not in self.workshop.materials:
+            self.workshop.materials[FULL] = once(self.accelerator, lambda: self.real.everything())
+
+    def _plan(self, tasks: list[Task]) -> None:
+        if self.accelerator.is_main_process:
+            self.run_file.add([task.path for task in tasks])
+
+
+def _best_rates(tasks: list[Task], students: list[results.StudentResult]) -> dict[tuple, float]:
+    """Return the rate with the best accuracy on the held-out images; the lower one where two are equal."""
+    best: dict[tuple, tuple] = {}
+    for task, student in zip(tasks, students, strict=True):
+        key, score = (task.source, task.condition, task.model), (student.accuracy, -task.lr)
+        best[key] = max(best.get(key, score), score)
+    return {key: -score[1] for key, score in best.items()}

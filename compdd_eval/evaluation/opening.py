@@ -1,0 +1,91 @@
+"""Open a run: read and check everything before the first student; cheap checks come first."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import torch
+
+from compdd_eval.config import EvaluateConfig
+from compdd_eval.config.protocol import AUTO
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.errors import InputError
+from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
+from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
+from compdd_eval.evaluation.progress_file import LOCK_NAME
+from compdd_eval.evaluation.real import RealImages
+from compdd_eval.evaluation.teachers import parse_teacher
+from compdd_eval.files import check_writable, locked_or_refused
+from compdd_eval.models import create_model, eval_pool
+from compdd_eval.subsets import NUM_CLASSES
+
+
+def open_study(
+    config: EvaluateConfig,
+    distilled: DistilledSet | None,
+    cache_dir: str | os.PathLike | None,
+    held: contextlib.ExitStack,
+) -> tuple[Study, RealImages]:
+    """Read the set and the validation images, and take the output folder; `held` keeps its lock."""
+    config = _with_pool(config)
+    for model in [*config.models, *([parse_teacher(config.teacher)[0]] if config.teacher else [])]:
+        with torch.device("meta"):
+            create_model(model, NUM_CLASSES, (config.res, config.res))
+    _check_teacher_file(config)
+    distilled = distilled or load_distilled(config)
+    config = settled(config, distilled)
+    subset = config.load_subset()
+    check_distilled(config, distilled, subset)
+    _check_soft_labels(config, distilled)
+    set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
+    root = Path(config.output_dir)
+    if not config.dry_run:
+        claim_output_dir(root, set_name, subset.name, held)
+        if config.baselines or config.teacher:
+            check_writable(baseline_dir(config), "--baseline_dir")
+    real = RealImages(config, subset, cache_dir)
+    held_out = real.held_out() if config.lr_net == AUTO else None
+    return Study(config, subset, set_name, distilled, real.validation(), held_out), real
+
+
+def _with_pool(config: EvaluateConfig) -> EvaluateConfig:
+    """Put the students of --eval_mode in the place of --model."""
+    if config.eval_mode is None:
+        return config
+    if len(config.models) > 1:
+        raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
+    pool = eval_pool(config.eval_mode, config.models[0], (config.res, config.res))
+    return config.changed(model=",".join(pool), eval_mode=None)
+
+
+def _check_teacher_file(config: EvaluateConfig) -> None:
+    if config.teacher and (file := parse_teacher(config.teacher)[1]) and not file.is_file():
+        raise InputError(f"{file}: no such file; --teacher takes NAME, or NAME=FILE with its weights")
+
+
+def _check_soft_labels(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse soft labels that nothing can give, before anything is decoded."""
+    soft = [condition for condition in conditions(config) if condition.labels == "soft"]
+    if not soft or config.teacher:
+        return
+    advice = "give --teacher NAME (trained on all training images first, for example ResNet18) or NAME=FILE"
+    if distilled.label_kind == "hard":
+        raise InputError(f"soft labels are asked for, but the set has hard ones; {advice}")
+    if config.baselines:
+        raise InputError(f"soft labels are asked for, but random images have hard ones; {advice}")
+
+
+def claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
+    """Take a folder for this run; refuse one of another set or subset, one in use, one that cannot be written."""
+    check_writable(root, "--output_dir")
+    in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
+    held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+    if (root / "index.json").exists():
+        raise InputError(f"{root}: holds the results of a grid; give another --output_dir")
+    for path in sorted(root.glob("*/*/*/*/seed*.json")):
+        found = path.relative_to(root).parts[:2]
+        if found != (set_name, config_name):
+            raise InputError(
+                f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
+                "give another --output_dir"
+            )

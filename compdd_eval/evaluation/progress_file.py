@@ -1,0 +1,63 @@
+"""`run.json`: what a run wants to train and how it ended, for `status`."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compdd_eval.files import write_json
+
+RUN_NAME = "run.json"
+LOCK_NAME = ".lock"
+
+
+@dataclass
+class RunFile:
+    """The file in an output folder.
+
+    Attributes:
+        folder: The output folder.
+        students: Result files of all students that are known of so far, relative to the folder where they lie in it.
+        error: The line that the run ended with, or None.
+        finished: Whether the summary is written.
+    """
+
+    folder: Path
+    students: list[str]
+    error: str | None = None
+    finished: bool = False
+
+    def write(self) -> None:
+        """Write it whole."""
+        content = {
+            "students": self.students,
+            "error": self.error,
+            "finished": self.finished,
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(self.folder / RUN_NAME, content)
+
+    def add(self, paths: list[Path]) -> None:
+        """Add students and write the file."""
+        known = dict.fromkeys(self.students) | dict.fromkeys(str(_relative(path, self.folder)) for path in paths)
+        self.students = list(known)
+        self.write()
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFile | None":
+        """Read the file of a folder; None where there is none, or no whole one."""
+        try:
+            content = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+            return cls(folder, content["students"], content["error"], content["finished"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def done(self) -> int:
+        """How many of the students have a result file."""
+        return sum((self.folder / path).exists() for path in self.students)
+
+
+def _relative(path: Path, folder: Path) -> Path:
+    path, folder = path.absolute(), folder.absolute()
+    return path.relative_to(folder) if path.is_relative_to(folder) else path

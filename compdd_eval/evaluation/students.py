@@ -1,0 +1,247 @@
+"""Train and test students: shared out over the processes by cost, or each on all processes."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+from compdd_eval import results
+from compdd_eval.errors import InputError
+from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
+from compdd_eval.files import written_whole
+from compdd_eval.models import create_model
+from compdd_eval.processes import once
+from compdd_eval.statistics import confusion_matrix
+from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.train import Team, Training, predict
+
+_logger = logging.getLogger(__name__)
+
+
+class Workshop:
+    """What all students of a run share.
+
+    Args:
+        study: The run.
+        accelerator: Devices and processes.
+        environment: Where the numbers are made.
+        finished: Called with every new result, on the main process.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        accelerator: Accelerator,
+        environment: dict[str, object],
+        finished: Callable[[results.StudentResult], None],
+    ) -> None:
+        self.study, self.accelerator, self.environment = study, accelerator, environment
+        self.materials: dict[str, Material] = {}
+        self.teacher: Teacher | None = None
+        self._finished = finished
+        self._together = study.config.parallel == "ddp" and accelerator.num_processes > 1
+        self._made: set[object] = set()
+
+    def run(self, tasks: list[Task]) -> list[results.StudentResult]:
+        """Train what has no result file yet; return all results in the order of the tasks, on every process.
+
+        Every process must call this, with the same tasks.
+        """
+        pending = self._pending(tasks)
+        mine = pending if self._together else share(pending, self.accelerator.num_processes)[self._rank]
+        new = []
+        passes = sum(task.protocol.passes for task in mine)
+        main = self.accelerator.is_main_process
+        with tqdm(total=passes, unit="pass", disable=not main or not mine) as bar:
+            for task in mine:
+                result = self._run(task, bar)
+                if main or not self._together:
+                    results.write_student(task.path, result)
+                    new.append((task.path, result))
+                if main:
+                    self._finished(result)
+        self._collect(new)
+        self._made |= {task.path for task in pending}
+        return self._read(tasks)
+
+    @property
+    def _rank(self) -> int:
+        return self.accelerator.process_index
+
+    def _pending(self, tasks: list[Task]) -> list[Task]:
+        """Return the tasks without a result; the main process looks, so that all agree."""
+        again = self.study.config.overwrite
+
+        def look() -> list[bool]:
+            return [
+                task.path in self._made or (task.path.exists() and not again and _has_weights(task)) for task in tasks
+            ]
+
+        done = once(self.accelerator, look)
+        unique = {task.path: task for task, there in zip(tasks, done, strict=True) if not there}
+        return list(unique.values())
+
+    def _collect(self, new: list[tuple]) -> None:
+        """Let the main process have what the others made, and write it where their disk is another."""
+        if self.accelerator.num_processes == 1:
+            return
+        for path, result in gather_object(new):
+            if not self.accelerator.is_main_process:
+                continue
+            if not path.exists():
+                results.write_student(path, result)
+            if path not in {mine for mine, _ in new}:
+                self._finished(result)
+
+    def _read(self, tasks: list[Task]) -> list[results.StudentResult]:
+        return once(self.accelerator, lambda: [results.read_student(task.path) for task in tasks])
+
+    def _run(self, task: Task, bar: tqdm) -> results.StudentResult:
+        """Train and test one student; where memory runs out, again with half as many images at a time."""
+        start, first = time.perf_counter(), bar.n
+        part = min(task.protocol.batch_train, len(self.materials[task.material].images))
+        while True:
+            try:
+                outcome = self._train(task, part, bar)
+                break
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error) or self._together:
+                    raise
+                if part == 1:
+                    raise InputError(
+                        f"{task.model} at {self.study.config.res} px: out of memory with one image at a time; give a "
+                        "smaller network or another device"
+                    ) from error
+                part = (part + 1) // 2
+            bar.n = first
+            clear_device_cache(garbage_collection=True)
+            _logger.warning(f"{task.model} seed {task.seed}: out of memory; again with {part} images at a time")
+        return self._result(task, outcome, part, time.perf_counter() - start)
+
+    def _train(self, task: Task, part: int, bar: tqdm) -> dict[str, object]:
+        """Return losses, learning curve and predictions; the seed alone decides all random numbers."""
+        material, device, tested = self.materials[task.material], self.accelerator.device, self._tested(task)
+        losses, curve = [], []
+        every = 0 if task.searching else self.study.config.eval_every
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(task.seed)
+            model = self._on_device(task.model)
+            training = Training(
+                model,
+                material.images,
+                material.labels,
+                material.label_kind,
+                task.lr,
+                task.protocol,
+                task.seed,
+                teacher=self._teacher_network() if task.protocol.labels == "soft+kd" else None,
+                part=part,
+                team=Team(self.accelerator) if self._together else None,
+            )
+            bar.set_description(f"{task.source} {task.model} seed {task.seed}")
+            for number, loss in enumerate(training.passes(), start=1):
+                losses.append(loss)
+                bar.update()
+                if every and (number % every == 0 or number == task.protocol.passes):
+                    right = predict(training.tested, tested.images) == tested.labels
+                    curve.append([number, right.float().mean().item()])
+            predicted = predict(training.tested, tested.images)
+        if task.weights is not None and self.accelerator.is_main_process:
+            _save_weights(training.tested, task.weights)
+        return {"losses": torch.stack(losses).tolist(), "curve": curve, "predicted": predicted}
+
+    def _on_device(self, name: str) -> nn.Module:
+        size = (self.study.config.res, self.study.config.res)
+        model = create_model(name, NUM_CLASSES, size).to(self.accelerator.device)
+        if self._together and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+            if self.accelerator.device.type != "cuda":
+                raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return model
+
+    def _teacher_network(self) -> nn.Module:
+        return teacher_network(self.teacher, self.study.config.res).to(self.accelerator.device)
+
+    def _tested(self, task: Task) -> object:
+        return self.study.held_out if task.searching else self.study.validation
+
+    def _result(self, task: Task, outcome: dict, part: int, seconds: float) -> results.StudentResult:
+        config, material, tested = self.study.config, self.materials[task.material], self._tested(task)
+        predicted = outcome["predicted"]
+        correct = torch.bincount(tested.labels[predicted == tested.labels], minlength=NUM_CLASSES)
+        return results.StudentResult(
+            schema_version=results.SCHEMA_VERSION,
+            config_name=self.study.subset.name,
+            source=task.source,
+            labels=task.protocol.labels,
+            augmented=task.protocol.augmented,
+            teacher=self.teacher.record() if self.teacher and _uses_teacher(task, material) else None,
+            model=task.model,
+            seed=task.seed,
+            tested_on="held-out training images" if task.searching else "validation",
+            accuracy=correct.sum().item() / len(tested.labels),
+            correct=correct.tolist(),
+            total=torch.bincount(tested.labels, minlength=NUM_CLASSES).tolist(),
+            confusion=confusion_matrix(predicted.tolist(), tested.labels.tolist(), NUM_CLASSES),
+            predictions=results.join_labels(predicted),
+            truth=results.join_labels(tested.labels),
+            losses=results.finite_or_none(outcome["losses"]),
+            curve=outcome["curve"],
+            lr=task.lr,
+            lr_source=task.lr_source,
+            label_kind=material.label_kind,
+            images=len(material.images),
+            images_seen=len(material.images) * task.protocol.passes,
+            images_at_a_time=part,
+            ipc=self.study.distilled.ipc,
+            resolution=config.res,
+            files=material.files,
+            protocol=task.protocol.settings(),
+            digests=task.digests,
+            config=asdict(config),
+            environment=self.environment,
+            seconds=round(seconds, 3),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def share(tasks: list[Task], processes: int) -> list[list[Task]]:
+    """Share tasks out: the costliest first, each to the process that has least to do; the same everywhere."""
+    shares: list[list[Task]] = [[] for _ in range(processes)]
+    loads = [0.0] * processes
+    for task in sorted(tasks, key=lambda task: -task.cost):
+        least = loads.index(min(loads))
+        shares[least].append(task)
+        loads[least] += task.cost
+    return shares
+
+
+def teacher_network(teacher: Teacher, res: int) -> nn.Module:
+    """Return a teacher in eval mode, on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        network = create_model(teacher.name, NUM_CLASSES, (res, res))
+    network.load_state_dict(teacher.weights)
+    return network.eval().requires_grad_(False)
+
+
+def _uses_teacher(task: Task, material: Material) -> bool:
+    return task.protocol.labels == "soft+kd" or "teacher" in material.remark
+
+
+def _has_weights(task: Task) -> bool:
+    return task.weights is None or task.weights.exists()
+
+
+def _save_weights(model: nn.Module, path: object) -> None:
+    network = getattr(model, "module", model)
+    with written_whole(path) as temporary:
+        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)

@@ -1,0 +1,122 @@
+"""`summary.json` of a run."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from compdd_eval import results
+from compdd_eval.evaluation.comparison import Outcome
+from compdd_eval.evaluation.diagnosis import diagnose
+from compdd_eval.evaluation.plan import Condition, Study, Task, Teacher
+from compdd_eval.files import write_json
+
+_logger = logging.getLogger(__name__)
+
+
+def finish(
+    study: Study,
+    conditions: list[Condition],
+    outcome: Outcome,
+    teacher: Teacher | None,
+    search: list[Task],
+    searched: list[results.StudentResult],
+) -> dict[str, object]:
+    """Write and return the summary of all students of this run."""
+    config = study.config
+    entries = outcome.entries(conditions[0])
+    for entry in entries:
+        entry["diagnosis"] = diagnose(study, entry)
+        _warn(entry)
+    summary = {
+        "schema_version": results.SCHEMA_VERSION,
+        **_facts(study),
+        "lr": entries[0]["lr"],
+        "lr_source": entries[0]["lr_source"],
+        "protocol": config.settings(),
+        "protocol_changes": config.changes(),
+        "teacher": teacher.record() if teacher else None,
+        "full_recipe": _recipe(study) if config.baselines or teacher else None,
+        "results": entries,
+        "regimes": [_regime(outcome, condition) for condition in map(Condition, config.listed("regimes"))],
+        "scores": outcome.scores(config.listed("scores"), config.labels) if config.listed("scores") else [],
+        "rate_search": _search(search, searched),
+        "digests": outcome.students[0].digests,
+        "distilled": study.distilled.metadata | study.distilled.origin,
+        "config": asdict(config),
+        "students": [str(task.path) for task in outcome.tasks],
+        "environments": results.environments(outcome.students),
+    }
+    if len(summary["environments"]) > 1:
+        _logger.warning(
+            "the students were made in different environments (see summary.json); their last bits may differ"
+        )
+    write_json(Path(config.output_dir) / results.SUMMARY_NAME, summary)
+    return summary
+
+
+def _facts(study: Study) -> dict[str, object]:
+    config, tested = study.config, study.validation
+    return {
+        "category": config.category,
+        "subset": config.subset,
+        "config_name": study.subset.name,
+        "ipc": study.distilled.ipc,
+        "resolution": study.distilled.resolution,
+        "images": len(study.distilled.images),
+        "label_kind": study.distilled.label_kind,
+        "class_names": study.subset.label_names,
+        "validation_images": len(tested.labels),
+        "validation_images_expected": tested.expected,
+    }
+
+
+def _recipe(study: Study) -> dict[str, object]:
+    protocol = study.config.full_protocol
+    return {"passes": protocol.passes, "changes": protocol.changes(), **protocol.settings()}
+
+
+def _regime(outcome: Outcome, condition: Condition) -> dict[str, object]:
+    """Return the results of one regime: `labels`, `results`, and one line on each model."""
+    entries = outcome.entries(condition)
+    return {"labels": condition.labels, "results": entries, "lines": [regime_line(condition, e) for e in entries]}
+
+
+def regime_line(condition: Condition, entry: dict[str, object]) -> str:
+    """Say in one line whether the set beats random images under a regime, at which compute."""
+    improvement = entry["improvement"]
+    interval = improvement["interval"]
+    span = f" (95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f})" if interval else ""
+    return (
+        f"{condition.labels}: {entry['model']} {improvement['verdict']}: {100 * improvement['mean']:+.2f} points{span}"
+        f", {entry['images_seen']:,} images seen by each student of both"
+    )
+
+
+def _search(tasks: list[Task], students: list[results.StudentResult]) -> list[dict[str, object]]:
+    """Return what the search of the rate tried: accuracies on held-out training images, of one student each."""
+    found: dict[tuple, dict] = {}
+    for task, student in zip(tasks, students, strict=True):
+        key = (task.source, str(task.condition), task.model)
+        entry = found.setdefault(
+            key,
+            {
+                "source": task.source,
+                "condition": str(task.condition),
+                "model": task.model,
+                "seed": task.seed,
+                "images": len(student.truth),
+                "accuracies": {},
+            },
+        )
+        entry["accuracies"][f"{task.lr:g}"] = student.accuracy
+    return list(found.values())
+
+
+def _warn(entry: dict[str, object]) -> None:
+    if entry["diverged_seeds"]:
+        seeds = ", ".join(map(str, entry["diverged_seeds"]))
+        _logger.warning(f"{entry['model']} seed {seeds}: the loss was not finite; a lower rate may help")
+    if entry["diagnosis"]:
+        _logger.warning(f"{entry['model']}: no better than guessing, or labels in another order")
+        for line in entry["diagnosis"]:
+            _logger.warning(f"  {line}")

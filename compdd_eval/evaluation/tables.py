@@ -1,0 +1,144 @@
+"""What `evaluate` prints: the plan, then the numbers."""
+
+from pathlib import Path
+
+from compdd_eval import results
+from compdd_eval.config import PRESET_SOURCES
+from compdd_eval.config.protocol import AUTO
+from compdd_eval.console import print_table
+from compdd_eval.distilled.content import name_of, notes_of
+from compdd_eval.evaluation.plan import FULL, RANDOM, Study, Task, Teacher, baseline_dir
+
+
+def print_plan(
+    study: Study, environment: dict[str, object], number: int, tasks: list[Task], teacher: Teacher | None
+) -> None:
+    """Say what will be run."""
+    config, tested, distilled = study.config, study.validation, study.distilled
+    rows = [
+        ("subset", f"{study.subset.name}: {', '.join(study.subset.label_names)}"),
+        ("validation", f"{len(tested.labels)} images ({tested.expected} expected) from {tested.origin}"),
+        ("", f"digest {tested.digest[:16]}, the same wherever the same images were used"),
+        ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
+        ("", name_of(distilled.origin)),
+        *notes_of(distilled.origin),
+        ("labels", _labels(study)),
+        ("learning rate", _rate(study, tasks)),
+        *_protocol(study),
+        *([("teacher", f"{teacher.name}, {100 * teacher.accuracy:.1f} %: {teacher.recipe}")] if teacher else []),
+        *([("baselines", _baselines(study))] if config.baselines else []),
+        ("students", _students(study, number, tasks)),
+        ("processes", "{processes} on {device}, {threads} CPU threads each, {precision}".format(**environment)),
+        ("results", str(Path(config.output_dir) / study.set_name / study.subset.name)),
+    ]
+    print_table("Comp-DD evaluation", ["", ""], rows)
+
+
+def _labels(study: Study) -> str:
+    kind, regime = study.distilled.label_kind, study.config.labels
+    return kind if regime == "given" or (regime == "hard" and kind == "hard") else f"{regime} (the set has {kind})"
+
+
+def _rate(study: Study, tasks: list[Task]) -> str:
+    config = study.config
+    if config.lr_net == AUTO:
+        candidates = ", ".join(f"{rate:g}" for rate in config.candidates)
+        tried = f"searched among {candidates} on {len(study.held_out.labels)} held-out training images"
+        chosen = dict.fromkeys(f"{task.source} {task.model} {task.lr:g}" for task in tasks if task.source != FULL)
+        return f"{tried}: {', '.join(chosen)}" if chosen else tried
+    learned = study.distilled.lr
+    return f"{config.rate:g} (--lr_net)" if learned is None else f"{learned:g} (learned with the set)"
+
+
+def _protocol(study: Study) -> list[tuple[str, str]]:
+    config = study.config
+    changed = f", changed in {', '.join(config.changes())}" if config.changes() else ""
+    settings = {name: value for name, value in config.settings().items() if name not in ("protocol", "lr_net")}
+    numbers = ", ".join(f"{name} {value}" for name, value in settings.items())
+    rows = [("protocol", f"{config.protocol}{changed} ({config.passes} passes): {numbers}")]
+    return [*rows, ("", f"source: {PRESET_SOURCES[config.protocol]}")]
+
+
+def _baselines(study: Study) -> str:
+    config, parts = study.config, []
+    if RANDOM in config.baselines:
+        parts.append(f"random: {study.distilled.ipc:g} real images a class, drawn by each student's seed")
+    if FULL in config.baselines:
+        recipe = config.full_protocol
+        parts.append(f"full: all training images, {recipe.passes} passes, {recipe.optimizer}, rate {recipe.lr_net:g}")
+    return f"{'; '.join(parts)}; kept in {baseline_dir(config)}"
+
+
+def _students(study: Study, number: int, tasks: list[Task]) -> str:
+    config = study.config
+    seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
+    if not tasks:
+        return f"{', '.join(config.models)}; seeds {seeds}; {number} in all"
+    done = 0 if config.overwrite else sum(task.path.exists() for task in tasks)
+    return f"{', '.join(config.models)}; seeds {seeds}; {number - done} to train, {done} done"
+
+
+def print_results(summary: dict[str, object], path: Path) -> None:
+    """Show the numbers of a run."""
+    entries = summary["results"]
+    chance = 100 * results.chance(entries[0])
+    images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
+    size = f"IPC {summary['ipc']:g}, {summary['resolution']} px"
+    teacher = f", with the teacher {entries[0]['teacher']['name']}" if entries[0]["teacher"] else ""
+    title = f"{summary['config_name']}, {size}{teacher}: accuracy in % on {images} (chance: {chance:.3g})"
+    columns = ["student", "mean ± std>", "95 % over seeds>", "95 % over images>", "n>", "each seed"]
+    print_table(title, columns, [_row(entry, entry["model"]) for entry in entries])
+    if any(entry["random"] or entry["full"] for entry in entries):
+        _print_comparison(entries)
+    _print_classes(summary)
+    for regime in summary["regimes"]:
+        for line in regime["lines"]:
+            print(line)
+    for entry in summary["scores"]:
+        parts = [f"{name.upper()} {entry[name]:.3f}" for name in ("lrs", "ars") if name in entry]
+        print(f"{entry['model']}: {', '.join(parts)} (in [0, 1]; from accuracies as fractions, w = gamma = 0.5)")
+    print(f"summary: {path}")
+
+
+def _row(entry: dict[str, object], name: str) -> list[object]:
+    each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
+    spans = [span(entry["accuracy_interval"]), span(entry["bootstrap_interval"])]
+    return [name, results.mean_and_spread(entry), *spans, len(entry["accuracies"]), each]
+
+
+def span(interval: list[float] | None, sign: str = "") -> str:
+    """Write an interval of fractions in percent."""
+    return "-" if interval is None else f"{100 * interval[0]:{sign}.1f} to {100 * interval[1]:{sign}.1f}"
+
+
+def _print_comparison(entries: list[dict[str, object]]) -> None:
+    rows = []
+    for entry in entries:
+        if entry["random"]:
+            improvement = entry["improvement"]
+            mean = f"{100 * improvement['mean']:+.2f}"
+            rows.append([entry["model"], "random", results.mean_and_spread(entry["random"]), mean])
+            rows[-1] += [span(improvement["interval"], "+"), improvement["verdict"]]
+        if entry["full"]:
+            ratio = entry["recovery_ratio"]
+            rows.append([entry["model"], "all images", results.mean_and_spread(entry["full"]), ""])
+            rows[-1] += ["", f"recovery ratio {_ratio(ratio)}"]
+            if entry["random_recovery_ratio"]:
+                rows[-1][-1] += f"; of random {_ratio(entry['random_recovery_ratio'])}"
+    columns = ["student", "baseline", "its accuracy>", "set - it>", "95 % paired>", ""]
+    print_table("Beside the baselines, in % (same protocol and seeds)", columns, rows)
+
+
+def _ratio(ratio: dict[str, object]) -> str:
+    if ratio["ratio"] is None:
+        return "-"
+    return f"{100 * ratio['ratio']:.1f} %" + (f" ({span(ratio['interval'])})" if ratio["interval"] else "")
+
+
+def _print_classes(summary: dict[str, object]) -> None:
+    rows = []
+    for label, name in enumerate(summary["class_names"]):
+        values = [entry["per_class_accuracy"][label] for entry in summary["results"]]
+        rows.append([name, *["-" if value is None else f"{100 * value:.1f}" for value in values]])
+    columns = ["class", *[f"{entry['model']}>" for entry in summary["results"]]]
+    print_table("Accuracy of each class in %, mean over students", columns, rows)
