@@ -60,6 +60,25 @@ def locked_or_refused(path: Path, message: str) -> Iterator[None]:
         raise InputError(message) from error
 
 
+def read_yaml(path: Path, flag: str) -> dict[str, object]:
+    """Read settings by name from a YAML file.
+
+    Raises:
+        InputError: It cannot be read, or holds something else; the message names the file.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: the {flag} file cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no settings by name; expected lines such as num_eval: 3")
+    return content
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file at once: a reader sees the old one or the new one, never a part."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

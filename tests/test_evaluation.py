@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compdd_eval import DistilledSet, EvaluateConfig, create_model, evaluate, load_comp_dd, random_images
-from compdd_eval.config import PrepareConfig
+from compdd_eval.config import PrepareConfig, Protocol
 from compdd_eval.errors import InputError
 from compdd_eval.prepare import prepare
 from compdd_eval.results import SCHEMA_VERSION, aggregate, read_student
@@ -75,7 +75,7 @@ def test_an_accuracy_can_be_made_again_by_hand(settings, drawn, my_set, tmp_path
     torch.manual_seed(1)
     model = create_model("ConvNetD1", im_size=(32, 32))
     distilled = [torch.load(my_set / f"{part}.pt") for part in ("images", "labels")]
-    losses = train_student(model, *distilled, label_kind="hard", lr=0.01, epochs=2, seed=1)
+    losses = train_student(model, *distilled, label_kind="hard", lr=0.01, protocol=Protocol(epoch_eval_train=2), seed=1)
     with torch.no_grad():
         accuracy = (model.eval()(images).argmax(1) == labels).float().mean().item()
     assert summary["results"][0]["accuracies"][1] == pytest.approx(accuracy)
@@ -99,7 +99,9 @@ def test_finished_students_are_skipped(settings, tmp_path, monkeypatch):
     assert evaluate(settings())["results"] == first["results"]
     changed = [path.name for path in stamps if path.stat().st_mtime_ns != stamps[path]]
     assert changed == ["seed1.json"]
-    monkeypatch.setattr("compdd_eval.evaluation.train_passes", lambda *args, **kwargs: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "compdd_eval.evaluation.students.Training", lambda *args, **kwargs: pytest.fail("trained again")
+    )
     assert evaluate(settings(num_eval=2))["results"][0]["accuracies"] == first["results"][0]["accuracies"][:2]
 
 
@@ -113,7 +115,7 @@ def test_other_settings_are_other_students(settings, tmp_path, change):
 def test_a_damaged_result_is_not_taken(settings, tmp_path):
     evaluate(settings(num_eval=1))
     path = students(tmp_path / "results")[0]
-    for text in ("{", "{}", path.read_text().replace('"schema_version": 1', '"schema_version": 99')):
+    for text in ("{", "{}", path.read_text().replace('"schema_version": 2', '"schema_version": 99')):
         path.write_text(text)
         with pytest.raises(InputError, match="seed0.json: not a result file"):
             evaluate(settings(num_eval=1))

@@ -5,11 +5,15 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.files import read_yaml
 
 COMMANDS = {
     "evaluate": "train students on a distilled set, test them on real images (the default command)",
+    "status": "what of an evaluation or a grid is done, running or failed",
+    "reproduce": "train a recorded student again and compare",
     "prepare": 'build subsets from ImageNet, so that load_dataset("comp_dd", ...) works',
     "info": "the sixteen subsets, one of them, or what a copy of ImageNet can serve",
     "export": "write the prepared subsets as Parquet files with a card, for load_dataset(FOLDER, ...)",
@@ -20,7 +24,7 @@ COMMANDS = {
     "bench": "measure how fast this machine does the work, as ratios",
     "demo": "the whole job on drawn images: no ImageNet, no network, a few minutes",
 }
-MULTI_PROCESS = ("evaluate", "demo")  # the others run once, whatever launches them
+MULTI_PROCESS = ("evaluate", "reproduce", "demo")  # the others run once, whatever launches them
 
 
 def parse(config_class: type, command: str, arguments: list[str], positional: Sequence[str] = ()) -> object:
@@ -53,7 +57,7 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
     arguments = _with_flags(arguments, positional, config_class)
     arguments, file = _normalised(arguments, config_class)
     if file is not None:
-        _check_file(file)
+        read_yaml(Path(file), "--config")
     wanted = [argument for argument in arguments if not argument.startswith("--print_config")]
     try:
         parsed = parser.parse_args(wanted)
@@ -122,21 +126,6 @@ def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], st
             rest.append(argument)
         position += 1
     return first + rest, first[1] if first else None
-
-
-def _check_file(path: str) -> None:
-    """Raise InputError, naming the file, unless it is YAML with settings by name."""
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except OSError as error:
-        raise InputError(f"{path}: the --config file cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no settings by name; expected lines such as num_eval: 3")
 
 
 def _clear(error: Exception, config_class: type, arguments: list[str], file: str | None) -> InputError:

@@ -13,7 +13,7 @@ from compdd_eval.config.protocol import (
     parse_strategy,
 )
 from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConfig, ReadConfig, ValidateConfig
-from compdd_eval.config.trials import BenchConfig, DemoConfig
+from compdd_eval.config.trials import BenchConfig, DemoConfig, ReproduceConfig, StatusConfig
 
 __all__ = [
     "DSA_OPERATIONS",
@@ -36,6 +36,8 @@ __all__ = [
     "PullConfig",
     "PushConfig",
     "ReadConfig",
+    "ReproduceConfig",
+    "StatusConfig",
     "ValidateConfig",
     "digest_of",
     "parse_strategy",

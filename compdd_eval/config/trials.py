@@ -1,10 +1,11 @@
-"""Settings of `bench` and `demo`."""
+"""Settings of `bench`, `demo`, `status` and `reproduce`."""
 
 import os
 from dataclasses import dataclass
 from typing import Literal
 
 from compdd_eval.config.checks import MANY, check_epochs, check_students, require
+from compdd_eval.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,42 @@ class DemoConfig:
         check_epochs(self.epoch_eval_train)
         check_students(self.num_eval, self.threads)
         object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Show what of an evaluation, or of all cells of a grid, is done, running or failed.
+
+    Args:
+        output_dir: The --output_dir of the evaluation.
+        json: Print JSON.
+    """
+
+    output_dir: str = "results"
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Train a recorded student again, with its own settings, and compare; exit status 1 where something differs.
+
+    Args:
+        result: A student's file (seedK.json), or a summary.json for all its students.
+        data_path: The copy of ImageNet, where it lies elsewhere now.
+        distilled: The distilled set, where it lies elsewhere now.
+        threads: CPU threads; 0 takes the recorded number, which decides the last bits of sums.
+    """
+
+    result: str | None = None
+    data_path: str | None = None
+    distilled: str | None = None
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.result is None:
+            raise InputError("RESULT is missing; give a student's seedK.json, or a summary.json")
+        check_students(1, self.threads)
+        object.__setattr__(self, "result", os.path.expanduser(self.result))

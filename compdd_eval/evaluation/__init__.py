@@ -22,6 +22,7 @@ from compdd_eval.evaluation.plan import (
     Study,
     Task,
     conditions,
+    expected_students,
     make_task,
     sources,
 )
@@ -34,7 +35,7 @@ from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher
 from compdd_eval.evaluation.tracking import Tracker, check_trackers, logging_dir
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "accelerator_of", "evaluate"]
 _logger = logging.getLogger(__name__)
 
 
@@ -72,7 +73,7 @@ def evaluate(
         run.open(config, distilled, cache_dir, held)
         if config.dry_run:
             if accelerator.is_main_process and not quiet:
-                print_plan(run.study, run.environment, run.expected(), [], None)
+                print_plan(run.study, run.environment, expected_students(run.config), [], None)
             return {}
         with run.recorded():
             summary = run.all(quiet)
@@ -185,7 +186,7 @@ class Evaluation:
         if self.config.lr_net != AUTO:
             return []
         return [
-            self._task(source, condition, model, self.config.seed, rate, "candidate", searching=True)
+            self.task(source, condition, model, self.config.seed, rate, "candidate", searching=True)
             for condition in self.conditions
             for source in sources(self.config)
             for model in self.config.models
@@ -195,7 +196,7 @@ class Evaluation:
     def tasks(self, rates: dict[tuple, float]) -> list[Task]:
         """Return all students that are reported: of the set, of random images, of all images."""
         found = [
-            self._task(source, condition, model, seed, *self._rate(source, condition, model, rates))
+            self.task(source, condition, model, seed, *self._rate(source, condition, model, rates))
             for condition in self.conditions
             for source in sources(self.config)
             for model in self.config.models
@@ -204,21 +205,11 @@ class Evaluation:
         if FULL in self.config.baselines:
             rate = self.config.full_protocol.lr_net
             found += [
-                self._task(FULL, Condition("hard"), model, seed, rate, "recipe of --baseline full")
+                self.task(FULL, Condition("hard"), model, seed, rate, "recipe of --baseline full")
                 for model in self.config.models
                 for seed in self.config.seeds
             ]
         return found
-
-    def expected(self) -> int:
-        """Return how many students there will be, without making their images."""
-        each = len(self.config.models) * self.config.num_eval
-        number = each * len(self.conditions) * len(sources(self.config)) + each * (FULL in self.config.baselines)
-        if self.config.lr_net == AUTO:
-            number += (
-                len(self.conditions) * len(sources(self.config)) * len(self.config.models) * len(self.config.candidates)
-            )
-        return number + (self.config.teacher is not None and parse_teacher(self.config.teacher)[1] is None)
 
     def _rate(self, source: str, condition: Condition, model: str, rates: dict[tuple, float]) -> tuple[float, str]:
         if self.config.lr_net == AUTO:
@@ -228,7 +219,8 @@ class Evaluation:
             return self.study.distilled.lr, "learned with the set"
         return self.config.rate, "--lr_net"
 
-    def _task(self, *arguments: object, **options: object) -> Task:
+    def task(self, *arguments: object, **options: object) -> Task:
+        """Put together one student, as of `make_task`."""
         return make_task(self.study, self.workshop.materials, self.workshop.teacher, *arguments, **options)
 
     def _need_everything(self) -> None:

@@ -12,7 +12,7 @@ from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
 from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
-from compdd_eval.evaluation.progress_file import LOCK_NAME
+from compdd_eval.evaluation.progress_file import INDEX_NAME, LOCK_NAME
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.teachers import parse_teacher
 from compdd_eval.files import check_writable, locked_or_refused
@@ -80,7 +80,7 @@ def claim_output_dir(root: Path, set_name: str, config_name: str, held: contextl
     check_writable(root, "--output_dir")
     in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
     held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
-    if (root / "index.json").exists():
+    if (root / INDEX_NAME).exists():
         raise InputError(f"{root}: holds the results of a grid; give another --output_dir")
     for path in sorted(root.glob("*/*/*/*/seed*.json")):
         found = path.relative_to(root).parts[:2]

@@ -7,8 +7,9 @@ import torch
 
 from compdd_eval import results
 from compdd_eval.config import EvaluateConfig, Protocol, digest_of
+from compdd_eval.config.protocol import AUTO
 from compdd_eval.distilled import DistilledSet
-from compdd_eval.models import count_flops
+from compdd_eval.models import count_flops, eval_pool
 from compdd_eval.subsets import NUM_CLASSES, Subset
 
 SET, RANDOM, FULL = "distilled", "random", "full"  # where a student's training images come from
@@ -240,3 +241,12 @@ def baseline_dir(config: EvaluateConfig) -> Path:
 def sources(config: EvaluateConfig) -> list[str]:
     """Return where students of every condition get their images from."""
     return [SET, RANDOM] if RANDOM in config.baselines else [SET]
+
+
+def expected_students(config: EvaluateConfig) -> int:
+    """Return how many students a run trains if none is there already."""
+    models = config.models if config.eval_mode is None else eval_pool(config.eval_mode, config.model, (config.res,) * 2)
+    sides = len(conditions(config)) * len(sources(config)) * len(models)
+    number = sides * config.num_eval + len(models) * config.num_eval * (FULL in config.baselines)
+    number += sides * len(config.candidates) if config.lr_net == AUTO else 0
+    return number + (config.teacher is not None and "=" not in config.teacher)

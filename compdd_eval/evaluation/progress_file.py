@@ -9,6 +9,7 @@ from compdd_eval.files import write_json
 
 RUN_NAME = "run.json"
 LOCK_NAME = ".lock"
+INDEX_NAME = "index.json"  # of a grid
 
 
 @dataclass

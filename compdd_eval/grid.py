@@ -1,0 +1,201 @@
+"""Many evaluations in one call: all combinations of a file's settings, a folder each, one index over them."""
+
+import contextlib
+import itertools
+import re
+import typing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval.config import EvaluateConfig, Protocol, digest_of
+from compdd_eval.console import print_table
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.evaluation import accelerator_of, evaluate
+from compdd_eval.evaluation.plan import expected_students
+from compdd_eval.evaluation.progress_file import INDEX_NAME, LOCK_NAME
+from compdd_eval.files import check_writable, locked_or_refused, read_yaml, write_json
+from compdd_eval.processes import once
+from compdd_eval.results import SUMMARY_NAME, mean_and_spread
+
+CELLS = "cells"
+_OWN = ("grid", "output_dir", "dry_run", "overwrite")  # of the command, not of a cell
+
+
+@dataclass
+class Cell:
+    """One evaluation of a grid.
+
+    Attributes:
+        name: Its folder.
+        settings: In what it differs from other cells.
+        config: All its settings.
+        state: `waiting`, `running`, `done` or `failed`.
+        error: Why it failed.
+        accuracies: Mean accuracies by model, once it is done.
+    """
+
+    name: str
+    settings: dict[str, object]
+    config: EvaluateConfig
+    state: str = "waiting"
+    error: str | None = None
+    accuracies: dict[str, float] | None = None
+
+
+def read_cells(config: EvaluateConfig) -> list[Cell]:
+    """Return all cells of `config.grid`; what the command line gives wins over the file.
+
+    The file has settings of `evaluate` by name; those with a list of values are combined. `cells`, a list of settings,
+    gives combinations that belong together, such as sets and their subsets.
+
+    Raises:
+        InputError: The file, a setting or a value is wrong, or two cells are the same.
+    """
+    content = read_yaml(Path(config.grid), "--grid")
+    together = content.pop(CELLS, [{}])
+    if not isinstance(together, list) or not all(isinstance(cell, dict) for cell in together) or not together:
+        raise InputError(
+            f"{config.grid}: {CELLS} must be a list of settings, such as - {{distilled: a, category: bird}}"
+        )
+    given = _given(config)
+    found: dict[str, Cell] = {}
+    for first in together:
+        merged = content | first | given
+        axes = {name: value for name, value in merged.items() if isinstance(value, list)}
+        for values in itertools.product(*axes.values()):
+            chosen = dict(zip(axes, values, strict=True))
+            _add(found, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
+    return list(found.values())
+
+
+def _add(found: dict[str, Cell], config: EvaluateConfig, settings: dict, differs: dict) -> None:
+    _check_types(config.grid, settings)
+    name = "_".join(_slug(key, value) for key, value in differs.items()) or "cell"
+    root = Path(config.output_dir)
+    options = {"baseline_dir": str(root / "baselines"), **settings}
+    try:
+        cell = EvaluateConfig(**options, output_dir=str(root / name), overwrite=config.overwrite)
+    except InputError as error:
+        raise InputError(f"{config.grid}: {name}: {error}") from error
+    if name in found and found[name].config != cell:
+        name = f"{name}-{digest_of(differs)[:6]}"
+        cell = cell.changed(output_dir=str(root / name))
+    if name in found:
+        raise InputError(f"{config.grid}: {name} is there twice; leave one of them out")
+    found[name] = Cell(name, differs, cell)
+
+
+def _given(config: EvaluateConfig) -> dict[str, object]:
+    """Return what the command line gives: what is not the default."""
+    protocol = {field.name for field in fields(Protocol)}
+    given = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name not in protocol and field.name not in _OWN and getattr(config, field.name) != field.default
+    }
+    return given | config.changes() | ({"protocol": config.protocol} if config.protocol != "comp-dd" else {})
+
+
+def _check_types(file: str, settings: dict[str, object]) -> None:
+    hints = typing.get_type_hints(EvaluateConfig)
+    for name, value in settings.items():
+        if name not in hints or name in _OWN:
+            raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
+        accepted = tuple(part for part in (str, bool, int, float, type(None)) if part in _parts(hints[name]))
+        right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
+        if not right and not (float in accepted and isinstance(value, int) and not isinstance(value, bool)):
+            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+            expected = " or ".join(kinds[part] for part in accepted if part in kinds)
+            raise InputError(f"{file}: {name} {value}: expected {expected}")
+
+
+def _parts(hint: object) -> list[object]:
+    parts = typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal else [hint]
+    return [str if typing.get_origin(part) is typing.Literal else part for part in (parts or [hint])]
+
+
+def _slug(name: str, value: object) -> str:
+    """Write a value so that it can be part of a folder's name."""
+    text = Path(value).stem or value if isinstance(value, str) else f"{name}{value}"
+    return re.sub(r"[^\w.@+-]+", "-", str(text)).strip("-.") or name
+
+
+def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None) -> list[Cell]:
+    """Evaluate all cells; every process must call this.
+
+    A cell that fails does not stop the others; finished students of all cells are kept and not trained again.
+
+    Raises:
+        InputError: The grid is wrong, or cells failed.
+    """
+    accelerator = accelerator or accelerator_of(config)
+    root = Path(config.output_dir)
+    with contextlib.ExitStack() as held:
+        cells = once(accelerator, lambda: _open(config, root, held))
+        if config.dry_run:
+            return cells
+        for cell in cells:
+            _run_cell(cell, cells, root, accelerator)
+        once(accelerator, lambda: _report(cells, root))
+    return cells
+
+
+def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack) -> list[Cell]:
+    cells = read_cells(config)
+    rows = [[c.name, c.config.distilled or c.config.data_dir or "-", *_row(c.config)] for c in cells]
+    total = sum(expected_students(cell.config) for cell in cells)
+    print_table(f"{len(cells)} evaluations, {total} students at most", ["cell", "set", "students", "number>"], rows)
+    if not config.dry_run:
+        check_writable(root, "--output_dir")
+        in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
+        held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+        if (root / SUMMARY_NAME).exists():
+            raise InputError(f"{root}: holds the results of a single evaluation; give another --output_dir")
+        _write_index(cells, root)
+    return cells
+
+
+def _row(config: EvaluateConfig) -> list[object]:
+    names = f"{config.eval_mode}({config.model})" if config.eval_mode else config.model
+    return [f"{names}, seeds {config.seeds[0]}-{config.seeds[-1]}", expected_students(config)]
+
+
+def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator) -> None:
+    main = accelerator.is_main_process
+    cell.state = "running"
+    if main:
+        _write_index(cells, root)
+        print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
+    try:
+        summary = evaluate(cell.config, accelerator=accelerator)
+    except InputError as error:
+        cell.state, cell.error = "failed", str(error)
+    else:
+        cell.state = "done"
+        cell.accuracies = {entry["model"]: mean_and_spread(entry) for entry in summary["results"]}
+    if main:
+        _write_index(cells, root)
+
+
+def _write_index(cells: list[Cell], root: Path) -> None:
+    content = []
+    for cell in cells:
+        entry = {**asdict(cell), "summary": f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None}
+        content.append(entry)
+    write_json(root / INDEX_NAME, {CELLS: content})
+
+
+def _report(cells: list[Cell], root: Path) -> None:
+    rows = [
+        [cell.name, model, accuracy]
+        for cell in cells
+        for model, accuracy in (cell.accuracies or {"-": cell.error or cell.state}).items()
+    ]
+    print_table("All cells: accuracy in %, mean ± std", ["cell", "student", "accuracy>"], rows)
+    print(f"index: {root / INDEX_NAME}")
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if failed:
+        first = f"{failed[0].name}: {failed[0].error}"
+        raise InputError(f"{len(failed)} of {len(cells)} cells failed; the first, {first}")

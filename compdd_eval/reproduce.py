@@ -1,0 +1,161 @@
+"""`reproduce`: train a recorded student again and compare."""
+
+import contextlib
+import json
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval.config import EvaluateConfig, ReproduceConfig
+from compdd_eval.console import print_table
+from compdd_eval.errors import InputError
+from compdd_eval.evaluation import Evaluation, accelerator_of
+from compdd_eval.evaluation.plan import FULL, Condition
+from compdd_eval.evaluation.students import Workshop
+from compdd_eval.processes import once, repeatable, set_threads
+from compdd_eval.results import StudentResult, read_student
+
+EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recorded student and the same made again.
+
+    Attributes:
+        path: The record.
+        verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs.
+        rows: What was compared: name, recorded, now.
+        notes: What else is different: versions, device, threads.
+    """
+
+    path: str
+    verdict: str
+    rows: list[tuple[str, str, str]]
+    notes: list[str]
+
+
+def reproduce(config: ReproduceConfig) -> list[Comparison]:
+    """Train again what a result file records (of a `summary.json`: all its students); every process must call this.
+
+    Raises:
+        InputError: The file is no result, or what it was made from is not where it was.
+    """
+    accelerator = None
+    found = []
+    for path in _records(Path(config.result)):
+        record = read_student(path)
+        settings = _settings(record, config)
+        accelerator = accelerator or accelerator_of(settings)
+        found.append(_again(path, record, settings, accelerator))
+    return found
+
+
+def _records(path: Path) -> list[Path]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a result file or a summary.json") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a result file ({error}); give a seedK.json or a summary.json") from error
+    if not isinstance(content, dict) or not isinstance(content.get("students"), list):
+        return [path]
+    return [_beside(path, Path(student), content) for student in content["students"]]
+
+
+def _beside(summary: Path, student: Path, content: dict) -> Path:
+    """Find a student of a summary also where the output folder was moved."""
+    root = Path(content["config"]["output_dir"])
+    if not student.exists() and student.is_relative_to(root):
+        return summary.parent / student.relative_to(root)
+    return student
+
+
+def _settings(record: StudentResult, config: ReproduceConfig) -> EvaluateConfig:
+    """Return the recorded settings, for this student alone."""
+    known = {field.name for field in fields(EvaluateConfig)}
+    settings = {name: value for name, value in record.config.items() if name in known}
+    settings |= {"model": record.model, "seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
+    settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
+    settings["eval_every"] = settings["eval_every"] if record.curve else 0
+    if config.data_path is not None:
+        settings["data_path"] = config.data_path
+    if config.distilled is not None:
+        settings |= {"distilled": config.distilled, "data_dir": None}
+    if settings["distilled"] is None and settings["data_dir"] is None:
+        raise InputError(f"{config.result}: the set was given in Python, not as a file; give it with --distilled")
+    if record.teacher and Path(record.teacher["file"]).is_file():
+        settings["teacher"] = f"{record.teacher['name']}={record.teacher['file']}"
+    return EvaluateConfig(**settings)
+
+
+def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Comparison:
+    threads = set_threads(settings.threads, accelerator)
+    repeatable()
+    with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as place, contextlib.ExitStack() as held:
+        run = Evaluation(accelerator, threads)
+        changes = {"output_dir": str(Path(place) / "out"), "baseline_dir": None}
+        run.open(settings.changed(**changes), None, None, held)
+        run.workshop = Workshop(run.study, accelerator, run.environment, lambda student: None)
+        condition = _condition(record, settings)
+        run.conditions = [] if record.source == FULL else [condition]
+        run.prepare_teacher()
+        run.prepare_materials([record.seed])
+        searching = record.tested_on != "validation"
+        task = run.task(
+            record.source, condition, record.model, record.seed, record.lr, record.lr_source, searching=searching
+        )
+        if task.digests["distilled"] != record.digests["distilled"] or _other_validation(task.digests, record):
+            again = None
+        else:
+            again = run.workshop.run([task])[0]
+        return once(accelerator, lambda: _compare(str(path), record, task.digests, again, run.environment))
+
+
+def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
+    if record.source == FULL:
+        return Condition("hard")
+    return Condition(record.labels, record.augmented or not settings.augmented)
+
+
+def _other_validation(digests: dict[str, str], record: StudentResult) -> bool:
+    return digests["validation"] != record.digests["validation"]
+
+
+def _compare(
+    path: str, record: StudentResult, digests: dict[str, str], again: StudentResult | None, environment: dict
+) -> Comparison:
+    rows = [
+        ("training images", record.digests["distilled"][:16], digests["distilled"][:16]),
+        ("tested images", record.digests["validation"][:16], digests["validation"][:16]),
+    ]
+    verdict = f"{DIFFERS}: it would be trained or tested on other images, so it was not trained"
+    if again is not None:
+        right = f"{100 * record.accuracy:.2f} %", f"{100 * again.accuracy:.2f} %"
+        last = record.losses[-1], again.losses[-1]
+        rows += [("accuracy", *right), ("last loss", *[str(loss) for loss in last])]
+        same = again.predictions == record.predictions and again.losses == record.losses
+        other = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
+        rows.append(("predictions that differ", "", f"{other} of {len(record.predictions)}"))
+        verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
+    return Comparison(path, verdict, rows, _notes(record.environment, environment))
+
+
+def _notes(recorded: dict[str, object], now: dict[str, object]) -> list[str]:
+    """Say what of the environment is another."""
+    notes = [f"{name} was {recorded[name]}, is {now[name]}" for name in recorded if recorded[name] != now.get(name)]
+    before, after = recorded["versions"], now["versions"]
+    changed = [f"{name} {before[name]} -> {after.get(name)}" for name in before if before[name] != after.get(name)]
+    notes = [note for note in notes if not note.startswith("versions ")]
+    return [*notes, *([f"versions: {', '.join(changed)}"] if changed else [])]
+
+
+def print_comparisons(found: list[Comparison]) -> None:
+    """Print each student's comparison and what it amounts to."""
+    for comparison in found:
+        print_table(comparison.path, ["", "recorded", "now"], comparison.rows)
+        for note in comparison.notes:
+            print(f"note: {note}")
+        print(f"{comparison.path}: {comparison.verdict}")
