@@ -8,6 +8,7 @@ from pathlib import Path
 
 from comp_dd import _CITATION
 from compdd_eval.card import CardEntry, card_metadata
+from compdd_eval.config import DSA_STRATEGY, PRESET_SOURCES, PRESETS
 from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, subset_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,7 +61,25 @@ def citation() -> str:
     return f"```bibtex\n{_CITATION}\n```"
 
 
-PARTS = {"subset_table": subset_table, "totals": card_totals, "errata": errata, "citation": citation}
+def protocol_table() -> str:
+    """All presets: a column each, and where their numbers come from."""
+    names = list(PRESETS)
+    lines = ["| | " + " | ".join(f"`{name}`" for name in names) + " |", "| --- |" + " --- |" * len(names)]
+    for field in PRESETS["comp-dd"]:
+        values = [PRESETS[name][field] for name in names]
+        shown = ["all" if value == DSA_STRATEGY else str(value) for value in values]
+        lines.append(f"| `{field}` | {' | '.join(shown)} |")
+    sources = [f"- `{name}`: {text}." for name, text in PRESET_SOURCES.items()]
+    return "\n".join([*lines, "", *sources])
+
+
+PARTS = {
+    "protocol_table": protocol_table,
+    "subset_table": subset_table,
+    "totals": card_totals,
+    "errata": errata,
+    "citation": citation,
+}
 
 
 def regenerated(text: str) -> str:
