@@ -136,7 +136,10 @@ def one_line(result, *parts):
             ["--category", "bird", "--subset", "easy", "--model", "ConvNetD55"],
             ["'ConvNetD55'", "did you mean 'ConvNetD5'"],
         ),
-        (["--category", "bird", "--subset", "easy", "--res", "16"], ["ConvNetD5", "16 x 16", "at least 32"]),
+        (
+            ["--category", "bird", "--subset", "easy", "--res", "16", "--model", "VGG11"],
+            ["VGG11", "16 x 16", "at least 32"],
+        ),
         (["--category", "bird", "--subset", "easy"], ["--distilled is missing", "--data_dir"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
         (["--data_path"], ["--data_path"]),

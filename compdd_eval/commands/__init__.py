@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from compdd_eval.config import Protocol
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.files import read_yaml
 
@@ -63,11 +64,11 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
         parsed = parser.parse_args(wanted)
     except ArgumentError as error:
         raise _clear(error, config_class, arguments, file) from error
-    config = config_class(**{name: parsed[name] for name in names})
+    values = {name: parsed[name] for name in names}
     if len(wanted) < len(arguments):
-        print(_as_yaml(config), end="")
+        print(_as_yaml(config_class, values), end="")
         raise SystemExit(0)
-    return config
+    return config_class(**values)
 
 
 def plain_types(config_class: type) -> dict[str, object]:
@@ -80,11 +81,19 @@ def plain_types(config_class: type) -> dict[str, object]:
     return hints
 
 
-def _as_yaml(config: object) -> str:
-    """Return all settings as a file for `--config`."""
+def _as_yaml(config_class: type, values: dict[str, object]) -> str:
+    """Return all settings, checked, as a file for `--config`; those that have to be given may still be missing."""
     import yaml
 
-    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+    try:
+        values = asdict(config_class(**values))
+    except InputError as error:
+        if "is missing" not in str(error):
+            raise
+        if issubclass(config_class, Protocol):
+            own = {name: values[name] for name in Protocol.__dataclass_fields__}
+            values = values | Protocol(**own).settings()
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _with_flags(arguments: list[str], positional: Sequence[str], config_class: type) -> list[str]:

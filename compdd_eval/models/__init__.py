@@ -1,6 +1,15 @@
-"""Student networks: a registry of functions, one file a family; those of torchvision and timm by their names."""
+"""Student networks: a registry of functions, one file a family."""
 
-from compdd_eval.models import classic, convnet, resnet, vgg  # noqa: F401  (register their networks)
+from compdd_eval.models import (  # noqa: F401  (they register their networks)
+    alexnet,
+    convnet,
+    lenet,
+    mlp,
+    resnet,
+    timm_models,
+    torchvision_models,
+    vgg,
+)
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.pools import EVAL_MODES, eval_pool
 from compdd_eval.models.registry import create_model, list_models, register_model

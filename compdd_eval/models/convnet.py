@@ -1,43 +1,46 @@
-"""ConvNet, the student of the dataset-distillation field, with the variants of its ablations.
+"""ConvNet, the student of the dataset-distillation field, and its variants in depth, width, activation, norm, pooling.
 
 Source: Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting" (CVPR 2018), as used since
 Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021); sizes as in the Comp-DD release.
 
-Dn has n blocks (default 3), Wn is n channels wide (128); AS, AR, AL are sigmoid, ReLU (default) and leaky ReLU; NN, BN,
-LN, IN (default), GN no norm, batch, layer, instance norm and group norm with 4 groups; NP, MP, AP no pooling, max and
-average pooling (default). GAP averages the last features over all pixels.
+`ConvNet` has depth 3, width 128, instance norm, ReLU and average pooling. A suffix changes one of these: `D1`-`D8` the
+depth, `W32`-`W1024` the width, `AS` sigmoid, `AR` ReLU, `AL` leaky ReLU, `NN` no norm, `BN` batch norm, `LN` layer
+norm, `IN` instance norm, `GN` group norm, `NP` no pooling, `MP` max pooling, `AP` average pooling. `D1BN`-`D8BN` have a
+depth and batch norm. `GAP` averages the last maps over all pixels.
+
+Parameters at other sizes: the convolutions keep theirs; the linear layer grows with the image, as published, and so do
+the weights of LN, one per channel and pixel. GAP's linear layer is 10 x 128 at any size.
 """
 
 import torch
 from torch import nn
 
 from compdd_eval.errors import InputError
+from compdd_eval.models.layers import averaged_to
 from compdd_eval.models.registry import register_model
 
 WIDTH = 128
 DEPTHS = range(1, 9)
 WIDTHS = (32, 64, 128, 256, 512, 1024)
-_ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "leaky": lambda: nn.LeakyReLU(0.01)}
-_POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
-
-
-def _norm(kind: str, channels: int, height: int, breadth: int) -> list[nn.Module]:
-    if kind == "none":
-        return []
-    if kind == "batch":
-        return [nn.BatchNorm2d(channels)]
-    if kind == "layer":
-        return [nn.LayerNorm([channels, height, breadth])]
-    return [nn.GroupNorm(channels if kind == "instance" else 4, channels)]
+GROUPS = 4
+ACTIVATIONS = {"AS": nn.Sigmoid, "AR": nn.ReLU, "AL": nn.LeakyReLU}
+POOLINGS = {"NP": None, "MP": nn.MaxPool2d, "AP": nn.AvgPool2d}
+NORMS = {
+    "NN": lambda width, size: nn.Identity(),
+    "BN": lambda width, size: nn.BatchNorm2d(width),
+    "LN": lambda width, size: nn.LayerNorm([width, *size]),
+    "IN": lambda width, size: nn.GroupNorm(width, width),
+    "GN": lambda width, size: nn.GroupNorm(GROUPS, width),
+}
 
 
 class ConvNet(nn.Module):
     """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
-    Each block halves height and width (rounded down); where the images are too small for that, poolings are left out,
-    so that no block but the last one ends with a single pixel, of which instance norm would leave nothing. The linear
-    layer grows with the image size, as published, and so do the parameters of layer norm. Instance norm is a group norm
-    with one channel a group. ConvNetD5 has 615,690 parameters at 128 px with ten classes.
+    Each pooling halves height and width (rounded down). It is left out where the next block would get maps with a side
+    of one pixel, and at the end where there is one pixel: the norm of a single pixel would be a constant, and the
+    network blind. Where `2 ** depth` fits in the image, as published, no pooling is left out.
+    ConvNetD5 has 615,690 parameters at 128 px with ten classes.
     """
 
     def __init__(
@@ -45,28 +48,33 @@ class ConvNet(nn.Module):
         num_classes: int,
         im_size: tuple[int, int],
         channel: int,
-        depth: int,
-        width: int,
-        act: str = "relu",
-        norm: str = "instance",
-        pool: str = "avg",
-        gap: bool = False,
+        *,
+        depth: int = 3,
+        width: int = WIDTH,
+        norm: str = "IN",
+        activation: str = "AR",
+        pooling: str = "AP",
+        average: bool = False,
     ) -> None:
         super().__init__()
-        height, breadth = im_size
+        if min(im_size) < 2:
+            raise InputError("expected at least 2 pixels a side")
         layers = []
-        for block in range(depth):
-            layers += [nn.Conv2d(channel, width, 3, padding=1), *_norm(norm, width, height, breadth)]
-            layers.append(_ACTIVATIONS[act]())
-            if pool != "none" and min(height, breadth) >= (2 if block == depth - 1 else 4):
-                layers.append(_POOLINGS[pool](2))
-                height, breadth = height // 2, breadth // 2
+        for left in reversed(range(depth)):
+            layers += [
+                nn.Conv2d(channel, width, 3, padding=1),
+                NORMS[norm](width, im_size),
+                ACTIVATIONS[activation](),
+            ]
+            if POOLINGS[pooling] and min(im_size) >= (4 if left else 2):
+                layers.append(POOLINGS[pooling](2))
+                im_size = (im_size[0] // 2, im_size[1] // 2)
             channel = width
-        if gap:
-            layers.append(nn.AdaptiveAvgPool2d(1))
-            height = breadth = 1
+        if average:
+            layers.append(averaged_to(im_size, 1))
+            im_size = (1, 1)
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width * height * breadth, num_classes)
+        self.classifier = nn.Linear(width * im_size[0] * im_size[1], num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
@@ -74,24 +82,17 @@ class ConvNet(nn.Module):
 
 
 @register_model("ConvNet")
-def convnet(
-    num_classes: int, im_size: tuple[int, int], channel: int, *, depth: int = 3, width: int = WIDTH, **options: object
-) -> nn.Module:
-    """Build a ConvNet of any depth and width; options as in `ConvNet`."""
-    if min(im_size) < 1:
-        raise InputError("expected at least one pixel a side")
-    return ConvNet(num_classes, im_size, channel, depth, width, **options)
+@register_model("ConvNetGAP", average=True)
+def convnet(num_classes: int, im_size: tuple[int, int], channel: int, **options: object) -> nn.Module:
+    """Build a ConvNet of any depth, width, norm, activation and pooling; the options are those of `ConvNet`."""
+    return ConvNet(num_classes, im_size, channel, **options)
 
 
 for _depth in DEPTHS:
     register_model(f"ConvNetD{_depth}", depth=_depth)(convnet)
-    register_model(f"ConvNetD{_depth}BN", depth=_depth, norm="batch")(convnet)
+    register_model(f"ConvNetD{_depth}BN", depth=_depth, norm="BN")(convnet)
 for _width in WIDTHS:
     register_model(f"ConvNetW{_width}", width=_width)(convnet)
-for _name, _act in {"AS": "sigmoid", "AR": "relu", "AL": "leaky"}.items():
-    register_model(f"ConvNet{_name}", act=_act)(convnet)
-for _name, _kind in {"NN": "none", "BN": "batch", "LN": "layer", "IN": "instance", "GN": "group"}.items():
-    register_model(f"ConvNet{_name}", norm=_kind)(convnet)
-for _name, _pool in {"NP": "none", "MP": "max", "AP": "avg"}.items():
-    register_model(f"ConvNet{_name}", pool=_pool)(convnet)
-register_model("ConvNetGAP", gap=True)(convnet)
+for _option, _values in {"norm": NORMS, "activation": ACTIVATIONS, "pooling": POOLINGS}.items():
+    for _value in _values:
+        register_model(f"ConvNet{_value}", **{_option: _value})(convnet)

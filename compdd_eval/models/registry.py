@@ -1,6 +1,5 @@
 """Names of students -> the functions that build them."""
 
-import functools
 from collections.abc import Callable
 
 from torch import nn
@@ -9,6 +8,7 @@ from compdd_eval.errors import InputError, unknown
 from compdd_eval.subsets import NUM_CLASSES
 
 _BUILDERS: dict[str, tuple[Callable[..., nn.Module], dict[str, object]]] = {}
+_LIBRARIES: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register_model(name: str, **options: object) -> Callable:
@@ -27,8 +27,21 @@ def register_model(name: str, **options: object) -> Callable:
     return register
 
 
+def register_library(prefix: str) -> Callable:
+    """Register a function `(name, num_classes, im_size, channel) -> Module` for all names `PREFIX:NAME`; a decorator.
+
+    The function finds errors in all of its arguments itself.
+    """
+
+    def register(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        _LIBRARIES[prefix] = build
+        return build
+
+    return register
+
+
 def list_models() -> list[str]:
-    """Return the names of all student networks, sorted."""
+    """Return the names of our own student networks, sorted; `torchvision:NAME` and `timm:NAME` work, too."""
     return sorted(_BUILDERS)
 
 
@@ -40,6 +53,8 @@ def create_model(
 ) -> nn.Module:
     """Build a student with fresh weights, drawn from torch's default generator.
 
+    Under `torch.device("meta")` nothing is drawn and no memory is taken, but everything is checked.
+
     Args:
         name: One of `list_models()`, `torchvision:NAME` or `timm:NAME`.
         num_classes: Number of logits.
@@ -50,13 +65,16 @@ def create_model(
         A module from float `[N, channel, *im_size]`, ImageNet-normalised, to logits `[N, num_classes]`.
 
     Raises:
-        InputError: Unknown name (the message has the nearest valid one), or images too small for the network.
+        InputError: Unknown name (the message has the nearest valid one), or images that the network cannot take.
     """
-    from compdd_eval.models.library import library_model
-
-    if name not in _BUILDERS and ":" not in name:
+    library, colon, inner = name.partition(":")
+    if colon:
+        if library not in _LIBRARIES:
+            raise unknown("library of networks", library, _LIBRARIES)
+        return _LIBRARIES[library](inner, num_classes, tuple(im_size), channel)
+    if name not in _BUILDERS:
         raise unknown("model", name, list_models())
-    build, options = _BUILDERS.get(name, (functools.partial(library_model, name), {}))
+    build, options = _BUILDERS[name]
     try:
         return build(num_classes, tuple(im_size), channel, **options)
     except InputError as error:

@@ -1,83 +1,114 @@
-"""ResNet18 of the field's zoo: made for 32 px, `_Tiny` for 64 px, `ResNet18ImageNet` for 128 px and more.
+"""ResNet18 for small images and for ImageNet, with instance norm or batch norm, strides or average pooling.
 
-Source: He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016); stems, norms and the `_AP` variant
-(strides replaced by average pooling) as in Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021).
-Parameters keep the shapes of the native size at every size: the last map is averaged over its pixels, and for `_AP`,
-which has no pooling there, brought to 4 x 4. Below 64 px `ResNet18ImageNet` has no max pooling: the last map would be a
-single pixel, of which instance norm leaves nothing.
+Source: He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016): the ImageNet stem, and the CIFAR stem
+with norms and poolings as in the pool of Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021).
+
+Parameters at other sizes: those at 32 px (`_Tiny`: 64 px), for the last maps are averaged to one pixel, and those of
+`_AP` to 4 x 4, which they are at that size. `_Tiny` has stride 2 in the stem.
 """
 
+from dataclasses import dataclass
+
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from compdd_eval.errors import InputError
+from compdd_eval.models.layers import averaged_to, map_size, norm_of
 from compdd_eval.models.registry import register_model
-from compdd_eval.models.vgg import make_norm
 
-_WIDTHS = (64, 128, 256, 512)
+WIDTHS = (64, 128, 256, 512)
+BLOCKS = 2  # in each stage
+AP_MAP = 4  # side of the last maps of `_AP` at its native size
+STEMS = {
+    "small": lambda side: side,
+    "tiny": lambda side: -(-side // 2),
+    "imagenet": lambda side: -(-side // 4),
+}
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut; with `pooled`, 2x2 average pooling stands for the stride."""
+    """Two 3x3 convolutions beside a shortcut; halves the maps by stride, or by 2x2 average pooling after the ReLU."""
 
-    def __init__(self, channel: int, width: int, stride: int, norm: str, pooled: bool) -> None:
+    def __init__(self, channel: int, width: int, halve: bool, batch_norm: bool, pool: bool) -> None:
         super().__init__()
-        step = 1 if pooled else stride
-        self.conv1 = nn.Conv2d(channel, width, 3, stride=step, padding=1, bias=False)
-        self.norm1 = make_norm(norm, width)
-        self.pool = nn.AvgPool2d(stride) if pooled and stride > 1 else nn.Identity()
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = make_norm(norm, width)
-        self.shortcut = nn.Sequential()
-        if stride > 1 or channel != width:
-            pooling = [nn.AvgPool2d(stride)] if pooled else []
+        stride = 2 if halve and not pool else 1
+        smaller = nn.AvgPool2d(2) if halve and pool else nn.Identity()
+        self.body = nn.Sequential(
+            nn.Conv2d(channel, width, 3, stride=stride, padding=1, bias=False),
+            norm_of(width, batch_norm),
+            nn.ReLU(),
+            smaller,
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            norm_of(width, batch_norm),
+        )
+        self.shortcut = nn.Identity()
+        if channel != width:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channel, width, 1, stride=step, bias=False), *pooling, make_norm(norm, width)
+                nn.Conv2d(channel, width, 1, stride=stride, bias=False), smaller, norm_of(width, batch_norm)
             )
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to `[N, width, H / stride, W / stride]`."""
-        inner = self.pool(F.relu(self.norm1(self.conv1(features))))
-        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(features))
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Map `[N, channel, H, W]` to `[N, width, H', W']`."""
+        return torch.relu(self.body(maps) + self.shortcut(maps))
+
+
+def _stem(kind: str, channel: int, batch_norm: bool) -> list[nn.Module]:
+    if kind == "imagenet":
+        convolution = nn.Conv2d(channel, WIDTHS[0], 7, stride=2, padding=3, bias=False)
+        return [convolution, norm_of(WIDTHS[0], batch_norm), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)]
+    convolution = nn.Conv2d(channel, WIDTHS[0], 3, stride=2 if kind == "tiny" else 1, padding=1, bias=False)
+    return [convolution, norm_of(WIDTHS[0], batch_norm), nn.ReLU()]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells the networks of this family apart.
+
+    Attributes:
+        stem: `small` (3x3), `tiny` (3x3 with stride 2) or `imagenet` (7x7 with stride 2 and 3x3 max pooling).
+        batch_norm: Batch norm in place of instance norm.
+        pool: Average pooling in place of strides, and no pooling to one pixel at the end.
+    """
+
+    stem: str = "small"
+    batch_norm: bool = False
+    pool: bool = False
+
+
+class ResNet18(nn.Module):
+    """A stem, four stages of two blocks with 64, 128, 256 and 512 channels, and one linear layer.
+
+    Every stage but the first halves the maps, but for those that would get a side of one pixel, where an instance norm
+    is blind: they keep their size. So images need 2 pixels a side, 3 for `_Tiny`, 5 for `ResNet18ImageNet`.
+    """
+
+    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, variant: Variant) -> None:
+        super().__init__()
+        size = map_size(im_size, STEMS[variant.stem], least=2)
+        layers = _stem(variant.stem, channel, variant.batch_norm)
+        channel = WIDTHS[0]
+        for width in WIDTHS:
+            for _ in range(BLOCKS):
+                smaller = tuple(side // 2 if variant.pool else -(-side // 2) for side in size)
+                halve = channel != width and min(smaller) >= 2
+                size = smaller if halve else size
+                layers.append(Block(channel, width, halve, variant.batch_norm, variant.pool))
+                channel = width
+        side = AP_MAP if variant.pool else 1
+        self.features = nn.Sequential(*layers, averaged_to(size, side))
+        self.classifier = nn.Linear(channel * side * side, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
+        return self.classifier(self.features(images).flatten(1))
 
 
 @register_model("ResNet18")
-@register_model("ResNet18BN", norm="batch")
-@register_model("ResNet18_AP", pooled=True)
-@register_model("ResNet18BN_AP", norm="batch", pooled=True)
+@register_model("ResNet18BN", batch_norm=True)
+@register_model("ResNet18_AP", pool=True)
+@register_model("ResNet18BN_AP", batch_norm=True, pool=True)
 @register_model("ResNet18_Tiny", stem="tiny")
-@register_model("ResNet18BN_Tiny", norm="batch", stem="tiny")
+@register_model("ResNet18BN_Tiny", stem="tiny", batch_norm=True)
 @register_model("ResNet18ImageNet", stem="imagenet")
-def resnet18(
-    num_classes: int,
-    im_size: tuple[int, int],
-    channel: int,
-    *,
-    norm: str = "instance",
-    stem: str = "small",
-    pooled: bool = False,
-) -> nn.Module:
-    """Build ResNet18.
-
-    `stem`: `small` is a 3x3 convolution, `tiny` the same with stride 2, `imagenet` 7x7 with stride 2 and 3x3 max
-    pooling with stride 2. `pooled` makes the `_AP` variant.
-    """
-    least = 16 if stem == "small" else 32
-    if min(im_size) < least:
-        raise InputError(f"it needs at least {least} pixels a side")
-    layers: list[nn.Module] = [_stem(channel, stem), make_norm(norm, 64), nn.ReLU()]
-    layers += [nn.MaxPool2d(3, 2, padding=1)] if stem == "imagenet" and min(im_size) >= 64 else []
-    channel = 64
-    for number, width in enumerate(_WIDTHS):
-        layers += [Block(channel, width, 1 if number == 0 else 2, norm, pooled), Block(width, width, 1, norm, pooled)]
-        channel = width
-    side = 4 if pooled else 1
-    layers += [] if pooled and tuple(im_size) == (32, 32) else [nn.AdaptiveAvgPool2d(side)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channel * side * side, num_classes))
-
-
-def _stem(channel: int, kind: str) -> nn.Module:
-    if kind == "imagenet":
-        return nn.Conv2d(channel, 64, 7, stride=2, padding=3, bias=False)
-    return nn.Conv2d(channel, 64, 3, stride=2 if kind == "tiny" else 1, padding=1, bias=False)
+def resnet18(num_classes: int, im_size: tuple[int, int], channel: int, **options: object) -> nn.Module:
+    """Build a ResNet18; the options are those of `Variant`."""
+    return ResNet18(num_classes, im_size, channel, Variant(**options))

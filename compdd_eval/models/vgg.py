@@ -1,39 +1,55 @@
-"""VGG11 of the field's zoo, made for 32 px, and VGG11_Tiny for 64 px.
+"""VGG11 for small images, with instance norm or batch norm.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (ICLR 2015), with
-one linear layer of 512 features as in Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021). At other
-sizes the last map is averaged over its pixels, so that all parameters keep their shapes.
+norms and one linear layer as in the pool of Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021).
+
+Parameters at other sizes: those at 32 px (`_Tiny`: 64 px), for the last maps are averaged to one pixel, which they are
+at that size. `_Tiny` takes every second row and column of the last maps: at 64 px, the top-left of four pixels.
 """
 
+import torch
 from torch import nn
 
-from compdd_eval.errors import InputError
-from compdd_eval.models.classic import TopLeft
+from compdd_eval.models.layers import averaged_to, map_size, norm_of
 from compdd_eval.models.registry import register_model
 
-_WIDTHS = (64, 128, 256, 256, 512, 512, 512, 512)
-_POOLED = (0, 1, 3, 5, 7)  # convolutions that a 2x2 max pooling follows
+STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # channels; 2x2 max pooling after each stage
+
+
+class VGG11(nn.Module):
+    """Eight 3x3 convolutions, each with norm and ReLU, five 2x2 max poolings, one linear layer from 512.
+
+    Needs images of 32 pixels a side.
+    """
+
+    def __init__(
+        self, num_classes: int, im_size: tuple[int, int], channel: int, batch_norm: bool, subsample: bool
+    ) -> None:
+        super().__init__()
+        size = map_size(im_size, lambda side: side >> len(STAGES))
+        layers = []
+        for stage in STAGES:
+            for width in stage:
+                layers += [nn.Conv2d(channel, width, 3, padding=1), norm_of(width, batch_norm), nn.ReLU()]
+                channel = width
+            layers.append(nn.MaxPool2d(2))
+        if subsample:
+            layers.append(nn.AvgPool2d(1, stride=2))
+            size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+        self.features = nn.Sequential(*layers, averaged_to(size, 1))
+        self.classifier = nn.Linear(channel, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
+        return self.classifier(self.features(images).flatten(1))
 
 
 @register_model("VGG11")
-@register_model("VGG11BN", norm="batch")
-@register_model("VGG11_Tiny", tiny=True)
-@register_model("VGG11BN_Tiny", norm="batch", tiny=True)
+@register_model("VGG11BN", batch_norm=True)
+@register_model("VGG11_Tiny", subsample=True)
+@register_model("VGG11BN_Tiny", batch_norm=True, subsample=True)
 def vgg11(
-    num_classes: int, im_size: tuple[int, int], channel: int, *, norm: str = "instance", tiny: bool = False
+    num_classes: int, im_size: tuple[int, int], channel: int, *, batch_norm: bool = False, subsample: bool = False
 ) -> nn.Module:
-    """Build VGG11 with instance norm (one channel a group) or batch norm; `tiny` takes the top left of a 2x2 map."""
-    if min(im_size) < 32:
-        raise InputError("its 5 poolings need at least 32 pixels a side")
-    layers: list[nn.Module] = []
-    for number, width in enumerate(_WIDTHS):
-        layers += [nn.Conv2d(channel, width, 3, padding=1), make_norm(norm, width), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] if number in _POOLED else []
-        channel = width
-    layers += [TopLeft()] if tiny else []
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channel, num_classes))
-
-
-def make_norm(kind: str, channels: int) -> nn.Module:
-    """Return batch norm, or instance norm as a group norm with one channel a group."""
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(channels, channels)
+    """Build a VGG11 with either norm."""
+    return VGG11(num_classes, im_size, channel, batch_norm, subsample)

@@ -1,0 +1,35 @@
+"""`timm:NAME`: any classifier of timm (PyTorch Image Models), with fresh weights; timm is an extra.
+
+Architectures and their default initialisation are timm's; nothing is downloaded. Parameters at other sizes are those of
+the architecture, but for networks that timm marks as made for one size, which get the size of the images.
+"""
+
+from torch import nn
+
+from compdd_eval.errors import InputError
+from compdd_eval.models.libraries import build_checked, unknown_name
+from compdd_eval.models.registry import register_library
+
+
+@register_library("timm")
+def timm_model(name: str, num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
+    """Build a classifier of timm.
+
+    Raises:
+        InputError: timm is not installed, unknown name (one without `.TAG` is expected: tags are of pretrained
+            weights), or images that the network cannot take.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(f'timm:{name} needs timm: pip install "compdd-eval[timm]"') from error
+    names = timm.list_models()
+    if name not in names:
+        raise unknown_name("timm", name, names)
+    settings = timm.models.get_pretrained_cfg(name)
+    options = {"img_size": im_size} if settings and settings.fixed_input_size else {}
+
+    def build() -> nn.Module:
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=channel, **options)
+
+    return build_checked(f"timm:{name}", build, num_classes, im_size, channel)
