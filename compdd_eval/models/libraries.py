@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from compdd_eval.errors import InputError
+from compdd_eval.errors import InputError, unknown
 
 _checked: set[tuple] = set()
 
@@ -43,7 +43,7 @@ def build_checked(
 
 
 def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build with empty weights; under `torch.device("meta")`, networks that compute their widths by torch would fail."""
+    """Build with empty weights; not by `torch.device("meta")`, where networks fail that compute widths by torch."""
     from accelerate import init_empty_weights
 
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), init_empty_weights():
@@ -52,6 +52,9 @@ def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def unknown_name(library: str, name: str, names: Iterable[str]) -> InputError:
-    """Make the error for a name that a library does not have; it has the nearest ones."""
+    """Make the error for a name that a library does not have; it has the nearest ones, never all."""
+    names = list(names)
+    if difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5):
+        return unknown(f"{library} model", name, names)
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.0)
-    return InputError(f"unknown {library} model {name!r}; did you mean one of: {', '.join(near)}?")
+    return InputError(f"unknown {library} model {name!r}; the nearest are {', '.join(near)}")
