@@ -125,6 +125,8 @@ class Evaluation:
             self.run_file.write()
         try:
             yield
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
             self.run_file.error = str(error) or type(error).__name__
             if main:
