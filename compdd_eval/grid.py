@@ -14,10 +14,10 @@ from compdd_eval.console import print_table
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.evaluation import accelerator_of, evaluate
 from compdd_eval.evaluation.plan import expected_students
-from compdd_eval.evaluation.progress_file import INDEX_NAME, LOCK_NAME
-from compdd_eval.files import check_writable, locked_or_refused, read_yaml, write_json
+from compdd_eval.files import read_yaml, write_json
 from compdd_eval.processes import once
 from compdd_eval.results import SUMMARY_NAME, mean_and_spread
+from compdd_eval.run_file import INDEX_NAME, claim
 
 CELLS = "cells"
 _OWN = ("grid", "output_dir", "dry_run", "overwrite")  # of the command, not of a cell
@@ -148,9 +148,7 @@ def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack) -> lis
     total = sum(expected_students(cell.config) for cell in cells)
     print_table(f"{len(cells)} evaluations, {total} students at most", ["cell", "set", "students", "number>"], rows)
     if not config.dry_run:
-        check_writable(root, "--output_dir")
-        in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
-        held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+        claim(root, held)
         if (root / SUMMARY_NAME).exists():
             raise InputError(f"{root}: holds the results of a single evaluation; give another --output_dir")
         _write_index(cells, root)

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
-from compdd_eval.evaluation.progress_file import INDEX_NAME, LOCK_NAME, RunFile
+from compdd_eval.run_file import INDEX_NAME, LOCK_NAME, RunFile
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from compdd_eval.__main__ import main
 from compdd_eval.baselines import random_images
+from compdd_eval.config import EvaluateConfig
 from compdd_eval.data import load_comp_dd
 from compdd_eval.distilled import save_published
 from compdd_eval.drawn_imagenet import draw_imagenet
@@ -29,6 +30,7 @@ from tests.hub_stand_in import FakeHub
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+FAST = {"model": "ConvNetD1", "res": 32, "epoch_eval_train": 2, "num_eval": 3, "threads": 1}
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,30 @@ def my_set(drawn, tmp_path) -> Path:
     data = load_comp_dd(drawn, "bird", "easy", (32, 32), cache_dir=tmp_path / "none")
     save_published(random_images(data.dst_train, 1), tmp_path / "my_set")
     return tmp_path / "my_set"
+
+
+@pytest.fixture(autouse=True)
+def keep_threads():
+    """Whatever a test sets, the next one has the threads that there were."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def settings(drawn, my_set, cache, tmp_path):
+    """Make settings of an evaluation of `my_set` that takes a second."""
+    base = {"data_path": str(drawn), "category": "bird", "subset": "easy", "output_dir": str(tmp_path / "results")}
+
+    def make(**changes: object) -> EvaluateConfig:
+        return EvaluateConfig(**{**base, **FAST, "distilled": str(my_set), **changes})
+
+    return make
+
+
+def students(folder: Path) -> list[Path]:
+    """Return all result files of students under a folder."""
+    return sorted(folder.rglob("seed*.json"))
 
 
 @pytest.fixture

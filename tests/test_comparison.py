@@ -13,36 +13,26 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from compdd_eval import DistilledSet, EvaluateConfig, create_model, evaluate, load_comp_dd, random_images, train_student
+from compdd_eval import DistilledSet, create_model, evaluate, load_comp_dd, random_images, train_student
 from compdd_eval.augment import augment_batch, mix_batch
 from compdd_eval.config import PRESETS, Protocol
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import preprocess
 from compdd_eval.results import read_student
 from compdd_eval.whitening import Whitening
-from tests.conftest import environment
+from tests.conftest import FAST, environment, students
 
-FAST = {"model": "LeNet", "res": 32, "epoch_eval_train": 2, "num_eval": 2, "threads": 1, "full_epochs": 2}
-
-
-@pytest.fixture(autouse=True)
-def keep_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+QUICK = {**FAST, "model": "LeNet", "num_eval": 2, "full_epochs": 2}
 
 
 @pytest.fixture
-def settings(drawn, my_set, cache, tmp_path):
+def settings(settings):
+    """With two students that are quicker still."""
+
     def make(**changes):
-        base = {"data_path": str(drawn), "category": "bird", "subset": "easy", "distilled": str(my_set)}
-        return EvaluateConfig(**{**base, **FAST, "output_dir": str(tmp_path / "results"), **changes})
+        return settings(**{**QUICK, **changes})
 
     return make
-
-
-def students(folder):
-    return sorted(folder.rglob("seed*.json"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -233,7 +223,7 @@ def test_a_permuted_set_is_diagnosed(settings, drawn):
 
 
 def grid_file(tmp_path, drawn, my_set, **changes):
-    content = {"data_path": str(drawn), "category": "bird", "subset": "easy", "distilled": str(my_set), **FAST}
+    content = {"data_path": str(drawn), "category": "bird", "subset": "easy", "distilled": str(my_set), **QUICK}
     path = tmp_path / "grid.yaml"
     path.write_text(yaml.safe_dump(content | {"model": ["LeNet", "MLP"], "num_eval": 1} | changes))
     return path

@@ -16,29 +16,17 @@ from compdd_eval.errors import InputError
 from compdd_eval.prepare import prepare
 from compdd_eval.results import SCHEMA_VERSION, aggregate, read_student
 from compdd_eval.train import train_student
-from tests.conftest import environment
-
-FAST = {"model": "ConvNetD1", "res": 32, "epoch_eval_train": 2, "num_eval": 3, "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def keep_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+from tests.conftest import FAST, environment, students
 
 
 @pytest.fixture
-def settings(drawn, my_set, cache, tmp_path):
+def settings(settings, my_set):
+    """With the set given by the published flag."""
+
     def make(**changes):
-        base = {"data_path": str(drawn), "category": "bird", "subset": "easy", "data_dir": str(my_set)}
-        return EvaluateConfig(**{**base, **FAST, "output_dir": str(tmp_path / "results"), **changes})
+        return settings(**{"distilled": None, "data_dir": str(my_set), **changes})
 
     return make
-
-
-def students(folder):
-    return sorted(folder.rglob("seed*.json"))
 
 
 def test_summary_and_student_files(settings, tmp_path, drawn, my_set):

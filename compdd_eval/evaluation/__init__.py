@@ -26,7 +26,6 @@ from compdd_eval.evaluation.plan import (
     make_task,
     sources,
 )
-from compdd_eval.evaluation.progress_file import RunFile
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.students import Workshop
 from compdd_eval.evaluation.summary import finish
@@ -34,6 +33,7 @@ from compdd_eval.evaluation.tables import print_plan, print_results
 from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher_task
 from compdd_eval.evaluation.tracking import Tracker, check_trackers, logging_dir
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
+from compdd_eval.run_file import RunFile
 
 __all__ = ["Evaluation", "accelerator_of", "evaluate"]
 _logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
 from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
-from compdd_eval.evaluation.progress_file import INDEX_NAME, LOCK_NAME
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.teachers import parse_teacher
-from compdd_eval.files import check_writable, locked_or_refused
+from compdd_eval.files import check_writable
 from compdd_eval.models import create_model, eval_pool
+from compdd_eval.run_file import INDEX_NAME, claim
 from compdd_eval.subsets import NUM_CLASSES
 
 
@@ -77,9 +77,7 @@ def _check_soft_labels(config: EvaluateConfig, distilled: DistilledSet) -> None:
 
 def claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
     """Take a folder for this run; refuse one of another set or subset, one in use, one that cannot be written."""
-    check_writable(root, "--output_dir")
-    in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
-    held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+    claim(root, held)
     if (root / INDEX_NAME).exists():
         raise InputError(f"{root}: holds the results of a grid; give another --output_dir")
     for path in sorted(root.glob("*/*/*/*/seed*.json")):

@@ -1,11 +1,12 @@
-"""`run.json`: what a run wants to train and how it ended, for `status`."""
+"""An output folder: who writes into it, and `run.json`, what a run wants to train and how it ended, for `status`."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compdd_eval.files import write_json
+from compdd_eval.files import check_writable, locked_or_refused, write_json
 
 RUN_NAME = "run.json"
 LOCK_NAME = ".lock"
@@ -57,6 +58,17 @@ class RunFile:
     def done(self) -> int:
         """How many of the students have a result file."""
         return sum((self.folder / path).exists() for path in self.students)
+
+
+def claim(root: Path, held: contextlib.ExitStack) -> None:
+    """Take an output folder for this run, as long as `held` is open.
+
+    Raises:
+        InputError: It cannot be written, or another run writes into it.
+    """
+    check_writable(root, "--output_dir")
+    in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
+    held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
 
 
 def _relative(path: Path, folder: Path) -> Path:
