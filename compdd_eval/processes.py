@@ -1,6 +1,5 @@
 """One or many processes: the `Accelerator`, work done once for all of them, CPU threads."""
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -12,28 +11,25 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from compdd_eval.errors import InputError
 
-_logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
 
 
 def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLike | None = None) -> Accelerator:
-    """Make the `Accelerator` of this run, as the launcher has set it up; students train in float32.
+    """Make the `Accelerator` of this run, as the launcher has set it up.
+
+    It casts nothing by itself: `compdd_eval.speed.precision_of` reads what the launcher says of mixed precision.
 
     Args:
         trackers: What `Accelerator.log` writes to.
         logging_dir: Where trackers that write files put them.
     """
-    accelerator = Accelerator(
+    return Accelerator(
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
         log_with=list(trackers) or None,
         project_dir=logging_dir,
     )
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked != "no" and accelerator.is_main_process:
-        _logger.warning(f"mixed precision {asked} is not used: students train in float32")
-    return accelerator
 
 
 def once(accelerator: Accelerator, work: Callable[[], T]) -> T:

@@ -79,6 +79,7 @@ def _settings(record: StudentResult, config: ReproduceConfig) -> EvaluateConfig:
     settings = {name: value for name, value in record.config.items() if name in known}
     settings |= {"model": record.model, "seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
     settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
+    settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
     settings["eval_every"] = settings["eval_every"] if record.curve else 0
     if config.data_path is not None:
         settings["data_path"] = config.data_path

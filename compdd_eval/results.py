@@ -17,7 +17,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.files import write_json
 from compdd_eval.statistics import bootstrap_interval, mean_interval
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SUMMARY_NAME = "summary.json"
 _PACKAGES = ("torch", "torchvision", "datasets", "accelerate", "huggingface-hub", "numpy", "pillow")
 
@@ -50,6 +50,7 @@ class StudentResult:
         images: Training images.
         images_seen: Training images times passes.
         images_at_a_time: Images that went through the network at once; fewer than a batch where memory ran out.
+        compiled: Whether the steps were compiled.
         ipc: Images per class of the distilled set.
         resolution: Side of the images in pixels.
         files: Official names of the random images, or None.
@@ -85,6 +86,7 @@ class StudentResult:
     images: int
     images_seen: int
     images_at_a_time: int
+    compiled: bool
     ipc: int | float
     resolution: int
     files: list[str] | None
@@ -180,13 +182,12 @@ def _per_class(runs: list[StudentResult]) -> list[float | None]:
     return [right / count if count else None for right, count in zip(correct, total, strict=True)]
 
 
-def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
+def environment(accelerator: Accelerator, threads: int, precision: str) -> dict[str, object]:
     """Describe where the numbers are made."""
     device = accelerator.device
-    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32  # torch's default, as in the reference
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": "float32 (convolutions in TF32)" if tf32 else "float32",
+        "precision": precision,
         "threads": threads,
         "processes": accelerator.num_processes,
         "versions": versions(),

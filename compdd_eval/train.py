@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from compdd_eval import speed
 from compdd_eval.augment import augment_batch, mix_batch
 from compdd_eval.config import LABEL_KINDS, Protocol
 from compdd_eval.errors import InputError, unknown
@@ -116,6 +117,9 @@ class Training:
             gradients are summed: the same numbers with less memory (but for networks with batch norm, whose statistics
             are those of a part). None takes the whole batch.
         team: The processes that share each batch, or None.
+        precision: `float32`, `bfloat16` (autocast around the network; its weights stay float32) or `tf32` (as float32
+            here: `compdd_eval.speed.set_precision` switches it).
+        compiled: Compile network and loss with TorchInductor.
 
     Attributes:
         tested: The network to test: the student, or the moving average of its weights.
@@ -133,6 +137,8 @@ class Training:
         teacher: nn.Module | None = None,
         part: int | None = None,
         team: Team | None = None,
+        precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         _check(images, labels, label_kind, protocol, teacher)
         self.device = next(model.parameters()).device
@@ -146,6 +152,8 @@ class Training:
         self.part = part or protocol.batch_train
         self.generator = torch.Generator().manual_seed(seed)
         self.average = _average(model, protocol.ema) if protocol.ema else None
+        self.precision = precision
+        self._network_loss = speed.compiled(_network_loss) if compiled else _network_loss
 
     @property
     def tested(self) -> nn.Module:
@@ -180,8 +188,10 @@ class Training:
         total = torch.zeros((), device=self.device)
         for part in mine.split(self.part):
             whole = len(part) == len(batch)
-            outputs = self.model(inputs if whole else inputs[part]) / self.protocol.temperature
-            loss = _loss(outputs, targets if whole else targets[part]) * (len(part) / len(batch))
+            images, labels = (inputs, targets) if whole else (inputs[part], targets[part])
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                loss = self._network_loss(self.model, images, labels, self.protocol.temperature)
+            loss = loss * (len(part) / len(batch))
             loss.backward()
             total += loss.detach()
         return total if self.team is None else self.team.sum_gradients(self.model, total)
@@ -261,8 +271,9 @@ def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int = 256
     return torch.cat([model(batch.to(device)).float() for batch in images.split(batch_size)]).cpu()
 
 
-def _loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean loss of a batch; soft targets are probabilities by now."""
+def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean loss of a network on a batch; soft targets are probabilities by now."""
+    outputs = model(images).float() / temperature
     if not targets.is_floating_point():
         return F.cross_entropy(outputs, targets)
     return soft_cross_entropy(outputs, targets, "probabilities")

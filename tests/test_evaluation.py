@@ -103,7 +103,7 @@ def test_other_settings_are_other_students(settings, tmp_path, change):
 def test_a_damaged_result_is_not_taken(settings, tmp_path):
     evaluate(settings(num_eval=1))
     path = students(tmp_path / "results")[0]
-    for text in ("{", "{}", path.read_text().replace('"schema_version": 2', '"schema_version": 99')):
+    for text in ("{", "{}", path.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')):
         path.write_text(text)
         with pytest.raises(InputError, match="seed0.json: not a result file"):
             evaluate(settings(num_eval=1))

@@ -90,7 +90,7 @@ def test_a_module_imports_only_from_lower_layers():
             "drawn_imagenet",
         },
         {"comp_dd"},
-        {"data", "models", "augment", "completeness", "card", "prepare", "info", "label_order", "run_file"},
+        {"data", "models", "augment", "completeness", "card", "prepare", "info", "label_order", "run_file", "speed"},
         {"train", "export", "bench_data"},
         {"hub"},
         {"distilled"},

@@ -54,6 +54,10 @@ class EvaluateConfig(Protocol, ReadConfig):
         dry_run: Print what would be trained, and stop.
         log_with: Trackers that get every student's curves: tensorboard, wandb, trackio, joined by commas.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        precision: "float32", "tf32" (matrix products of NVIDIA GPUs) or "bfloat16" (autocast); default: what
+            accelerate launch --mixed_precision says, else float32.
+        compile: Compile the students' steps: "auto" does where a network trains long enough for it to pay, "always",
+            "never".
     """
 
     data_path: str | None = None
@@ -80,6 +84,8 @@ class EvaluateConfig(Protocol, ReadConfig):
     dry_run: bool = False
     log_with: str | None = None
     threads: int = 0
+    precision: Literal["float32", "tf32", "bfloat16"] | None = None
+    compile: Literal["auto", "always", "never"] = "auto"
 
     def __post_init__(self) -> None:
         if self.scores is not None and self.lr_net is None:

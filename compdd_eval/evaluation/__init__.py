@@ -34,6 +34,7 @@ from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher
 from compdd_eval.evaluation.tracking import Tracker, check_trackers, logging_dir
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
 from compdd_eval.run_file import RunFile
+from compdd_eval.speed import keep_memory, precision_of, set_precision
 
 __all__ = ["Evaluation", "accelerator_of", "evaluate"]
 _logger = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def evaluate(
     accelerator = accelerator or accelerator_of(config)
     threads = set_threads(config.threads, accelerator)
     repeatable()
+    keep_memory()
     with contextlib.ExitStack() as held:  # the lock of the output folder, on the main process
         run = Evaluation(accelerator, threads)
         run.open(config, distilled, cache_dir, held)
@@ -96,7 +98,7 @@ class Evaluation:
     """
 
     def __init__(self, accelerator: Accelerator, threads: int) -> None:
-        self.accelerator, self.environment = accelerator, results.environment(accelerator, threads)
+        self.accelerator, self.threads = accelerator, threads
         self.real: RealImages | None = None  # on the main process
 
     def open(
@@ -107,6 +109,9 @@ class Evaluation:
         held: contextlib.ExitStack,
     ) -> None:
         """Read and check set and validation images; `held` keeps the lock of the output folder."""
+        config = config.changed(precision=precision_of(config.precision, self.accelerator.device))
+        set_precision(config.precision)
+        self.environment = results.environment(self.accelerator, self.threads, config.precision)
 
         def read() -> Study:
             study, self.real = open_study(config, distilled, cache_dir, held)

@@ -204,6 +204,8 @@ def make_task(
     digests = {"distilled": trained_on.digest, "validation": tested.digest}
     decisive = {name: value for name, value in protocol.settings().items() if name not in _APART}
     decisive |= {"lr": lr, "label_kind": trained_on.label_kind, "res": config.res, "eval_every": config.eval_every}
+    if config.precision != "float32":
+        decisive |= {"precision": config.precision}
     if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
         decisive |= {"teacher": teacher.digest}
     digests["config"] = digest_of([decisive, digests, results.SCHEMA_VERSION])

@@ -20,11 +20,13 @@ from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
 from compdd_eval.files import written_whole
 from compdd_eval.models import create_model
 from compdd_eval.processes import once
+from compdd_eval.speed import compiling_failed, pays_to_compile
 from compdd_eval.statistics import confusion_matrix
 from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import Team, Training, predict
 
 _logger = logging.getLogger(__name__)
+_BACKWARD = 3  # operations of forward and backward together, against forward alone
 
 
 class Workshop:
@@ -50,6 +52,8 @@ class Workshop:
         self._finished = finished
         self._together = study.config.parallel == "ddp" and accelerator.num_processes > 1
         self._made: set[object] = set()
+        self._compiled: set[str] = set()  # networks whose steps are compiled
+        self._cannot_compile = False
 
     def run(self, tasks: list[Task]) -> list[results.StudentResult]:
         """Train what has no result file yet; return all results in the order of the tasks, on every process.
@@ -57,6 +61,7 @@ class Workshop:
         Every process must call this, with the same tasks.
         """
         pending = self._pending(tasks)
+        self._compiled = self._to_compile(tasks)
         mine = pending if self._together else share(pending, self.accelerator.num_processes)[self._rank]
         new = []
         passes = sum(task.protocol.passes for task in mine)
@@ -72,6 +77,19 @@ class Workshop:
         self._collect(new)
         self._made |= {task.path for task in pending}
         return self._read(tasks)
+
+    def _to_compile(self, tasks: list[Task]) -> set[str]:
+        """Return the networks whose steps are compiled: where it pays for all their students, finished ones, too."""
+        how, device = self.study.config.compile, self.accelerator.device
+        if how == "never" or self._cannot_compile:
+            return set()
+        flops: dict[str, float] = {}
+        steps: dict[str, int] = {}
+        for task in tasks:
+            batches = -(-len(self.materials[task.material].images) // task.protocol.batch_train)
+            flops[task.model] = flops.get(task.model, 0) + _BACKWARD * task.cost
+            steps[task.model] = steps.get(task.model, 0) + batches * task.protocol.passes
+        return {model for model in flops if how == "always" or pays_to_compile(flops[model], steps[model], device)}
 
     @property
     def _rank(self) -> int:
@@ -113,7 +131,11 @@ class Workshop:
             try:
                 outcome = self._train(task, part, bar)
                 break
-            except RuntimeError as error:
+            except Exception as error:
+                if task.model in self._compiled and compiling_failed(error):
+                    self._without_compiling(error)
+                    bar.n = first
+                    continue
                 if not should_reduce_batch_size(error) or self._together:
                     raise
                 if part == 1:
@@ -126,6 +148,17 @@ class Workshop:
             clear_device_cache(garbage_collection=True)
             _logger.warning(f"{task.model} seed {task.seed}: out of memory; again with {part} images at a time")
         return self._result(task, outcome, part, time.perf_counter() - start)
+
+    def _without_compiling(self, error: Exception) -> None:
+        """Go on in eager mode; refuse to where the user wants it compiled."""
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if self.study.config.compile == "always":
+            raise InputError(
+                f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
+                "missing (a C++ compiler on CPUs)"
+            ) from error
+        _logger.warning(f"students are not compiled, they train more slowly: {reason}")
+        self._compiled, self._cannot_compile = set(), True
 
     def _train(self, task: Task, part: int, bar: tqdm) -> dict[str, object]:
         """Return losses, learning curve and predictions; the seed alone decides all random numbers."""
@@ -145,6 +178,8 @@ class Workshop:
                 task.seed,
                 teacher=self._teacher_network() if task.protocol.labels == "soft+kd" else None,
                 part=part,
+                precision=self.study.config.precision,
+                compiled=task.model in self._compiled,
                 team=Team(self.accelerator) if self._together else None,
             )
             bar.set_description(f"{task.source} {task.model} seed {task.seed}")
@@ -202,6 +237,7 @@ class Workshop:
             images=len(material.images),
             images_seen=len(material.images) * task.protocol.passes,
             images_at_a_time=part,
+            compiled=task.model in self._compiled,
             ipc=self.study.distilled.ipc,
             resolution=config.res,
             files=material.files,
