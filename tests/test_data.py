@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision import transforms
 from torchvision.transforms.v2 import functional
 
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.config import PrepareConfig
+from compdd_eval.data import open_split
+from compdd_eval.decoded import FOLDER_NAME, decode_once
 from compdd_eval.errors import InputError
 from compdd_eval.prepare import prepare
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, denormalise, normalise, preprocess, resize
@@ -199,3 +202,28 @@ def test_random_images(drawn, cache):
     assert len(set(first.metadata["file_names"])) == 30
     with pytest.raises(InputError, match="12 training images, fewer than the IPC of 13"):
         random_images(train, 13)
+
+
+def test_decoded_images_are_kept_and_never_mistaken(drawn, tmp_path, caplog):
+    def opened(**options):
+        return open_split(BIRD, "validation", drawn, (16, 16), **options)
+
+    expected, digest = opened().decode()
+    kept = tmp_path / "cache" / FOLDER_NAME
+    for _ in range(2):
+        images, found = decode_once(opened(), tmp_path / "cache")
+        assert torch.equal(images, expected) and found == digest == opened().digest()
+        assert len(list(kept.iterdir())) == 1
+    (file,) = kept.iterdir()
+    save_file({"images": torch.zeros_like(expected)}, file)
+    assert not decode_once(opened(), tmp_path / "cache")[0].any()  # it is what was read
+    assert decode_once(opened(resize="crop"), tmp_path / "cache")[0].any()
+    file.write_bytes(file.read_bytes()[:100])
+    assert torch.equal(decode_once(opened(), tmp_path / "cache")[0], expected) and "damaged" in caplog.text
+
+
+def test_old_decoded_images_make_room(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr("compdd_eval.decoded.LIMIT", 1)
+    for side in (8, 16):
+        decode_once(open_split(BIRD, "validation", drawn, (side, side)), tmp_path)
+        assert len(list((tmp_path / FOLDER_NAME).iterdir())) == 1

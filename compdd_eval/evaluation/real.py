@@ -11,6 +11,7 @@ import torch
 from compdd_eval.baselines.random_images import draw_places, images_at
 from compdd_eval.config import EvaluateConfig, digest_of
 from compdd_eval.data import SubsetSplit, open_split
+from compdd_eval.decoded import decode_once
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import Material, Tested, baseline_dir
@@ -38,7 +39,7 @@ class RealImages:
         split, expected = self._split("validation"), self._subset.splits["validation"]
         if len(split) != expected:
             _logger.warning(f"{len(split)} validation images, expected {expected}: no accuracy of the benchmark")
-        images, digest = split.decode(progress=True)
+        images, digest = decode_once(split, self._cache_dir, progress=True)
         return Tested(self._whitened(images), split.labels, digest, split.origin, expected)
 
     def held_out(self) -> Tested:
