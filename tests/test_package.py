@@ -91,7 +91,7 @@ def test_a_module_imports_only_from_lower_layers():
         },
         {"comp_dd"},
         {"data", "models", "augment", "completeness", "card", "prepare", "info", "label_order", "run_file", "speed"},
-        {"train", "export", "bench_data", "decoded"},
+        {"train", "export", "bench_data", "bench_plain", "bench_train", "decoded"},
         {"hub"},
         {"distilled"},
         {"baselines", "report", "exchange", "set_checks", "evaluated_set"},

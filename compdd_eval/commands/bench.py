@@ -8,6 +8,11 @@ POSITIONAL = ("what",)
 
 def run(config: BenchConfig) -> None:
     """Measure and print the ratios."""
+    if config.what == "train":
+        from compdd_eval.bench_train import bench_train, print_rows
+
+        print_rows(config, bench_train(config))
+        return
     from compdd_eval.bench_data import bench_data, print_figures
 
     print_figures(bench_data(config, progress=True))
