@@ -29,7 +29,7 @@ def plain_passes(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, p
         for inputs, targets in loader:
             inputs, targets = inputs.to(device), targets.to(device)
             if protocol.dsa:
-                inputs = _augment(inputs, protocol)
+                inputs = augment(inputs, protocol)
             loss = F.cross_entropy(model(inputs), targets)
             optimizer.zero_grad()
             loss.backward()
@@ -38,7 +38,8 @@ def plain_passes(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, p
         yield total / len(images)
 
 
-def _augment(images: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+def augment(images: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    """Apply one operation of the protocol's strategy to a batch `[N, 3, H, W]`."""
     operation = random.choice(protocol.dsa_strategy.split("_"))
     if operation in ("scale", "rotate"):
         thetas = torch.stack([_theta(operation) for _ in images]).to(images.device)

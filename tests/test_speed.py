@@ -1,13 +1,17 @@
 """Compiled and lower-precision training: the same numbers as eager float32, and clear words where it cannot be had."""
 
 import json
+import random
 
 import pytest
 import torch
 import torch._dynamo.exc
 
-from compdd_eval import create_model, evaluate, speed
-from compdd_eval.config import Protocol, ReproduceConfig
+from compdd_eval import create_model, diff_augment, evaluate, speed
+from compdd_eval.bench_plain import augment as augment_plainly
+from compdd_eval.bench_plain import plain_passes
+from compdd_eval.bench_train import bench_train, print_rows
+from compdd_eval.config import BenchConfig, Protocol, ReproduceConfig
 from compdd_eval.errors import InputError
 from compdd_eval.reproduce import reproduce
 from compdd_eval.results import read_student
@@ -113,3 +117,35 @@ def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
     evaluate(settings(num_eval=1))
     (path,) = students(tmp_path / "results")
     assert not read_student(path).compiled and "not compiled" in caplog.text
+
+
+@pytest.mark.slow
+def test_bench_train_prints_rows(capsys):
+    config = BenchConfig("train", res=8, ipc="2,1", model="ConvNetD1", passes=2, threads=1, json=True)
+    print_rows(config, bench_train(config))
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert list(dict.fromkeys(row["ipc"] for row in rows)) == [2, 1]
+    assert {row["precision"] for row in rows} >= {"float32", "bfloat16"}
+    for row in rows:
+        assert row["resolution"] == 8 and row["images_per_second"] > 0 and row["peak_memory_bytes"] > 10**6
+        assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
+
+
+@pytest.mark.parametrize("operation", ["color", "crop", "cutout", "flip", "scale", "rotate"])
+def test_the_plain_loop_does_the_work_of_ours(operation):
+    """Its augmentation changes images as ours does: mean size of the change, over many draws."""
+    images = normal(1, (400, 3, 16, 16))
+    protocol = Protocol(dsa_strategy=operation)
+    ours = diff_augment(images, operation, protocol.crop_pad, torch.Generator().manual_seed(0))
+    random.seed(0)
+    plain = augment_plainly(images, protocol)
+    assert plain.shape == images.shape
+    change, expected = ((x - images).abs().mean().item() for x in (plain, ours))
+    assert change == pytest.approx(expected, rel=0.15) and change > 0
+
+
+def test_the_plain_loop_learns():
+    model = create_model("ConvNetD1", im_size=(16, 16))
+    passes = plain_passes(model, normal(1, (20, 3, 16, 16)), torch.arange(20) % 10, Protocol(dsa=False))
+    found = [next(passes) for _ in range(10)]
+    assert found[-1] < 0.9 * found[0]
