@@ -87,7 +87,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 20
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 21
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -144,6 +144,7 @@ def test_commands_run(line, place, imagenet, hub):
         words += SHORT
     elif "bench" in words:
         words += ["--images", "1", "--side", "64", "--repeats", "1"]
+        words += ["--res", "8", "--ipc", "1", "--model", "ConvNetD1", "--passes", "1"]
     elif "export" in words or "--benchmark" in words:  # each of them runs alone here
         export(
             ExportConfig(str(imagenet), "bird", cache_dir=str(place / "cache"), output_dir=str(place / "out/comp_dd"))
