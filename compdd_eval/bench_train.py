@@ -23,7 +23,7 @@ from compdd_eval.console import print_table
 from compdd_eval.models import count_flops, create_model
 from compdd_eval.speed import keep_memory, set_precision
 from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.train import Training
+from compdd_eval.train import Feed, Training
 
 _MATRIX, _PRODUCTS = 2048, 5  # the peak is that of square matrix products
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
@@ -124,7 +124,8 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
         passes = plain_passes(model, images, labels, protocol)
     else:
         options = {"precision": contestant.precision, "compiled": contestant.compiled}
-        passes = Training(model, images, labels, "hard", protocol.rate, protocol, 0, **options).passes()
+        feed = Feed(images, labels, "hard", protocol, 0)
+        passes = Training(model, [feed], protocol.rate, protocol, **options).passes()
     pipe.send((_seconds(passes, device), peak))
     try:
         while True:

@@ -50,6 +50,7 @@ class StudentResult:
         images: Training images.
         images_seen: Training images times passes.
         images_at_a_time: Images that went through the network at once; fewer than a batch where memory ran out.
+        students_at_a_time: Students that were trained together on one device.
         compiled: Whether the steps were compiled.
         ipc: Images per class of the distilled set.
         resolution: Side of the images in pixels.
@@ -86,6 +87,7 @@ class StudentResult:
     images: int
     images_seen: int
     images_at_a_time: int
+    students_at_a_time: int
     compiled: bool
     ipc: int | float
     resolution: int

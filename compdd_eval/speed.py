@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from compdd_eval.errors import InputError
 
@@ -15,6 +16,8 @@ _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in 
 _OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
 _COMPILING_PAYS = 60.0  # seconds in eager mode: compiling takes 5 to 25 on two CPU cores and saves about a half
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+_CPU_PIXELS = 2**19  # of all images that go through a network at a time on a CPU: 32 images of 128 px
+_GPU_PIXELS = 2**18  # of a batch that gives every multiprocessor of a large GPU work: an estimate, see `bench train`
 _GRAPHS = 64  # compiled steps that are kept: one for each network, size of a batch and kind of labels
 
 
@@ -44,12 +47,62 @@ def set_precision(precision: str) -> None:
 
 
 @functools.cache
-def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Return a function compiled by TorchInductor; its graphs and their cache on disk serve every student."""
+def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Callable[..., torch.Tensor]:
+    """Return a function compiled by TorchInductor; its code and the cache of that on disk serve every student.
+
+    Args:
+        function: What is compiled.
+        graphs: Launch the kernels of a GPU together, as CUDA graphs. `new_step` has to be called before every call, and
+            gradients must not be kept from one call to the next.
+    """
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
-    return torch.compile(function, dynamic=False)
+    return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
+
+
+def new_step() -> None:
+    """Tell CUDA graphs that a step begins: what the last one computed may be written over."""
+    torch.compiler.cudagraph_mark_step_begin()
+
+
+def images_at_a_time(
+    model: nn.Module, images: torch.Tensor, batch: int, device: torch.device, students: int = 1
+) -> int:
+    """Return how many images of a batch go through a network at a time: equal parts of a batch, as large as pays.
+
+    A GPU takes the whole batch. On a CPU smaller parts need less memory, and are faster than memory that the system
+    has to clear for every layer. A network with batch norm takes the whole batch, whose statistics it needs.
+
+    Args:
+        model: The network.
+        images: `[N, C, H, W]`, of which only the shape counts.
+        batch: Images in a batch.
+        device: Where the network runs.
+        students: Networks that run together.
+    """
+    batch = min(batch, len(images))
+    if device.type != "cpu" or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        return batch
+    most = max(1, _CPU_PIXELS // (images.shape[-2] * images.shape[-1] * students))
+    return -(-batch // -(-batch // most))
+
+
+def students_at_a_time(asked: int | None, images: torch.Tensor, batch: int, device: torch.device) -> int:
+    """Return how many students are trained together at the most.
+
+    Args:
+        asked: What --students_per_device says; None decides by the size of a batch: on a GPU, as many as it takes to
+            give all of it work; on a CPU one, which is faster (two cores train several students of ConvNetD3 2 to 6
+            times as fast one after another).
+        images: `[N, C, H, W]`, of one student; only the shape counts.
+        batch: Images in a batch.
+        device: Where they train.
+    """
+    if asked is not None:
+        return asked
+    pixels = min(batch, len(images)) * images.shape[-2] * images.shape[-1]
+    return max(1, _GPU_PIXELS // pixels) if device.type == "cuda" else 1
 
 
 def compiling_failed(error: BaseException) -> bool:

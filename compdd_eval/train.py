@@ -1,6 +1,6 @@
 """Train one student on a distilled set; predict with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from compdd_eval.augment import augment_batch, mix_batch
 from compdd_eval.config import LABEL_KINDS, Protocol
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import infer_label_kind
+from compdd_eval.stack import Stack
+
+_TESTED_AT_A_TIME = 256
 
 
 def soft_cross_entropy(inputs: torch.Tensor, target: torch.Tensor, label_kind: str | None = None) -> torch.Tensor:
@@ -71,7 +74,8 @@ def train_student(
     Raises:
         InputError: Unknown kind of labels, images and labels that do not match, a teacher that is missing.
     """
-    run = Training(model, images, labels, label_kind, lr, protocol or Protocol(), seed, teacher)
+    protocol = protocol or Protocol()
+    run = Training(model, [Feed(images, labels, label_kind, protocol, seed, teacher)], lr, protocol)
     return torch.stack(list(run.passes())).tolist()
 
 
@@ -101,118 +105,172 @@ class Team:
         return loss.reshape(())
 
 
-class Training:
-    """One student in training: the loop behind `train_student`, with its arguments and errors.
+class Feed:
+    """What one student trains on: its images and their labels, in its own order, augmented by its own random numbers.
 
     Args:
-        model: As in `train_student`, and so are the next ones.
-        images: As there.
-        labels: As there.
-        label_kind: As there.
-        lr: As there.
-        protocol: As there.
-        seed: As there.
-        teacher: As there.
-        part: Images that go through the network at a time; a batch is split into as many parts as that takes, and their
-            gradients are summed: the same numbers with less memory (but for networks with batch norm, whose statistics
-            are those of a part). None takes the whole batch.
+        images: Float `[N, C, H, W]`, normalised.
+        labels: int64 `[N]`, or float `[N, K]`; without meaning where the protocol's labels are `soft+kd`.
+        label_kind: `hard`, `logits` or `probabilities`.
+        protocol: How students are trained.
+        seed: Seeds the order of the images and the augmentation.
+        teacher: Network from images to logits that labels every augmented batch, where the labels are `soft+kd`.
+
+    Raises:
+        InputError: Unknown kind of labels, images and labels that do not match, a teacher that is missing.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        label_kind: str,
+        protocol: Protocol,
+        seed: int,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        _check(images, labels, label_kind, protocol, teacher)
+        self.images, self._protocol = images, protocol
+        self._teacher = teacher if protocol.labels == "soft+kd" else None
+        self._targets = _soften(labels, label_kind, protocol.temperature)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def put_on(self, device: torch.device, classes: int) -> None:
+        """Move images and labels to a device, for good; labels that will be mixed become one-hot rows."""
+        self.images, self._targets = self.images.to(device), self._targets.to(device)
+        if self._protocol.mix != "none" and not self._targets.is_floating_point():
+            self._targets = F.one_hot(self._targets, classes).to(self.images.dtype)
+
+    def order(self) -> torch.Tensor:
+        """Draw the order of a pass: the positions of all images, int64 `[N]`, on their device."""
+        return torch.randperm(len(self), generator=self._generator).to(self.images.device)
+
+    def batch(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images at some positions, augmented, and their targets."""
+        protocol = self._protocol
+        inputs, targets = augment_batch(self.images[places], protocol, self._generator), self._targets[places]
+        if protocol.mix != "none":
+            inputs, targets = mix_batch(inputs, targets, protocol, self._generator)
+        if self._teacher is not None:
+            with torch.no_grad():
+                targets = F.softmax(self._teacher(inputs) / protocol.temperature, dim=1)
+        return inputs, targets
+
+
+class Training:
+    """Training pass by pass: the loop behind `train_student`, for one student, or for a stack of several.
+
+    Args:
+        model: Student, on the device where it trains; or a `compdd_eval.stack.Stack` of students.
+        feeds: What each student trains on, in the order of the stack; as many images for each.
+        lr: Learning rate of the first pass.
+        protocol: How; that of the feeds.
+        part: Images of a student that go through the network at a time; a batch is split into as many parts as that
+            takes, and their gradients are summed: the same numbers with less memory (but for networks with batch norm,
+            whose statistics are those of a part). None leaves it to `compdd_eval.speed.images_at_a_time`.
         team: The processes that share each batch, or None.
         precision: `float32`, `bfloat16` (autocast around the network; its weights stay float32) or `tf32` (as float32
             here: `compdd_eval.speed.set_precision` switches it).
-        compiled: Compile network and loss with TorchInductor.
+        compiled: Compile network and loss with TorchInductor; on a GPU as CUDA graphs, where a batch is one part.
 
     Attributes:
-        tested: The network to test: the student, or the moving average of its weights.
+        part: Images of a student that go through the network at a time.
+        tested: The network to test: the student (or the stack), or the moving average of its weights.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-        label_kind: str,
+        feeds: Sequence[Feed],
         lr: float,
         protocol: Protocol,
-        seed: int,
-        teacher: nn.Module | None = None,
+        *,
         part: int | None = None,
         team: Team | None = None,
         precision: str = "float32",
         compiled: bool = False,
     ) -> None:
-        _check(images, labels, label_kind, protocol, teacher)
         self.device = next(model.parameters()).device
         self.model, self.lr, self.protocol, self.team = model, lr, protocol, team
-        self.teacher = teacher if protocol.labels == "soft+kd" else None
-        self.images = images.to(self.device)
-        self.targets = _soften(labels.to(self.device), label_kind, protocol.temperature)
-        if protocol.mix != "none" and label_kind == "hard":
-            classes = predict_logits(model, images[:1]).shape[1]
-            self.targets = F.one_hot(self.targets, classes).to(self.images.dtype)
-        self.part = part or protocol.batch_train
-        self.generator = torch.Generator().manual_seed(seed)
-        self.average = _average(model, protocol.ema) if protocol.ema else None
-        self.precision = precision
-        self._network_loss = speed.compiled(_network_loss) if compiled else _network_loss
+        self._stacked = isinstance(model, Stack)
+        self._feeds = list(feeds)
+        first = self._join([feed.images[:1] for feed in feeds])
+        classes = predict_logits(model, first).shape[-1] if protocol.mix != "none" else 0
+        for feed in self._feeds:
+            feed.put_on(self.device, classes)
+        images = self._feeds[0].images
+        students = len(self._feeds)
+        self.part = part or speed.images_at_a_time(model, images, protocol.batch_train, self.device, students)
+        self._average = _average(model, protocol.ema) if protocol.ema else None
+        self._precision = precision
+        whole = self.part >= min(protocol.batch_train, len(images))
+        self._graphs = compiled and whole and self.device.type == "cuda"
+        self._network_loss = speed.compiled(_network_loss, self._graphs) if compiled else _network_loss
 
     @property
     def tested(self) -> nn.Module:
-        """The network to test: the student, or the moving average of its weights."""
-        return self.model if self.average is None else self.average
+        """The network to test: the student (or the stack), or the moving average of its weights."""
+        return self.model if self._average is None else self._average
 
     def passes(self) -> Iterator[torch.Tensor]:
-        """Train pass by pass; yield the mean loss of each, a scalar on the student's device."""
+        """Train pass by pass; yield the mean loss of each, on the device: a scalar, or `[K]` for a stack of K."""
         optimizer = self._optimizer(self.lr)
         schedule = _schedule(optimizer, self.protocol)
         for epoch in range(self.protocol.passes):
             self.model.train()
             loss_sum = torch.zeros((), device=self.device)
-            order = torch.randperm(len(self.images), generator=self.generator).to(self.device)
-            for batch in order.split(self.protocol.batch_train):
+            orders = [feed.order().split(self.protocol.batch_train) for feed in self._feeds]
+            for batches in zip(*orders, strict=True):
                 optimizer.zero_grad()
-                loss_sum += self._backward(batch) * len(batch)
+                loss_sum = loss_sum + self._backward(batches) * len(batches[0])
                 optimizer.step()
-                if self.average is not None:
-                    self.average.update_parameters(self.model)
-            yield loss_sum / len(self.images)
+                if self._average is not None:
+                    self._average.update_parameters(self.model)
+            yield loss_sum / len(self._feeds[0])
             if schedule is not None:
                 schedule.step()
             elif self.protocol.schedule == "step" and epoch == self.protocol.epoch_eval_train // 2 + 1:
                 optimizer = self._optimizer(self.lr * 0.1)
 
-    def _backward(self, batch: torch.Tensor) -> torch.Tensor:
-        """Add the gradients of the mean loss of a batch, part by part; return that loss."""
-        inputs, targets = self._batch(batch)
-        places = torch.arange(len(batch), device=self.device)
+    def _backward(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Add the gradients of the mean loss of a batch (one of each student), part by part; return that loss."""
+        drawn = [feed.batch(places) for feed, places in zip(self._feeds, batches, strict=True)]
+        inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
+        size = len(batches[0])
+        places = torch.arange(size, device=self.device)
         mine = places if self.team is None else self.team.share(places)
         total = torch.zeros((), device=self.device)
         for part in mine.split(self.part):
-            whole = len(part) == len(batch)
-            images, labels = (inputs, targets) if whole else (inputs[part], targets[part])
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            images, labels = (self._at(tensor, part) for tensor in (inputs, targets))
+            if self._graphs:
+                speed.new_step()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
                 loss = self._network_loss(self.model, images, labels, self.protocol.temperature)
-            loss = loss * (len(part) / len(batch))
-            loss.backward()
-            total += loss.detach()
+            loss = loss * (len(part) / size)
+            loss.sum().backward()
+            total = total + loss.detach()
         return total if self.team is None else self.team.sum_gradients(self.model, total)
 
-    def _batch(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return augmented images and their targets."""
-        protocol = self.protocol
-        inputs, targets = augment_batch(self.images[batch], protocol, self.generator), self.targets[batch]
-        if protocol.mix != "none":
-            inputs, targets = mix_batch(inputs, targets, protocol, self.generator)
-        if self.teacher is not None:
-            with torch.no_grad():
-                targets = F.softmax(self.teacher(inputs) / protocol.temperature, dim=1)
-        return inputs, targets
+    def _join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what the network takes: the tensor of the one student, or those of a stack with a dimension more."""
+        return torch.stack(list(tensors)) if self._stacked else tensors[0]
+
+    def _at(self, tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        images = 1 if self._stacked else 0
+        return tensor if len(part) == tensor.shape[images] else tensor.index_select(images, part)
 
     def _optimizer(self, lr: float) -> torch.optim.Optimizer:
-        decay, parameters = self.protocol.weight_decay, self.model.parameters()
+        parameters = self.model.parameters()
+        options = {"lr": lr, "weight_decay": self.protocol.weight_decay}
+        if self.device.type == "cuda":
+            options["fused"] = True  # one kernel for all parameters
         if self.protocol.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=lr, momentum=self.protocol.momentum, weight_decay=decay)
+            return torch.optim.SGD(parameters, momentum=self.protocol.momentum, **options)
         kind = torch.optim.Adam if self.protocol.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, lr=lr, weight_decay=decay)
+        return kind(parameters, **options)
 
 
 def _check(
@@ -251,29 +309,32 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRSchedul
     return None
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+def predict(model: nn.Module, images: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
     """Return the label that a network gives to each image, int64 `[N]` on the CPU.
 
     Args:
         model: Network, on its device; put into eval mode.
         images: Float `[N, C, H, W]`, normalised, on any device.
-        batch_size: Images in a batch.
+        batch_size: Images in a batch; default: what `compdd_eval.speed.images_at_a_time` makes of 256.
     """
     return predict_logits(model, images, batch_size).argmax(dim=1)
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
     """Return the logits of a network, float `[N, K]` on the CPU; arguments as in `predict`."""
     device = next(model.parameters()).device
     model.eval()
+    batch_size = batch_size or speed.images_at_a_time(model, images, _TESTED_AT_A_TIME, device)
     return torch.cat([model(batch.to(device)).float() for batch in images.split(batch_size)]).cpu()
 
 
 def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean loss of a network on a batch; soft targets are probabilities by now."""
-    outputs = model(images).float() / temperature
+    """Mean loss of a network on a batch, of each network of a stack; soft targets are probabilities by now."""
+    outputs = model(images)
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32)) / temperature
     if not targets.is_floating_point():
-        return F.cross_entropy(outputs, targets)
-    return soft_cross_entropy(outputs, targets, "probabilities")
+        losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
+    else:
+        losses = -(targets * F.log_softmax(outputs, dim=-1)).sum(dim=-1)
+    return losses.mean(dim=-1)

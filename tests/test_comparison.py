@@ -115,14 +115,15 @@ def test_optimisers_and_schedules_learn(optimizer, schedule):
 
 
 def test_parts_of_a_batch_give_the_same_numbers():
-    from compdd_eval.train import Training
+    from compdd_eval.train import Feed, Training
 
     losses = []
     for part in (10, 3):
         torch.manual_seed(0)
         model = create_model("ConvNetD1", im_size=(8, 8))
         images = torch.randn(10, 3, 8, 8)
-        run = Training(model, images, torch.arange(10), "hard", 0.01, Protocol(epoch_eval_train=4), 0, part=part)
+        protocol = Protocol(epoch_eval_train=4)
+        run = Training(model, [Feed(images, torch.arange(10), "hard", protocol, 0)], 0.01, protocol, part=part)
         losses.append(torch.stack(list(run.passes())))
     assert torch.allclose(losses[0], losses[1], rtol=1e-5)
 

@@ -13,9 +13,11 @@ from compdd_eval.bench_plain import plain_passes
 from compdd_eval.bench_train import bench_train, print_rows
 from compdd_eval.config import BenchConfig, Protocol, ReproduceConfig
 from compdd_eval.errors import InputError
+from compdd_eval.evaluation.students import Workshop
 from compdd_eval.reproduce import reproduce
 from compdd_eval.results import read_student
-from compdd_eval.train import Training
+from compdd_eval.stack import Stack, can_be_stacked
+from compdd_eval.train import Feed, Training
 from tests.conftest import students
 from tests.test_students import RUNS, fill, normal
 
@@ -24,23 +26,18 @@ def losses(**options):
     torch.manual_seed(0)
     model = create_model("ConvNetD1", im_size=(16, 16))
     how = Protocol(epoch_eval_train=8)
-    run = Training(model, normal(1, (20, 3, 16, 16)), torch.arange(20) % 10, "hard", 0.01, how, 0, **options)
+    feed = Feed(normal(1, (20, 3, 16, 16)), torch.arange(20) % 10, "hard", how, 0)
+    run = Training(model, [feed], 0.01, how, **options)
     return torch.stack(list(run.passes()))
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run["model"])
 def test_compiled_training_equals_the_reference(run):
     size, seed, number = run["resolution"], run["seed"], run["images"]
-    training = Training(
-        fill(create_model(run["model"], im_size=(size, size)), seed),
-        normal(seed + 1, (number, 3, size, size)),
-        3 * normal(seed + 2, (number, 10)),
-        "logits",
-        run["lr"],
-        Protocol(epoch_eval_train=run["epochs"], batch_train=number, dsa=False),
-        0,
-        compiled=True,
-    )
+    protocol = Protocol(epoch_eval_train=run["epochs"], batch_train=number, dsa=False)
+    images, logits = normal(seed + 1, (number, 3, size, size)), 3 * normal(seed + 2, (number, 10))
+    student = fill(create_model(run["model"], im_size=(size, size)), seed)
+    training = Training(student, [Feed(images, logits, "logits", protocol, 0)], run["lr"], protocol, compiled=True)
     assert torch.stack(list(training.passes())).tolist() == pytest.approx(run["losses"], rel=1e-3)
 
 
@@ -49,6 +46,126 @@ def test_compiled_students_repeat_and_parts_sum_up():
     assert torch.equal(first, again)
     assert torch.allclose(first, eager, atol=1e-3)
     assert torch.allclose(losses(compiled=True, part=8), eager, atol=1e-3)
+
+
+TOGETHER = [
+    ("ConvNetD3", {}),
+    ("ConvNetD3", {"optimizer": "adamw", "lr_net": 0.001, "schedule": "cosine", "ema": 0.9}),
+    ("ConvNetD1", {"mix": "cutmix", "flip": True, "rrc": 0.5, "dsa": False}),
+    ("ConvNetLN", {}),
+    ("ConvNetGN", {"dsa": False}),
+    ("ConvNetNN", {"dsa": False}),
+    ("ConvNetMP", {}),
+    ("MLP", {}),
+    ("LeNet", {}),
+    *[pytest.param(name, {"epoch_eval_train": 2}, marks=pytest.mark.slow) for name in ("AlexNet", "VGG11", "ResNet18")],
+]
+
+
+def seeds_together(name, how, seeds, dtype=torch.float64, **options):
+    """Train students of these seeds; return losses `[passes, K]` and logits `[K, 8, 10]` after the last pass."""
+    networks, feeds = [], []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        networks.append(create_model(name, im_size=(32, 32)).to(dtype))
+        images, labels = normal(seed + 1, (20, 3, 32, 32)).to(dtype), torch.arange(20) % 10
+        feeds.append(Feed(images, labels, "hard", how, seed))
+    run = Training(Stack(networks) if len(seeds) > 1 else networks[0], feeds, how.rate, how, **options)
+    losses = torch.stack([loss.expand(len(seeds)) for loss in run.passes()])
+    tested, places = getattr(run.tested, "module", run.tested), range(len(seeds))
+    ends = [tested if len(seeds) == 1 else tested.copy_to(place, networks[place]) for place in places]
+    return losses, torch.stack([end.eval()(normal(9, (8, 3, 32, 32)).to(dtype)).detach() for end in ends])
+
+
+@pytest.mark.parametrize(("name", "changes"), TOGETHER, ids=lambda value: value if isinstance(value, str) else "")
+def test_students_together_are_those_alone(name, changes):
+    """In float64, where rounding does not grow with the passes into something to see."""
+    how = Protocol(**{"epoch_eval_train": 4, "batch_train": 8} | changes)
+    together, logits = seeds_together(name, how, [3, 5])
+    for place, seed in enumerate([3, 5]):
+        alone, expected = seeds_together(name, how, [seed])
+        assert torch.allclose(together[:, place], alone[:, 0], rtol=1e-8)
+        assert torch.allclose(logits[place], expected[0], rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(together[:, 0], together[:, 1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"compiled": True}, {"part": 4}], ids=str)
+def test_fifty_passes_together(options):
+    how = Protocol(epoch_eval_train=49, batch_train=20)
+    together, _ = seeds_together("ConvNetD1", how, [0, 1], torch.float32, **options)
+    for seed in (0, 1):
+        alone, _ = seeds_together("ConvNetD1", how, [seed], torch.float32)
+        assert (together[:, seed] - alone[:, 0]).abs().max() < 1e-3
+
+
+def test_what_cannot_be_stacked():
+    assert can_be_stacked(create_model("ConvNetD1", im_size=(16, 16)))
+    assert not can_be_stacked(create_model("ConvNetBN", im_size=(16, 16)))  # its statistics are no parameters
+    assert not can_be_stacked(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()))
+
+
+def test_how_many_images_and_students_at_a_time():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    network, batch_norm = create_model("ConvNetD1", im_size=(8, 8)), create_model("ConvNetD1BN", im_size=(8, 8))
+    images = {side: torch.empty(500, 3, side, side, device="meta") for side in (8, 128, 2048)}
+    parts = [speed.images_at_a_time(network, images[128], batch, cpu) for batch in (128, 100, 10)]
+    assert parts == [32, 25, 10]
+    assert speed.images_at_a_time(network, images[2048], 128, cpu) == 1
+    assert speed.images_at_a_time(network, images[128], 128, cpu, students=4) == 8
+    assert speed.images_at_a_time(network, images[8], 128, cpu) == 128
+    assert speed.images_at_a_time(network, images[8][:10], 128, cpu) == 10
+    assert speed.images_at_a_time(batch_norm, images[128], 128, cpu) == 128
+    assert speed.images_at_a_time(network, images[128], 128, gpu) == 128
+    assert speed.students_at_a_time(None, images[8], 128, cpu) == 1
+    assert speed.students_at_a_time(3, images[128], 128, cpu) == 3
+    assert speed.students_at_a_time(None, images[8][:10], 128, gpu) > 5
+    assert speed.students_at_a_time(None, images[128], 128, gpu) == 1
+
+
+def records(folder):
+    found = {}
+    for path in students(folder):
+        record = read_student(path)
+        found[record.source, record.model, record.seed] = record
+    return found
+
+
+def test_an_evaluation_of_students_together(settings, tmp_path):
+    changes = {"num_eval": 3, "baseline": "random", "eval_every": 2, "model": "ConvNetD1,ConvNetD1BN"}
+    evaluate(settings(output_dir=str(tmp_path / "alone"), **changes))
+    evaluate(settings(output_dir=str(tmp_path / "together"), students_per_device=4, **changes))
+    alone, together = records(tmp_path / "alone"), records(tmp_path / "together")
+    assert alone.keys() == together.keys() and len(alone) == 12
+    for key, expected in alone.items():
+        found = together[key]
+        assert found.losses == pytest.approx(expected.losses, rel=1e-3), key
+        assert found.digests == expected.digests and found.correct == pytest.approx(expected.correct, abs=1)
+        assert [passes for passes, _ in found.curve] == [passes for passes, _ in expected.curve] and found.curve
+    counts = [record.students_at_a_time for (_, model, _), record in together.items() if model == "ConvNetD1"]
+    assert sorted(counts) == [2, 2, 4, 4, 4, 4]
+    assert {record.students_at_a_time for (_, model, _), record in together.items() if model != "ConvNetD1"} == {1}
+
+
+def test_out_of_memory_takes_fewer_students(settings, tmp_path, monkeypatch, caplog):
+    def train(self, group, part, bar, real=Workshop._train):
+        if len(group) > 1:
+            raise RuntimeError("CUDA out of memory.")
+        return real(self, group, part, bar)
+
+    monkeypatch.setattr(Workshop, "_train", train)
+    evaluate(settings(num_eval=3, students_per_device=3))
+    assert {record.students_at_a_time for record in records(tmp_path / "results").values()} == {1}
+    assert "seeds 0, 1, 2: out of memory; again with 2 students at a time" in caplog.text
+
+
+def test_a_student_does_not_depend_on_those_before_it(settings, tmp_path):
+    """The network of the last student is taken over, with other weights."""
+    evaluate(settings(output_dir=str(tmp_path / "three"), model="ConvNetD1BN"))
+    evaluate(settings(output_dir=str(tmp_path / "one"), model="ConvNetD1BN", num_eval=1, seed=2))
+    several, alone = records(tmp_path / "three"), records(tmp_path / "one")
+    assert len(several) == 3 and len(alone) == 1
+    for key, record in alone.items():
+        assert several[key].losses == record.losses and several[key].predictions == record.predictions
 
 
 def test_bfloat16_is_near_and_its_weights_stay_float32():
@@ -104,7 +221,7 @@ def test_a_compiled_student_is_reproduced(settings, tmp_path):
 
 
 def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
-    def fails(function):
+    def fails(function, graphs):
         def call(*arguments):
             raise torch._dynamo.exc.TorchDynamoException("no C++ compiler")
 

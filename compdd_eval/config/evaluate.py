@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import LAYOUTS, check_students, require
+from compdd_eval.config.checks import LAYOUTS, MANY, check_students, require
 from compdd_eval.config.protocol import AUTO, NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError, unknown
@@ -58,6 +58,8 @@ class EvaluateConfig(Protocol, ReadConfig):
             accelerate launch --mixed_precision says, else float32.
         compile: Compile the students' steps: "auto" does where a network trains long enough for it to pay, "always",
             "never".
+        students_per_device: Students of one network that a device trains together, as one; "auto" takes as many as fill
+            a GPU, and one on a CPU, where that is faster. Memory that runs out halves it.
     """
 
     data_path: str | None = None
@@ -86,6 +88,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     threads: int = 0
     precision: Literal["float32", "tf32", "bfloat16"] | None = None
     compile: Literal["auto", "always", "never"] = "auto"
+    students_per_device: int | Literal["auto"] = AUTO
 
     def __post_init__(self) -> None:
         if self.scores is not None and self.lr_net is None:
@@ -100,6 +103,10 @@ class EvaluateConfig(Protocol, ReadConfig):
         check_students(self.num_eval, self.threads)
         last = self.seed + self.num_eval
         require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
+        many = self.students_per_device
+        require(
+            "--students_per_device", many, many == AUTO or 1 <= many <= MANY, f'"auto", or a number from 1 to {MANY}'
+        )
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
         for name in ("output_dir", "baseline_dir"):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -15,15 +15,17 @@ from torch import nn
 from tqdm import tqdm
 
 from compdd_eval import results
+from compdd_eval.config.protocol import AUTO
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
 from compdd_eval.files import written_whole
 from compdd_eval.models import create_model
 from compdd_eval.processes import once
-from compdd_eval.speed import compiling_failed, pays_to_compile
+from compdd_eval.speed import compiling_failed, images_at_a_time, pays_to_compile, students_at_a_time
+from compdd_eval.stack import Stack, can_be_stacked
 from compdd_eval.statistics import confusion_matrix
 from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.train import Team, Training, predict
+from compdd_eval.train import Feed, Team, Training, predict
 
 _logger = logging.getLogger(__name__)
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
@@ -50,10 +52,13 @@ class Workshop:
         self.materials: dict[str, Material] = {}
         self.teacher: Teacher | None = None
         self._finished = finished
-        self._together = study.config.parallel == "ddp" and accelerator.num_processes > 1
+        self._as_team = study.config.parallel == "ddp" and accelerator.num_processes > 1
         self._made: set[object] = set()
         self._compiled: set[str] = set()  # networks whose steps are compiled
         self._cannot_compile = False
+        self._warned: set[str] = set()  # networks of which it was said that they are trained one at a time
+        self._last: tuple[str, nn.Module] | None = None  # the last student that was trained alone, and its name
+        self._kept: tuple[torch.Tensor, torch.Tensor] | None = None  # tested images, and the same on the device
 
     def run(self, tasks: list[Task]) -> list[results.StudentResult]:
         """Train what has no result file yet; return all results in the order of the tasks, on every process.
@@ -62,21 +67,46 @@ class Workshop:
         """
         pending = self._pending(tasks)
         self._compiled = self._to_compile(tasks)
-        mine = pending if self._together else share(pending, self.accelerator.num_processes)[self._rank]
+        mine = pending if self._as_team else share(pending, self.accelerator.num_processes)[self._rank]
         new = []
         passes = sum(task.protocol.passes for task in mine)
         main = self.accelerator.is_main_process
         with tqdm(total=passes, unit="pass", disable=not main or not mine) as bar:
-            for task in mine:
-                result = self._run(task, bar)
-                if main or not self._together:
-                    results.write_student(task.path, result)
-                    new.append((task.path, result))
-                if main:
-                    self._finished(result)
+            for group in self._groups(mine):
+                for task, result in zip(group, self._run(group, bar), strict=True):
+                    if main or not self._as_team:
+                        results.write_student(task.path, result)
+                        new.append((task.path, result))
+                    if main:
+                        self._finished(result)
         self._collect(new)
         self._made |= {task.path for task in pending}
         return self._read(tasks)
+
+    def _groups(self, tasks: list[Task]) -> list[list[Task]]:
+        """Return the tasks in groups that are trained together on this device: alike but for images and seeds."""
+        alike: dict[tuple, list[Task]] = {}
+        for task in tasks:
+            material = self.materials[task.material]
+            shapes = material.images.shape, material.labels.shape, material.label_kind
+            alike.setdefault((task.model, task.protocol, task.lr, task.searching, shapes), []).append(task)
+        groups = []
+        for members in alike.values():
+            most = self._students_at_a_time(members[0])
+            groups += [members[start : start + most] for start in range(0, len(members), most)]
+        return groups
+
+    def _students_at_a_time(self, task: Task) -> int:
+        asked, device = self.study.config.students_per_device, self.accelerator.device
+        images = self.materials[task.material].images
+        number = students_at_a_time(None if asked == AUTO else asked, images, task.protocol.batch_train, device)
+        if number == 1 or self._as_team:
+            return 1
+        stackable = ":" not in task.model and can_be_stacked(self._blank(task.model))
+        if not stackable and asked != AUTO and task.model not in self._warned:
+            self._warned.add(task.model)
+            _logger.warning(f"{task.model}: its students are trained one at a time, since they hold more than weights")
+        return number if stackable else 1
 
     def _to_compile(self, tasks: list[Task]) -> set[str]:
         """Return the networks whose steps are compiled: where it pays for all their students, finished ones, too."""
@@ -123,31 +153,50 @@ class Workshop:
     def _read(self, tasks: list[Task]) -> list[results.StudentResult]:
         return once(self.accelerator, lambda: [results.read_student(task.path) for task in tasks])
 
-    def _run(self, task: Task, bar: tqdm) -> results.StudentResult:
-        """Train and test one student; where memory runs out, again with half as many images at a time."""
-        start, first = time.perf_counter(), bar.n
-        part = min(task.protocol.batch_train, len(self.materials[task.material].images))
+    def _run(self, group: list[Task], bar: tqdm) -> list[results.StudentResult]:
+        """Train and test students together; where memory runs out, fewer of them, then fewer images at a time."""
+        start, first, task = time.perf_counter(), bar.n, group[0]
+        part = self._part(group)
         while True:
             try:
-                outcome = self._train(task, part, bar)
+                outcomes = self._train(group, part, bar)
                 break
             except Exception as error:
+                bar.n = first
                 if task.model in self._compiled and compiling_failed(error):
                     self._without_compiling(error)
-                    bar.n = first
                     continue
-                if not should_reduce_batch_size(error) or self._together:
+                if not should_reduce_batch_size(error) or self._as_team:
                     raise
-                if part == 1:
+                if len(group) == 1 and part == 1:
                     raise InputError(
                         f"{task.model} at {self.study.config.res} px: out of memory with one image at a time; give a "
                         "smaller network or another device"
                     ) from error
-                part = (part + 1) // 2
-            bar.n = first
             clear_device_cache(garbage_collection=True)
-            _logger.warning(f"{task.model} seed {task.seed}: out of memory; again with {part} images at a time")
-        return self._result(task, outcome, part, time.perf_counter() - start)
+            seeds = ", ".join(str(task.seed) for task in group)
+            if len(group) > 1:
+                half = (len(group) + 1) // 2
+                _logger.warning(f"{task.model} seeds {seeds}: out of memory; again with {half} students at a time")
+                return [*self._run(group[:half], bar), *self._run(group[half:], bar)]
+            part = (part + 1) // 2
+            _logger.warning(f"{task.model} seed {seeds}: out of memory; again with {part} images at a time")
+        seconds = (time.perf_counter() - start) / len(group)
+        return [
+            self._result(task, outcome, part, len(group), seconds)
+            for task, outcome in zip(group, outcomes, strict=True)
+        ]
+
+    def _part(self, group: list[Task]) -> int:
+        """Return how many images of a student go through the network at a time, if there is memory for it."""
+        images, batch = self.materials[group[0].material].images, group[0].protocol.batch_train
+        network = self._blank(group[0].model)
+        return images_at_a_time(network, images, batch, self.accelerator.device, len(group))
+
+    def _blank(self, name: str) -> nn.Module:
+        """Return a network without weights."""
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return create_model(name, NUM_CLASSES, (self.study.config.res,) * 2)
 
     def _without_compiling(self, error: Exception) -> None:
         """Go on in eager mode; refuse to where the user wants it compiled."""
@@ -160,44 +209,85 @@ class Workshop:
         _logger.warning(f"students are not compiled, they train more slowly: {reason}")
         self._compiled, self._cannot_compile = set(), True
 
-    def _train(self, task: Task, part: int, bar: tqdm) -> dict[str, object]:
-        """Return losses, learning curve and predictions; the seed alone decides all random numbers."""
-        material, device, tested = self.materials[task.material], self.accelerator.device, self._tested(task)
-        losses, curve = [], []
+    def _train(self, group: list[Task], part: int, bar: tqdm) -> list[dict[str, object]]:
+        """Return losses, learning curve and predictions of each; its seed alone decides all random numbers."""
+        task, device = group[0], self.accelerator.device
+        losses, curves = [], [[] for _ in group]
         every = 0 if task.searching else self.study.config.eval_every
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(task.seed)
-            model = self._on_device(task.model)
+            students = self._students(group)
             training = Training(
-                model,
-                material.images,
-                material.labels,
-                material.label_kind,
+                students,
+                [self._feed(task) for task in group],
                 task.lr,
                 task.protocol,
-                task.seed,
-                teacher=self._teacher_network() if task.protocol.labels == "soft+kd" else None,
                 part=part,
+                team=Team(self.accelerator) if self._as_team else None,
                 precision=self.study.config.precision,
                 compiled=task.model in self._compiled,
-                team=Team(self.accelerator) if self._together else None,
             )
-            bar.set_description(f"{task.source} {task.model} seed {task.seed}")
+            alone = len(group) == 1
+            bar.set_description(
+                f"{task.source} {task.model} seed {task.seed}" if alone else f"{len(group)} {task.model}"
+            )
             for number, loss in enumerate(training.passes(), start=1):
-                losses.append(loss)
-                bar.update()
+                losses.append(loss.expand(len(group)))
+                bar.update(len(group))
                 if every and (number % every == 0 or number == task.protocol.passes):
-                    right = predict(training.tested, tested.images) == tested.labels
-                    curve.append([number, right.float().mean().item()])
-            predicted = predict(training.tested, tested.images)
-        if task.weights is not None and self.accelerator.is_main_process:
-            _save_weights(training.tested, task.weights)
-        return {"losses": torch.stack(losses).tolist(), "curve": curve, "predicted": predicted}
+                    for curve, (_, predicted) in zip(curves, self._tests(group, training), strict=True):
+                        right = predicted == self._tested(task).labels
+                        curve.append([number, right.float().mean().item()])
+            predictions = []
+            for member, (network, predicted) in zip(group, self._tests(group, training), strict=True):
+                predictions.append(predicted)
+                if member.weights is not None and self.accelerator.is_main_process:
+                    _save_weights(network, member.weights)
+        losses = torch.stack(losses, dim=1).tolist()
+        return [
+            {"losses": own, "curve": curve, "predicted": predicted}
+            for own, curve, predicted in zip(losses, curves, predictions, strict=True)
+        ]
+
+    def _students(self, group: list[Task]) -> nn.Module:
+        """Return the one student, or the stack of students, with the weights of their seeds, on the device."""
+        networks = []
+        for task in group:
+            torch.manual_seed(task.seed)
+            networks.append(self._on_device(task.model))
+        return self._in_place(group[0].model, networks[0]) if len(group) == 1 else Stack(networks)
+
+    def _in_place(self, name: str, network: nn.Module) -> nn.Module:
+        """Return a student that lies where the last one of its architecture lay: CUDA graphs are of that place."""
+        if self._last is None or self._last[0] != name:
+            self._last = name, network
+        elif self._last[1] is not network:
+            self._last[1].load_state_dict(network.state_dict())
+        return self._last[1]
+
+    def _feed(self, task: Task) -> Feed:
+        material = self.materials[task.material]
+        teacher = self._teacher_network() if task.protocol.labels == "soft+kd" else None
+        return Feed(material.images, material.labels, material.label_kind, task.protocol, task.seed, teacher)
+
+    def _tests(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
+        """Test each student; yield its network, which the next one takes over, and its predictions."""
+        tested = getattr(training.tested, "module", training.tested)  # of a moving average
+        images = self._resident(self._tested(group[0]).images)
+        spare = self._on_device(group[0].model) if len(group) > 1 else None
+        for position in range(len(group)):
+            network = tested if spare is None else tested.copy_to(position, spare)
+            yield network, predict(network, images)
+
+    def _resident(self, images: torch.Tensor) -> torch.Tensor:
+        """Return tested images on the device, where they stay."""
+        if self._kept is None or self._kept[0] is not images:
+            self._kept = images, images.to(self.accelerator.device)
+        return self._kept[1]
 
     def _on_device(self, name: str) -> nn.Module:
         size = (self.study.config.res, self.study.config.res)
         model = create_model(name, NUM_CLASSES, size).to(self.accelerator.device)
-        if self._together and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        if self._as_team and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
             if self.accelerator.device.type != "cuda":
                 raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -209,7 +299,7 @@ class Workshop:
     def _tested(self, task: Task) -> object:
         return self.study.held_out if task.searching else self.study.validation
 
-    def _result(self, task: Task, outcome: dict, part: int, seconds: float) -> results.StudentResult:
+    def _result(self, task: Task, outcome: dict, part: int, together: int, seconds: float) -> results.StudentResult:
         config, material, tested = self.study.config, self.materials[task.material], self._tested(task)
         predicted = outcome["predicted"]
         correct = torch.bincount(tested.labels[predicted == tested.labels], minlength=NUM_CLASSES)
@@ -237,6 +327,7 @@ class Workshop:
             images=len(material.images),
             images_seen=len(material.images) * task.protocol.passes,
             images_at_a_time=part,
+            students_at_a_time=together,
             compiled=task.model in self._compiled,
             ipc=self.study.distilled.ipc,
             resolution=config.res,
