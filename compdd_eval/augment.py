@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torchvision.transforms import v2
 
 from compdd_eval.config import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
 
@@ -68,6 +67,8 @@ def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Gen
         Images of the same shape, dtype and device.
     """
     if protocol.rrc:
+        from torchvision.transforms import v2  # which takes seconds to import
+
         crop = v2.RandomResizedCrop(images.shape[2:], scale=(protocol.rrc, 1.0), antialias=True)
         with _drawing_from(generator):
             images = torch.stack([crop(image) for image in images])
@@ -96,6 +97,8 @@ def mix_batch(
     Returns:
         Both, mixed.
     """
+    from torchvision.transforms import v2
+
     kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
     with _drawing_from(generator):
         return kind(alpha=protocol.mix_alpha)(images, targets)

@@ -1,98 +1,97 @@
-"""Measure how fast students train, as ratios to a plain loop; both take turns, each in a process of its own.
+"""Measure how fast students train, as ratios to a plain loop; all take turns, each in a process of its own."""
 
-Of its own, since the memory that a process keeps, its peak and its compiled code are a process's.
-"""
-
+import contextlib
 import json
-import multiprocessing
 import os
-import re
-import resource
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from compdd_eval.bench_plain import plain_passes
-from compdd_eval.config import BenchConfig, Protocol
+from compdd_eval.bench_worker import Contestant, Worker
+from compdd_eval.config import BenchConfig
 from compdd_eval.console import print_table
 from compdd_eval.models import count_flops, create_model
-from compdd_eval.speed import keep_memory, set_precision
-from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.train import Feed, Training
+from compdd_eval.speed import students_at_a_time
+from compdd_eval.stack import can_be_stacked
+from compdd_eval.subsets import NUM_CLASSES, subset_names
 
-_MATRIX, _PRODUCTS = 2048, 5  # the peak is that of square matrix products
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
-_PASSES_OF_A_STUDENT = 1001
+_PASSES_OF_A_STUDENT, _STUDENTS_OF_A_RESULT = 1001, 5  # preset comp-dd and --num_eval
+_BATCH = 128  # likewise
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A way to train: its name, the precision, and whether it is the plain loop, compiled, keeps memory."""
-
-    name: str
-    precision: str = "float32"
-    plain: bool = False
-    compiled: bool = False
-    keeps_memory: bool = False
+def device_type() -> str:
+    """Return `cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def contestants(device: str) -> list[Contestant]:
-    """Return the plain loop and ours, a lever more at a time."""
+def contestants(device: str, together: int = 1) -> list[Contestant]:
+    """Return the plain loop and ours, a lever more at a time; the last ones train several students together."""
+    on_cpu = device == "cpu"
+    ours = {"parts": on_cpu, "keeps_memory": on_cpu}
     found = [Contestant("plain loop", plain=True), Contestant("eager")]
-    if device == "cpu":
-        found.append(Contestant("eager, memory kept", keeps_memory=True))
-    kept = device == "cpu"
-    precisions = ["float32", *(["tf32"] if device == "cuda" else []), "bfloat16"]
-    return found + [Contestant("compiled", precision, compiled=True, keeps_memory=kept) for precision in precisions]
+    if on_cpu:
+        found += [Contestant("+ batches in parts", parts=True), Contestant("+ memory kept", **ours)]
+    name = "+ compiled" if on_cpu else "+ compiled, CUDA graphs"
+    precisions = ["float32", *([] if on_cpu else ["tf32"]), "bfloat16"]
+    found += [Contestant(name, precision, compiled=True, **ours) for precision in precisions]
+    if together > 1:
+        name = f"{name}, {together} students together"
+        found += [Contestant(name, kind, compiled=True, students=together, **ours) for kind in precisions]
+    return found
 
 
 def bench_train(config: BenchConfig) -> list[dict[str, object]]:
-    """Time all contestants in turns for every IPC; return a row for each."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows = []
+    """Time all contestants in turns for every IPC; return a row for each.
+
+    Raises:
+        InputError: An unknown network, or one that cannot take such images; memory that ran out.
+    """
+    device = device_type()
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
+    rows = []
     for ipc in config.ipcs:
-        with tqdm(desc=f"IPC {ipc}", total=len(contestants(device)) * (config.passes + 1), leave=False) as bar:
-            rows += _turns(config, ipc, device, bar)
+        field = contestants(device, _together(config, ipc, device))
+        with tqdm(desc=f"IPC {ipc}", total=len(field) * (config.passes + 1), leave=False) as bar:
+            rows += _turns(config, ipc, field, device, bar)
     return rows
 
 
-def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[str, object]]:
-    context = multiprocessing.get_context("spawn")
-    workers = []
-    try:
-        for contestant in contestants(device):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, contestant, config, ipc, device), daemon=True)
-            process.start()
-            theirs.close()
-            first, peak = ours.recv()  # one at a time: each has the machine for itself
-            workers.append((contestant, process, ours, first, peak, []))
+def _together(config: BenchConfig, ipc: int, device: str) -> int:
+    """Return how many students are trained together in the last contestants; 1 has none of these."""
+    with torch.device("meta"):
+        network = create_model(config.model, NUM_CLASSES, (config.res, config.res))
+        images = torch.empty(ipc * NUM_CLASSES, 3, config.res, config.res)
+    asked = None if config.students_per_device == "auto" else config.students_per_device
+    number = students_at_a_time(asked, images, _BATCH, torch.device(device))
+    if asked is None:
+        number = min(number, _STUDENTS_OF_A_RESULT)
+    return number if ":" not in config.model and can_be_stacked(network) else 1
+
+
+def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
+    workers: list[Worker] = []
+    with contextlib.ExitStack() as stack:
+        for contestant in field:  # one at a time: each has the machine for itself
+            workers.append(Worker(contestant, config, ipc, device, config.threads))
+            stack.callback(workers[-1].close)
             bar.update()
         for _ in range(config.passes):
-            for _, _, pipe, _, _, seconds in workers:
-                pipe.send("pass")
-                seconds.append(pipe.recv())
+            for worker in workers:
+                worker.start_pass()
+                worker.end_pass()
                 bar.update()
         return list(_rows(config, ipc, workers))
-    finally:
-        for _, process, pipe, *_ in workers:
-            pipe.close()  # which ends it
-            process.join()
 
 
-def _rows(config: BenchConfig, ipc: int, workers: list[tuple]) -> Iterator[dict[str, object]]:
+def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict[str, object]]:
     images = ipc * NUM_CLASSES
     flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res))
-    plain = sum(workers[0][-1])
-    for contestant, _, pipe, first, peak, seconds in workers:
-        pipe.send("memory")
-        memory, rate = pipe.recv(), images * len(seconds) / sum(seconds)
+    plain = images * config.passes / sum(workers[0].seconds)
+    for worker in workers:
+        contestant = worker.contestant
+        rate = contestant.students * images * config.passes / sum(worker.seconds)
         yield {
             "name": contestant.name,
             "precision": contestant.precision,
@@ -100,77 +99,42 @@ def _rows(config: BenchConfig, ipc: int, workers: list[tuple]) -> Iterator[dict[
             "ipc": ipc,
             "images_per_second": rate,
             "students_per_hour": 3600 * rate / (_PASSES_OF_A_STUDENT * images),
-            "ratio_to_plain": plain / sum(seconds),
-            "share_of_peak": rate * flops / peak,
-            "peak_memory_bytes": memory,
-            "first_pass_seconds": first,
+            "ratio_to_plain": rate / plain,
+            "share_of_peak": rate * flops / worker.peak,
+            "peak_memory_bytes": worker.ask("memory"),
+            "first_pass_seconds": worker.first,
+            "test_seconds": worker.ask("test"),
         }
 
 
-def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: int, device: str) -> None:
-    """Train a pass whenever the other side says so, until it closes the pipe."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    if contestant.keeps_memory:
-        keep_memory()
-    set_precision(contestant.precision)
-    torch.manual_seed(0)
-    peak = _peak_rate(contestant.precision, device)
-    size = (config.res, config.res)
-    images, labels = torch.randn(ipc * NUM_CLASSES, 3, *size), torch.arange(NUM_CLASSES).repeat_interleave(ipc)
-    model = create_model(config.model, NUM_CLASSES, size).to(device)
-    protocol = Protocol(epoch_eval_train=config.passes + 1)
-    if contestant.plain:
-        passes = plain_passes(model, images, labels, protocol)
-    else:
-        options = {"precision": contestant.precision, "compiled": contestant.compiled}
-        feed = Feed(images, labels, "hard", protocol, 0)
-        passes = Training(model, [feed], protocol.rate, protocol, **options).passes()
-    pipe.send((_seconds(passes, device), peak))
-    try:
-        while True:
-            pipe.send(_seconds(passes, device) if pipe.recv() == "pass" else _peak_memory(device))
-    except (EOFError, KeyboardInterrupt):
-        pass
+def whole_table_hours(rows: list[dict[str, object]]) -> dict[str, float]:
+    """Project the time of all of Comp-DD: every subset, five students for each IPC that was measured.
 
-
-def _seconds(passes: Iterator[object], device: str) -> float:
-    start = time.perf_counter()
-    next(passes)
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def _peak_rate(precision: str, device: str) -> float:
-    """Return the floating-point operations a second of large matrix products."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    matrix = torch.randn(_MATRIX, _MATRIX, device=device).to(dtype)
-    products = ((matrix @ matrix) for _ in iter(int, 1))
-    least = min(_seconds(products, device) for _ in range(_PRODUCTS))
-    return 2 * _MATRIX**3 / least
-
-
-def _peak_memory(device: str) -> int:
-    """Return the peak in bytes: of the GPU's memory, or of the whole process."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    known = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return int(known[1]) * 1024 if known else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Returns:
+        Hours for each `NAME, PRECISION` that was measured for every IPC, a student after the other: training of 1001
+        passes and testing.
+    """
+    by_name: dict[str, dict[int, float]] = {}
+    for row in rows:
+        seconds = 3600 / row["students_per_hour"] + row["test_seconds"]
+        by_name.setdefault(f"{row['name']}, {row['precision']}", {})[row["ipc"]] = seconds
+    ipcs = {row["ipc"] for row in rows}
+    students = len(subset_names()) * _STUDENTS_OF_A_RESULT
+    return {name: students * sum(found.values()) / 3600 for name, found in by_name.items() if found.keys() == ipcs}
 
 
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table, or JSON where that is asked for."""
+    hours = whole_table_hours(rows)
     if config.json:
-        print(json.dumps({"rows": rows}))
+        print(json.dumps({"rows": rows, "whole_table_hours": hours}))
         return
     lines = [
         [
             f"{row['ipc']}",
             f"{row['name']}, {row['precision']}",
             f"{row['images_per_second']:,.1f}",
-            f"{row['students_per_hour']:.2f}",
+            f"{row['students_per_hour']:,.2f}",
             f"{row['ratio_to_plain']:.2f} x",
             f"{100 * row['share_of_peak']:.0f} %",
             f"{row['peak_memory_bytes'] / 10**6:,.0f} MB",
@@ -179,5 +143,13 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
         for row in rows
     ]
     header = ["IPC>", "loop", "images/s>", "students/h>", "ratio>", "of peak>", "memory>", "first pass>"]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
-    print_table(f"Bench: {config.model} at {config.res} px, {config.passes} passes, {device}", header, lines)
+    print_table(f"Bench: {config.model} at {config.res} px, {config.passes} passes, {machine()}", header, lines)
+    ipcs = ", ".join(map(str, config.ipcs))
+    print(f"All {len(subset_names())} subsets at IPC {ipcs}, {_STUDENTS_OF_A_RESULT} students each, projected:")
+    for name, number in hours.items():
+        print(f"  {name}: {number:,.1f} h")
+
+
+def machine() -> str:
+    """Return what the figures were measured on, in words."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"

@@ -7,17 +7,13 @@ antialiasing, then normalised. The reference normalises before it resizes; the t
 import functools
 import io
 import warnings
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as transforms
 
 from compdd_eval.errors import InputError
-
-try:
-    from torchvision.io import ImageReadMode, decode_jpeg
-except ImportError:  # deprecated since torchvision 0.29; without it PIL gives the same pixels, slower
-    decode_jpeg = None
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1], as torchvision's ImageNet models take them
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -41,17 +37,23 @@ def decode_rgb(data: bytes, name: str, advice: str = _ADVICE) -> torch.Tensor:
     """
     try:
         image = Image.open(io.BytesIO(data))
-        if decode_jpeg and image.format == "JPEG" and image.mode in ("RGB", "L") and b"\xff\xd9" in data[-64:]:
-            return _decode_jpeg(data)
-        return transforms.pil_to_tensor(image.convert("RGB"))
+        decode = jpeg_decoder()
+        if decode and image.format == "JPEG" and image.mode in ("RGB", "L") and b"\xff\xd9" in data[-64:]:
+            return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8))  # a copy: tensors can be written to
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         reason = "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
         raise InputError(f"{name}: cannot be decoded ({reason}); {advice}") from error
 
 
-def _decode_jpeg(data: bytes) -> torch.Tensor:
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy, since tensors can be written to
-    return decode_jpeg(encoded, mode=ImageReadMode.RGB)
+@functools.cache
+def jpeg_decoder() -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return torchvision's decoder of JPEG files, as RGB; None where it is gone. The import takes a second."""
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:  # deprecated since torchvision 0.29; without it PIL gives the same pixels, slower
+        return None
+    return functools.partial(decode_jpeg, mode=ImageReadMode.RGB)
 
 
 def preprocess(
@@ -67,7 +69,9 @@ def preprocess(
             the release of RDED: 144 for 128) and takes the centre.
     """
     if mode == "crop":
-        return normalise(transforms.center_crop(resize(image, _around(image, im_size), antialias), list(im_size)))
+        resized = resize(image, _around(image, im_size), antialias)
+        top, left = (round((side - target) / 2) for side, target in zip(resized.shape[1:], im_size, strict=True))
+        return normalise(resized[:, top : top + im_size[0], left : left + im_size[1]])
     return normalise(resize(image, im_size, antialias))
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Cal
     """
     import torch._dynamo
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a CUDA toolkit without a GPU
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
     return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
 

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, stats
+import scipy  # its parts are imported where they are used: they take half a second
 
 from compdd_eval.config.checks import require
 
@@ -65,7 +65,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict[s
         "n": n,
         "interval": mean_interval(differences),
         "wins": sum(one > other for one, other in zip(first, second, strict=True)),
-        "p_value": float(2 * stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
+        "p_value": float(2 * scipy.stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
     }
 
 
@@ -182,7 +182,7 @@ def best_permutation(confusion: Sequence[Sequence[int]]) -> tuple[list[int], flo
         InputError: The matrix is not square, has a negative count, or no image at all.
     """
     counts = _counts(confusion)
-    rows, columns = optimize.linear_sum_assignment(_in_place_first(counts), maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(_in_place_first(counts), maximize=True)
     permutation = [int(row) for row in rows[np.argsort(columns)]]
     return permutation, float(counts[rows, columns].sum() / counts.sum())
 
@@ -203,7 +203,7 @@ def beyond_chance(correct: int, total: int, chance: float, level: float = 1 - CO
     require("correct", correct, 0 <= correct <= total, f"a number of images from 0 to {total}")
     require("chance", chance, 0 < chance < 1, "a fraction between 0 and 1")
     require("level", level, 0 < level < 1, "a fraction between 0 and 1")
-    return bool(stats.binomtest(int(correct), int(total), chance, alternative="greater").pvalue < level)
+    return bool(scipy.stats.binomtest(int(correct), int(total), chance, alternative="greater").pvalue < level)
 
 
 def looks_permuted(confusion: Sequence[Sequence[int]]) -> list[int] | None:
@@ -240,7 +240,7 @@ def looks_permuted(confusion: Sequence[Sequence[int]]) -> list[int] | None:
     renamed = int(sum(counts[permutation[label], label] for label in moved))
     if renamed <= 2 * as_named:
         return None
-    sign_test = stats.binomtest(renamed, renamed + as_named, 0.5, alternative="greater")
+    sign_test = scipy.stats.binomtest(renamed, renamed + as_named, 0.5, alternative="greater")
     if sign_test.pvalue >= _MOVED_LEVEL / math.comb(len(counts), len(moved)):
         return None
     return permutation if renamed > _most_by_chance(counts[moved]) else None
@@ -266,7 +266,7 @@ def _squared_error(values: list[float]) -> float:
 
 def _quantile(freedom: float) -> float:
     """Return the t beyond which lies half of what `CONFIDENCE` leaves."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def _around(centre: float, half: float) -> list[float]:
@@ -335,5 +335,5 @@ def _most_by_chance(counts: np.ndarray) -> float:
     for _ in range(_SHUFFLES):
         flat = true * counts.shape[1] + rng.permutation(predicted)
         shuffled = np.bincount(flat, minlength=counts.size).reshape(counts.shape)
-        most.append(shuffled[optimize.linear_sum_assignment(shuffled, maximize=True)].sum())
+        most.append(shuffled[scipy.optimize.linear_sum_assignment(shuffled, maximize=True)].sum())
     return max(float(np.max(most)), float(np.mean(most) + _DEVIATIONS * np.std(most)))

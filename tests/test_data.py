@@ -84,7 +84,7 @@ def test_decoding_is_that_of_pil(tmp_path):
 
 def test_without_the_decoder_of_torchvision(drawn, cache, monkeypatch):
     expected = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_test.tensors()[0]
-    monkeypatch.setattr("compdd_eval.preprocess.decode_jpeg", None)
+    monkeypatch.setattr("compdd_eval.preprocess.jpeg_decoder", lambda: None)
     assert torch.equal(load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_test.tensors()[0], expected)
 
 

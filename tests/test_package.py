@@ -103,7 +103,7 @@ def test_a_module_imports_only_from_lower_layers():
             "speed",
             "stack",
         },
-        {"train", "export", "bench_data", "bench_plain", "bench_train", "decoded"},
+        {"train", "export", "bench_data", "bench_plain", "bench_worker", "bench_train", "bench_scaling", "decoded"},
         {"hub"},
         {"distilled"},
         {"baselines", "report", "exchange", "set_checks", "evaluated_set"},

@@ -10,7 +10,8 @@ import torch._dynamo.exc
 from compdd_eval import create_model, diff_augment, evaluate, speed
 from compdd_eval.bench_plain import augment as augment_plainly
 from compdd_eval.bench_plain import plain_passes
-from compdd_eval.bench_train import bench_train, print_rows
+from compdd_eval.bench_scaling import bench_scaling, print_scaling
+from compdd_eval.bench_train import bench_train, print_rows, whole_table_hours
 from compdd_eval.config import BenchConfig, Protocol, ReproduceConfig
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.students import Workshop
@@ -18,7 +19,7 @@ from compdd_eval.reproduce import reproduce
 from compdd_eval.results import read_student
 from compdd_eval.stack import Stack, can_be_stacked
 from compdd_eval.train import Feed, Training
-from tests.conftest import students
+from tests.conftest import python, students
 from tests.test_students import RUNS, fill, normal
 
 
@@ -238,14 +239,73 @@ def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
 
 @pytest.mark.slow
 def test_bench_train_prints_rows(capsys):
-    config = BenchConfig("train", res=8, ipc="2,1", model="ConvNetD1", passes=2, threads=1, json=True)
-    print_rows(config, bench_train(config))
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert list(dict.fromkeys(row["ipc"] for row in rows)) == [2, 1]
+    settings = {"res": 8, "ipc": "2,1", "model": "ConvNetD1", "passes": 2, "threads": 1, "students_per_device": 2}
+    rows = bench_train(BenchConfig("train", **settings))
+    print_rows(BenchConfig("train", json=True, **settings), rows)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rows"] == rows and list(dict.fromkeys(row["ipc"] for row in rows)) == [2, 1]
     assert {row["precision"] for row in rows} >= {"float32", "bfloat16"}
     for row in rows:
         assert row["resolution"] == 8 and row["images_per_second"] > 0 and row["peak_memory_bytes"] > 10**6
         assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
+    assert len(printed["whole_table_hours"]) == len(rows) / 2
+    print_rows(BenchConfig("train", **settings), rows)
+    text = capsys.readouterr().out
+    assert "2 students together" in text and "plain loop, float32" in text and "All 16 subsets at IPC 2, 1" in text
+
+
+def test_the_whole_table_is_projected_from_what_was_measured():
+    row = {"name": "ours", "precision": "float32", "students_per_hour": 120, "test_seconds": 6}
+    rows = [{**row, "ipc": 1}, {**row, "ipc": 10, "students_per_hour": 60}, {**row, "name": "half", "ipc": 1}]
+    assert whole_table_hours(rows) == {"ours, float32": pytest.approx(16 * 5 * (30 + 6 + 60 + 6) / 3600)}
+
+
+@pytest.mark.slow
+def test_bench_scaling_prints_rows(capsys):
+    config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
+    rows = bench_scaling(config)
+    print_scaling(config, rows)
+    assert "2 processes" in capsys.readouterr().out
+    one, two = rows
+    assert (one["processes"], one["threads"], one["efficiency"]) == (1, 2, 1)
+    assert (two["processes"], two["threads"]) == (2, 1) and two["efficiency"] > 0
+
+
+def test_the_bench_says_where_memory_ran_out(run):
+    """Half a terabyte is refused at once."""
+    if torch.cuda.is_available():
+        pytest.skip("this is about CPUs")
+    status, _, lines = run("bench", "train", "--res", 9000, "--ipc", 50, "--model", "ConvNetD1", "--passes", 1)
+    assert status == 2 and lines == [
+        "compdd_eval: error: plain loop: out of memory; give a smaller --res, --ipc or --model"
+    ]
+
+
+def test_a_start_imports_only_what_it_needs(drawn, my_set, cache, tmp_path):
+    """Seconds go into importing; the second start needs neither torchvision nor all of SciPy before the first pass."""
+    code = """
+import sys
+from compdd_eval import train
+from compdd_eval.__main__ import main
+
+def stop(self):
+    print([name for name in ("torchvision", "scipy.stats", "matplotlib", "timm") if name in sys.modules])
+    raise KeyboardInterrupt
+
+train.Training.passes = stop
+main(sys.argv[1:])
+"""
+    place = ["--data_path", drawn, "--category", "bird", "--subset", "easy", "--distilled", my_set]
+    arguments = ["-c", code, *place, "--res", 32, "--model", "ConvNetD1", "--output_dir", tmp_path / "out"]
+    found = [python(*arguments, cwd=tmp_path, HF_DATASETS_CACHE=str(cache)).stdout.split("\n") for _ in range(2)]
+    assert "['torchvision']" in found[0] and "[]" in found[1]
+
+
+@pytest.mark.parametrize("code", ["import compdd_eval", "from compdd_eval.__main__ import main; main(['--help'])"])
+def test_what_is_imported_at_once(code, tmp_path):
+    heavy = ("torch", "numpy", "datasets", "accelerate", "jsonargparse", "rich")
+    code += f"; import sys; print([name for name in {heavy} if name in sys.modules])"
+    assert python("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("operation", ["color", "crop", "cutout", "flip", "scale", "rotate"])

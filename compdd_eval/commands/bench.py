@@ -12,7 +12,11 @@ def run(config: BenchConfig) -> None:
         from compdd_eval.bench_train import bench_train, print_rows
 
         print_rows(config, bench_train(config))
-        return
-    from compdd_eval.bench_data import bench_data, print_figures
+    elif config.what == "scaling":
+        from compdd_eval.bench_scaling import bench_scaling, print_scaling
 
-    print_figures(bench_data(config, progress=True))
+        print_scaling(config, bench_scaling(config))
+    else:
+        from compdd_eval.bench_data import bench_data, print_figures
+
+        print_figures(bench_data(config, progress=True))

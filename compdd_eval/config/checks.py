@@ -10,6 +10,7 @@ from compdd_eval.subsets import load_subset
 LABEL_KINDS = ("hard", "logits", "probabilities")
 LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
 PIXEL_RANGES = ("normalised", "0-1", "0-255")
+AUTO = "auto"  # a value that is found: searched, or chosen by the machine
 MANY = 10_000  # students; more is a slip of the finger
 _THREADS = max(64, os.cpu_count() or 1)
 _PROCESSES = max(64, os.cpu_count() or 1)
@@ -24,6 +25,12 @@ def check_students(number: int, threads: int) -> None:
     """Refuse a number of students or of CPU threads that cannot be meant."""
     require("--num_eval", number, 1 <= number <= MANY, f"a number of students from 1 to {MANY}")
     require("--threads", threads, 0 <= threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}")
+
+
+def check_together(students: int | str) -> None:
+    """Refuse a number of students of one device that cannot be meant."""
+    valid = students == AUTO or 1 <= students <= MANY
+    require("--students_per_device", students, valid, f"{AUTO}, or a number from 1 to {MANY}")
 
 
 def check_num_proc(number: int) -> None:

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import LAYOUTS, MANY, check_students, require
-from compdd_eval.config.protocol import AUTO, NO_AUGMENTATION, REGIMES, Protocol
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, require
+from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError, unknown
 
@@ -103,10 +103,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         check_students(self.num_eval, self.threads)
         last = self.seed + self.num_eval
         require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        many = self.students_per_device
-        require(
-            "--students_per_device", many, many == AUTO or 1 <= many <= MANY, f'"auto", or a number from 1 to {MANY}'
-        )
+        check_together(self.students_per_device)
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
         for name in ("output_dir", "baseline_dir"):

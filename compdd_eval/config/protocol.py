@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
 
-from compdd_eval.config.checks import check_epochs, require
+from compdd_eval.config.checks import AUTO, check_epochs, require
 from compdd_eval.errors import unknown
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -15,7 +15,6 @@ SCHEDULES = ("step", "cosine", "half-cosine", "linear", "constant")
 REGIMES = ("given", "hard", "soft", "soft+kd")
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
-AUTO = "auto"  # value of --lr_net that searches the rate
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
 
 _COMP_DD = {

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.transforms.v2 import functional as transforms
 
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.preprocess import denormalise
@@ -44,5 +43,5 @@ def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, ti
 
 
 def _picture(image: torch.Tensor, side: int) -> Image.Image:
-    pixels = transforms.to_pil_image(denormalise(image).clamp(0, 1))
-    return pixels.resize((side, side), Image.Resampling.NEAREST)
+    pixels = denormalise(image).clamp(0, 1).mul(255).byte().permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)

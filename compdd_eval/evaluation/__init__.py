@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from compdd_eval import results
 from compdd_eval.config import EvaluateConfig
-from compdd_eval.config.protocol import AUTO
+from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.evaluation.comparison import Outcome
 from compdd_eval.evaluation.materials import make_materials

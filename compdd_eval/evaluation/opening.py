@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from compdd_eval.config import EvaluateConfig
-from compdd_eval.config.protocol import AUTO
+from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled

@@ -7,7 +7,7 @@ import torch
 
 from compdd_eval import results
 from compdd_eval.config import EvaluateConfig, Protocol, digest_of
-from compdd_eval.config.protocol import AUTO
+from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.models import count_flops, eval_pool
 from compdd_eval.subsets import NUM_CLASSES, Subset

@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from compdd_eval import results
-from compdd_eval.config.protocol import AUTO
+from compdd_eval.config.checks import AUTO
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
 from compdd_eval.files import written_whole
@@ -226,10 +226,8 @@ class Workshop:
                 precision=self.study.config.precision,
                 compiled=task.model in self._compiled,
             )
-            alone = len(group) == 1
-            bar.set_description(
-                f"{task.source} {task.model} seed {task.seed}" if alone else f"{len(group)} {task.model}"
-            )
+            seeds = ", ".join(dict.fromkeys(str(task.seed) for task in group))
+            bar.set_description(f"{task.source} {task.model} seed {seeds}")
             for number, loss in enumerate(training.passes(), start=1):
                 losses.append(loss.expand(len(group)))
                 bar.update(len(group))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from compdd_eval import results
 from compdd_eval.config import PRESET_SOURCES
-from compdd_eval.config.protocol import AUTO
+from compdd_eval.config.checks import AUTO
 from compdd_eval.console import print_table
 from compdd_eval.distilled.content import name_of, notes_of
 from compdd_eval.evaluation.plan import FULL, RANDOM, Study, Task, Teacher, baseline_dir
