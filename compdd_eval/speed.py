@@ -17,7 +17,7 @@ _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in 
 _OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
 _COMPILING_PAYS = 60.0  # seconds in eager mode: compiling takes 5 to 25 on two CPU cores and saves about a half
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
-_CPU_PIXELS = 2**19  # of all images that go through a network at a time on a CPU: 32 images of 128 px
+_CPU_PIXELS, _CPU_IMAGES = 2**19, 64  # that go through a network at a time on a CPU: 32 images of 128 px
 _GPU_PIXELS = 2**18  # of a batch that gives every multiprocessor of a large GPU work: an estimate, see `bench train`
 _GRAPHS = 64  # compiled steps that are kept: one for each network, size of a batch and kind of labels
 
@@ -86,7 +86,7 @@ def images_at_a_time(
     batch = min(batch, len(images))
     if device.type != "cpu" or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         return batch
-    most = max(1, _CPU_PIXELS // (images.shape[-2] * images.shape[-1] * students))
+    most = max(1, min(_CPU_IMAGES, _CPU_PIXELS // (images.shape[-2] * images.shape[-1])) // students)
     return -(-batch // -(-batch // most))
 
 

@@ -113,7 +113,7 @@ def test_how_many_images_and_students_at_a_time():
     assert parts == [32, 25, 10]
     assert speed.images_at_a_time(network, images[2048], 128, cpu) == 1
     assert speed.images_at_a_time(network, images[128], 128, cpu, students=4) == 8
-    assert speed.images_at_a_time(network, images[8], 128, cpu) == 128
+    assert speed.images_at_a_time(network, images[8], 128, cpu) == 64
     assert speed.images_at_a_time(network, images[8][:10], 128, cpu) == 10
     assert speed.images_at_a_time(batch_norm, images[128], 128, cpu) == 128
     assert speed.images_at_a_time(network, images[128], 128, gpu) == 128

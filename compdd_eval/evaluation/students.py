@@ -71,6 +71,8 @@ class Workshop:
         new = []
         passes = sum(task.protocol.passes for task in mine)
         main = self.accelerator.is_main_process
+        if main and self._compiled & {task.model for task in mine}:
+            _logger.info("students are compiled (--compile): the first pass of a network takes some seconds longer")
         with tqdm(total=passes, unit="pass", disable=not main or not mine) as bar:
             for group in self._groups(mine):
                 for task, result in zip(group, self._run(group, bar), strict=True):
