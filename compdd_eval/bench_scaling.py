@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import statistics
 
 import torch
 from tqdm import tqdm
@@ -58,9 +59,8 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
                     worker.end_pass()
                 times.append(max(worker.seconds[-1] for worker in team))
                 bar.update()
-    rates = [
-        len(team) * ipc * NUM_CLASSES * len(times) / sum(times) for team, times in zip(teams, seconds, strict=True)
-    ]
+    images = ipc * NUM_CLASSES
+    rates = [len(team) * images / statistics.median(times) for team, times in zip(teams, seconds, strict=True)]
     return [
         {
             "name": f"{len(team)} process{'es' if len(team) > 1 else ''}",

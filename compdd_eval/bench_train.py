@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import statistics
 from collections.abc import Iterator
 
 import torch
@@ -88,10 +89,14 @@ def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, 
 def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict[str, object]]:
     images = ipc * NUM_CLASSES
     flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res))
-    plain = images * config.passes / sum(workers[0].seconds)
+    peaks: dict[str, float] = {}
+    for worker in workers:
+        precision = worker.contestant.precision
+        peaks[precision] = max(worker.peak, peaks.get(precision, 0))
+    plain = images / statistics.median(workers[0].seconds)
     for worker in workers:
         contestant = worker.contestant
-        rate = contestant.students * images * config.passes / sum(worker.seconds)
+        rate = contestant.students * images / statistics.median(worker.seconds)  # other work on the machine is noise
         yield {
             "name": contestant.name,
             "precision": contestant.precision,
@@ -100,7 +105,7 @@ def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict
             "images_per_second": rate,
             "students_per_hour": 3600 * rate / (_PASSES_OF_A_STUDENT * images),
             "ratio_to_plain": rate / plain,
-            "share_of_peak": rate * flops / worker.peak,
+            "share_of_peak": rate * flops / peaks[contestant.precision],
             "peak_memory_bytes": worker.ask("memory"),
             "first_pass_seconds": worker.first,
             "test_seconds": worker.ask("test"),
