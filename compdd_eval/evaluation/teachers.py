@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from compdd_eval.config import EvaluateConfig
 from compdd_eval.distilled.content import digest_of_tensors
@@ -23,6 +21,7 @@ from compdd_eval.evaluation.plan import (
 )
 from compdd_eval.evaluation.students import teacher_network
 from compdd_eval.train import predict, predict_logits
+from compdd_eval.weights import digest_of_weights, read_weights
 
 
 def parse_teacher(text: str) -> tuple[str, Path | None]:
@@ -55,13 +54,13 @@ def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Tea
         InputError: The file cannot be read, or its weights are those of another network.
     """
     name, file = parse_teacher(study.config.teacher)
-    weights = _read_weights(file or task.weights)
+    weights = read_weights(file or task.weights, "--teacher takes NAME, or NAME=FILE with its weights")
     recipe = f"weights of {file}"
     if task is not None:
         protocol = task.protocol
         how = f"{protocol.optimizer}, rate {task.lr:g}, seed {task.seed}"
         recipe = f"{protocol.passes} passes over all training images, {how}"
-    digest = digest_of_tensors(*[weights[key] for key in sorted(weights)])
+    digest = digest_of_weights(weights)
     teacher = Teacher(name, str(file or task.weights), weights, digest, accuracy or 0.0, recipe)
     try:
         network = teacher_network(teacher, study.config.res)
@@ -74,26 +73,6 @@ def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Tea
         right = predict(network, study.validation.images) == study.validation.labels
         teacher = replace(teacher, accuracy=right.float().mean().item())
     return teacher
-
-
-def _read_weights(file: Path) -> dict[str, torch.Tensor]:
-    """Read named tensors from .safetensors or .pt; pickles cannot run code."""
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; --teacher takes NAME, or NAME=FILE with its weights")
-    try:
-        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError, OSError, ImportError) as error:
-        raise InputError(f"{file}: cannot be read as weights ({str(error).splitlines()[0][:120]})") from error
-    except Exception as error:  # what unpickling refuses
-        if type(error).__module__ not in ("_pickle", "pickle"):
-            raise
-        raise InputError(f"{file}: holds more than tensors by name; save model.state_dict()") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(f"{file}: holds no tensors by name; save model.state_dict()")
-    return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def soft_labelled(material: Material, teacher: Teacher, res: int, device: torch.device) -> Material:
