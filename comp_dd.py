@@ -51,10 +51,12 @@ class CompDDConfig(datasets.BuilderConfig):
 
     The copy of ImageNet is no part of its identity: the same subset is the same cache entry wherever the images came
     from. With `published=True` `music-hard` has the nine classes of the published list and a cache entry of its own,
-    `music-hard-published`; the other subsets do not change.
+    `music-hard-published`; the other subsets do not change. A list of a user's own, out of `subsets_dir`, has a cache
+    entry whose name holds a digest of its classes.
     """
 
     published: bool = False
+    subsets_dir: str = None
     layout: str = "auto"
     link: bool = False
     verify: bool = False
@@ -80,6 +82,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
             `COMP_DD_IMAGENET`.
         published: Take `music-hard` as published, with nine classes.
+        subsets_dir: A folder with subset files of a user's own: `config_name` is the name of one, without `.json`.
         layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; "auto" looks at it.
         link: Keep the paths of the images in place of their bytes: tiny, and bound to this disk.
         verify: Decode every image while building.
@@ -105,7 +108,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         self.sharing = 1  # builders that work at the same time, and share the processor's cores
         self.readers = 1  # images that are read at a time
         self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
-        self._source = self._rows = self._log = None
+        self._source = self._rows = self._log = self._subset = None
         self._threads = 0  # that decode every image while building
         super().__init__(*args, **kwargs)
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
@@ -114,17 +117,31 @@ class CompDD(datasets.ArrowBasedBuilder):
         """Leave the callback behind: it belongs to this process."""
         return {**self.__dict__, "on_images": None}
 
+    def _create_builder_config(self, config_name=None, custom_features=None, **kwargs):
+        """Take a configuration of a user's own as it is; `datasets` knows the sixteen."""
+        if kwargs.get("subsets_dir") is None:
+            return super()._create_builder_config(config_name, custom_features, **kwargs)
+        kwargs = {"version": datasets.Version(_VERSION), **kwargs}
+        kwargs.pop("config_id", None)  # only newer versions of `datasets` have it
+        config = CompDDConfig(name=str(config_name), **kwargs)
+        self._subset = self._load(config)
+        return config, self._subset.name
+
     @property
     def subset(self):
         """The `compdd_eval.subsets.Subset` of this configuration."""
+        if self._subset is None:
+            self._subset = self._load(self.config)
+        return self._subset
+
+    def _load(self, config):
         _find_library(self.base_path)
         from compdd_eval.subsets import load_subset
         from compdd_eval.subsets import subset_names
 
-        name = self.config.name
-        if name not in subset_names():
-            raise ValueError(f"Comp-DD has no configuration {name!r}; give one of {', '.join(subset_names())}")
-        return load_subset(name, published=self.config.published)
+        if config.subsets_dir is None and config.name not in subset_names():
+            raise ValueError(f"Comp-DD has no configuration {config.name!r}; give one of {', '.join(subset_names())}")
+        return load_subset(config.name, config.published, config.subsets_dir)
 
     def _info(self):
         subset = self.subset

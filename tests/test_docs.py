@@ -15,12 +15,16 @@ from huggingface_hub import DatasetCard
 import compdd_eval
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.config import (
+    BenchConfig,
+    ComplexityConfig,
     ConvertConfig,
     EvaluateConfig,
     ExportConfig,
+    FigureConfig,
     InfoConfig,
     PullConfig,
     PushConfig,
+    SelectConfig,
     ValidateConfig,
 )
 from compdd_eval.distilled import save_published
@@ -87,7 +91,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 22
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 29
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -132,6 +136,20 @@ def make_distilled(place, hub, pushed):
         subprocess.run(command, cwd=place, env=environment(**hub.environment), check=True, capture_output=True)
 
 
+def make_scores(place, imagenet, also_subsets):
+    """Make what the README selects from, draws and evaluates on."""
+    calls = []
+    if not (place / "scores/classes.csv").exists():
+        source = ["--data_path", str(imagenet), "--model", "efficientnet-lite0", "--method", "gradcam"]
+        calls.append(["complexity", *source, "--category", "bird", "--images_per_class", "1"])
+        calls[-1] += ["--output_dir", "scores"]
+    if also_subsets and not (place / "my_subsets").exists():
+        calls.append(["select", "scores", "--output_dir", "my_subsets"])
+    for arguments in calls:
+        command = [sys.executable, "-m", "compdd_eval", *arguments]
+        subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
 def test_commands_run(line, place, imagenet, hub):
     line = line.replace("/path/to/imagenet", str(imagenet))
@@ -140,7 +158,10 @@ def test_commands_run(line, place, imagenet, hub):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         changes[name] = value
-    if "--data_dir" in words or "--distilled" in words:
+    if "complexity" in words and "bench" not in words:
+        words += ["--images_per_class", "1", "--overwrite"]
+        words += [] if "--category" in words else ["--category", "bird"]  # all whose candidates are drawn
+    elif "--data_dir" in words or "--distilled" in words:
         words += SHORT
     elif "bench" in words:
         words += ["--images", "1", "--side", "64", "--repeats", "1"]
@@ -158,6 +179,10 @@ def test_commands_run(line, place, imagenet, hub):
         evaluated = ["--data_path", str(imagenet), "--category", "bird", "--subset", "easy", "--distilled", "my_set"]
         command = [sys.executable, "-m", "compdd_eval", *evaluated, *SHORT]
         subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
+    if "select" in words or "scores" in words[-1:] or "--subsets_dir" in words:
+        make_scores(place, imagenet, "--subsets_dir" in words)
+    if "select" in words and "--check" not in words:
+        words.append("--overwrite")
     launchers = {
         "python": [sys.executable],
         "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
@@ -195,6 +220,7 @@ def test_names_in_the_readme_exist():
         assert name in compdd_eval.__all__, name
     flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
     configs = (EvaluateConfig, ExportConfig, PushConfig, PullConfig, InfoConfig, ValidateConfig, ConvertConfig)
+    configs += (ComplexityConfig, SelectConfig, FigureConfig, BenchConfig)
     known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
     assert flags <= known, flags - known
 

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_all_and_no_package_called_subsets(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"comp_dd.py", "compdd_eval"}
-    assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 16
+    assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 17
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compdd_eval").rglob("*.py")}
     assert modules <= set(names) and "compdd_eval/_dataset_card.md" in names
 
@@ -104,10 +104,12 @@ def test_a_module_imports_only_from_lower_layers():
             "stack",
         },
         {"train", "export", "bench_data", "bench_plain", "bench_worker", "bench_train", "bench_scaling", "decoded"},
-        {"hub"},
+        {"hub", "selection", "selection_check", "selection_input"},
         {"distilled"},
-        {"baselines", "report", "exchange", "set_checks", "evaluated_set"},
-        {"evaluation", "validate"},
+        {"weights"},
+        {"baselines", "report", "complexity", "exchange", "set_checks", "evaluated_set"},
+        {"complexity_figure", "complexity_gallery", "complexity_files"},
+        {"evaluation", "validate", "bench_complexity"},
         {"demo", "grid", "status", "reproduce"},
         {"commands"},
         {"__main__"},

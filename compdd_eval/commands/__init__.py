@@ -22,10 +22,13 @@ COMMANDS = {
     "convert": "read a distilled set in any format and write it in another",
     "push": "send a distilled set, or an export, to the Hugging Face Hub in one commit",
     "pull": "download a distilled set from the Hugging Face Hub",
+    "complexity": "measure how complex images are: one minus the active share of their class-activation maps",
+    "select": "choose hard and easy subsets by the complexity of their classes, or compare with the published",
+    "figure": "draw what complexity measured: the subsets, and an example of each class with its map",
     "bench": "measure how fast this machine does the work, as ratios",
     "demo": "the whole job on drawn images: no ImageNet, no network, a few minutes",
 }
-MULTI_PROCESS = ("evaluate", "reproduce", "demo")  # the others run once, whatever launches them
+MULTI_PROCESS = ("evaluate", "reproduce", "demo", "complexity")  # the others run once, whatever launches them
 
 
 def parse(config_class: type, command: str, arguments: list[str], positional: Sequence[str] = ()) -> object:

@@ -16,6 +16,10 @@ def run(config: BenchConfig) -> None:
         from compdd_eval.bench_scaling import bench_scaling, print_scaling
 
         print_scaling(config, bench_scaling(config))
+    elif config.what == "complexity":
+        from compdd_eval.bench_complexity import bench_complexity, print_complexity
+
+        print_complexity(config, bench_complexity(config))
     else:
         from compdd_eval.bench_data import bench_data, print_figures
 

@@ -2,7 +2,9 @@
 
 from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig
 from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, digest_of, require
+from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.figure import FigureConfig
 from compdd_eval.config.protocol import (
     DSA_OPERATIONS,
     DSA_STRATEGY,
@@ -12,6 +14,7 @@ from compdd_eval.config.protocol import (
     Protocol,
     parse_strategy,
 )
+from compdd_eval.config.selection import SelectConfig
 from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConfig, ReadConfig, ValidateConfig
 from compdd_eval.config.trials import BenchConfig, DemoConfig, ReproduceConfig, StatusConfig
 
@@ -26,10 +29,12 @@ __all__ = [
     "PRESET_SOURCES",
     "REGIMES",
     "BenchConfig",
+    "ComplexityConfig",
     "ConvertConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "FigureConfig",
     "InfoConfig",
     "PrepareConfig",
     "Protocol",
@@ -37,6 +42,7 @@ __all__ = [
     "PushConfig",
     "ReadConfig",
     "ReproduceConfig",
+    "SelectConfig",
     "StatusConfig",
     "ValidateConfig",
     "digest_of",

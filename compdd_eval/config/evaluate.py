@@ -46,6 +46,8 @@ class EvaluateConfig(Protocol, ReadConfig):
             as with --lr_net auto.
         eval_every: Passes between two tests on the validation images, for learning curves; 0 tests in the end only.
             Never used to choose.
+        complexity: Folder that `complexity --split validation` wrote: shows the accuracy on each quarter of the
+            validation images, from the least to the most complex.
         parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
         output_dir: Folder for the results; one distilled set and one subset each.
         overwrite: Train again what is finished.
@@ -79,6 +81,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     regimes: str | None = None
     scores: str | None = None
     eval_every: int = 0
+    complexity: str | None = None
     parallel: Literal["students", "ddp"] = "students"
     output_dir: str = "results"
     overwrite: bool = False
@@ -106,7 +109,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         check_together(self.students_per_device)
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
-        for name in ("output_dir", "baseline_dir"):
+        for name in ("output_dir", "baseline_dir", "complexity"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
 

@@ -18,8 +18,9 @@ class ReadConfig:
     """What the files of a distilled set may leave unsaid; what they say is taken from them.
 
     Args:
-        category: bird, car, dog, fish, snake, insect, round or music.
+        category: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir, one that is there.
         subset: easy or hard.
+        subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
         label_dir: The labels, where they lie elsewhere: a file, or a folder with labels.pt (or labels_best.pt).
         lr_dir: The learned rate, where it lies elsewhere: a file, or a folder with lr.pt (or lr_best.pt). "none"
@@ -37,6 +38,7 @@ class ReadConfig:
 
     category: str | None = None
     subset: str | None = None
+    subsets_dir: str | None = None
     published: bool = False
     label_dir: str | None = None
     lr_dir: str | None = None
@@ -50,7 +52,9 @@ class ReadConfig:
         if (self.category is None) != (self.subset is None):
             missing = "subset" if self.subset is None else "category"
             raise InputError(f"--{missing} is missing; give one subset, for example --category bird --subset easy")
-        if self.category is not None:
+        if self.subsets_dir is not None:
+            self._check_own()
+        elif self.category is not None:
             name = subset_name(self.category, self.subset)
             check_published(self.published, [name])
             object.__setattr__(self, "category", name.split("-")[0])
@@ -59,11 +63,18 @@ class ReadConfig:
             raise InputError("--published needs --category music --subset hard")
         self.statistics()
 
+    def _check_own(self) -> None:
+        """Read the list of a user's own, so that sets that were made for it are known."""
+        object.__setattr__(self, "subsets_dir", os.path.expanduser(self.subsets_dir))
+        if self.category is None and getattr(self, "grid", None) is None:  # the cells of a grid give theirs
+            raise InputError("--subsets_dir is given without --category and --subset; give one of its subsets")
+        self.load_subset()
+
     def load_subset(self) -> Subset | None:
         """Return the subset that is asked for, or None."""
         if self.category is None:
             return None
-        return load_subset(f"{self.category}-{self.subset}", published=self.published)
+        return load_subset(f"{self.category}-{self.subset}", self.published, self.subsets_dir)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""

@@ -15,7 +15,9 @@ class BenchConfig:
     Args:
         what: data: building, opening and decoding subsets, against copying files and plain PIL. train: passes of
             students, against a plain loop. scaling: students in one process and in several at a time.
-        images: Training images of each class in the source that is drawn, in each of the sixteen subsets.
+            complexity: scoring images, against the bare passes through the network.
+        images: Training images of each class in the source that is drawn, in each of the sixteen subsets; for
+            `complexity`, images that are scored.
         side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
         repeats: Timings of each figure, of which the best counts.
         output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
@@ -28,7 +30,7 @@ class BenchConfig:
         json: Print JSON, for programs.
     """
 
-    what: Literal["data", "train", "scaling"] = "data"
+    what: Literal["data", "train", "scaling", "complexity"] = "data"
     images: int = 20
     side: int = 400
     repeats: int = 3

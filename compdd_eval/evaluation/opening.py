@@ -12,6 +12,7 @@ from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
 from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
+from compdd_eval.evaluation.quartiles import complexity_of
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.teachers import parse_teacher
 from compdd_eval.files import check_writable
@@ -44,8 +45,9 @@ def open_study(
         if config.baselines or config.teacher:
             check_writable(baseline_dir(config), "--baseline_dir")
     real = RealImages(config, subset, cache_dir)
+    complexity = complexity_of(config.complexity, real.validation_names(), subset.name) if config.complexity else None
     held_out = real.held_out() if config.lr_net == AUTO else None
-    return Study(config, subset, set_name, distilled, real.validation(), held_out), real
+    return Study(config, subset, set_name, distilled, real.validation(), held_out, complexity), real
 
 
 def _with_pool(config: EvaluateConfig) -> EvaluateConfig:

@@ -130,6 +130,7 @@ class Study:
         distilled: The set as it was given.
         validation: Validation images.
         held_out: Training images that are held out for the search of the rate, or None.
+        complexity: Complexity of each validation image, in [0, 1], where it is asked for.
     """
 
     config: EvaluateConfig
@@ -138,6 +139,7 @@ class Study:
     distilled: DistilledSet
     validation: Tested
     held_out: Tested | None = None
+    complexity: list[float] | None = None
 
 
 @dataclass(frozen=True)

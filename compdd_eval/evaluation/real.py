@@ -42,6 +42,10 @@ class RealImages:
         images, digest = decode_once(split, self._cache_dir, progress=True)
         return Tested(self._whitened(images), split.labels, digest, split.origin, expected)
 
+    def validation_names(self) -> list[str]:
+        """Return the official names of the validation images, in row order."""
+        return self._split("validation").file_names
+
     def held_out(self) -> Tested:
         """Decode the training images that are held out for the search of a rate; random draws leave them out."""
         train, places = self._split("train"), self.held_out_places()

@@ -7,7 +7,8 @@ from pathlib import Path
 from compdd_eval import results
 from compdd_eval.evaluation.comparison import Outcome
 from compdd_eval.evaluation.diagnosis import diagnose
-from compdd_eval.evaluation.plan import Condition, Study, Task, Teacher
+from compdd_eval.evaluation.plan import SET, Condition, Study, Task, Teacher
+from compdd_eval.evaluation.quartiles import by_quartile
 from compdd_eval.files import write_json
 
 _logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ def finish(
     entries = outcome.entries(conditions[0])
     for entry in entries:
         entry["diagnosis"] = diagnose(study, entry)
+        students = outcome.of(SET, conditions[0], entry["model"])
+        entry["accuracy_by_complexity"] = by_quartile(study.complexity, students) if study.complexity else None
         _warn(entry)
     summary = {
         "schema_version": results.SCHEMA_VERSION,

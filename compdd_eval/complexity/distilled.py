@@ -1,0 +1,87 @@
+"""Complexity of distilled images: how much of a synthetic image is active, beside real images of its class."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from compdd_eval.complexity.classifier import Classifier, load_classifier
+from compdd_eval.complexity.maps import Mapper, mapper_of
+from compdd_eval.complexity.measure import class_complexity, complexity_from_maps
+from compdd_eval.complexity.scoring import normalise, score
+from compdd_eval.config import ComplexityConfig, ReadConfig
+from compdd_eval.distilled import DistilledSet, read_distilled
+from compdd_eval.files import check_writable, write_json
+from compdd_eval.preprocess import denormalise
+from compdd_eval.processes import once
+from compdd_eval.subsets import load_subset
+
+FILE_NAME = "distilled.json"
+
+
+def score_distilled(config: ComplexityConfig, accelerator: Accelerator) -> list[dict[str, object]]:
+    """Measure a distilled set, and real images of its classes where --data_path names some; every process calls this.
+
+    Returns:
+        For each class with images, in label order: `label`, `name`, `mean`, `std`, `n`, `recognised` (share of the
+        images that the classifier takes for the class, where it knows ImageNet's classes, else None), and of the real
+        images `real_mean`, `real_n` and `difference` (mean - real mean), or None.
+
+    Raises:
+        InputError: As from `score`, and where the set cannot be read.
+    """
+    real = {row["imagenet_label"]: row for row in score(config, accelerator)} if config.data_path else {}
+    return once(accelerator, lambda: _measure(config, real, accelerator.device))
+
+
+def _measure(config: ComplexityConfig, real: dict[int, dict], device: torch.device) -> list[dict[str, object]]:
+    check_writable(Path(config.output_dir), "--output_dir")
+    distilled = read_distilled(config.distilled, ReadConfig(category=config.category, subset=config.subset))
+    subset = load_subset(f"{config.category}-{config.subset}")
+    classifier = load_classifier(config, device)
+    rows = []
+    with mapper_of(classifier, config.method) as mapper:
+        for entry in subset.classes:
+            places = (distilled.classes == entry.label).nonzero().flatten()
+            if not len(places):
+                continue
+            complexity, right = _of_class(config, classifier, mapper, distilled, places, entry.imagenet_index)
+            measured, beside = class_complexity(complexity), real.get(entry.imagenet_index)
+            rows.append(
+                {
+                    "label": entry.label,
+                    "name": entry.name,
+                    "mean": measured.mean,
+                    "std": measured.std,
+                    "n": measured.n,
+                    "recognised": right,
+                    "real_mean": beside["mean"] if beside else None,
+                    "real_n": beside["n"] if beside else None,
+                    "difference": measured.mean - beside["mean"] if beside else None,
+                }
+            )
+    content = {"settings": config.decisive(), "distilled": distilled.sha256, "weights": classifier.digest}
+    write_json(Path(config.output_dir) / FILE_NAME, content | {"classes": rows})
+    return rows
+
+
+def _of_class(
+    config: ComplexityConfig,
+    classifier: Classifier,
+    mapper: Mapper,
+    distilled: DistilledSet,
+    places: torch.Tensor,
+    imagenet_index: int,
+) -> tuple[list[float], float | None]:
+    """Return the complexity of each image of a class, and the share that the classifier takes for that class."""
+    device, values, right = next(classifier.network.parameters()).device, [], 0
+    known = classifier.outputs == 1000
+    for number, part in enumerate(places.split(config.batch_size)):
+        images = denormalise(distilled.images[part]).clamp(0, 1)
+        size = (config.image_size, config.image_size)
+        images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
+        targets = torch.full((len(part),), imagenet_index) if config.target == "true" else None
+        maps, predicted, _ = mapper(normalise(images, classifier).to(device), config.seed + number, targets)
+        values += complexity_from_maps(maps, config.threshold).tolist()
+        right += (predicted == imagenet_index).sum().item()
+    return values, right / len(places) if known else None

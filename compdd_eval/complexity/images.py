@@ -1,0 +1,206 @@
+"""Images by class, for the measure: a copy of ImageNet in any layout, class folders, or a dataset with labels."""
+
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from compdd_eval.config import ComplexityConfig, digest_of
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.sources import Source, find_imagenet, open_source
+from compdd_eval.sources.image_folder import CLASS_FOLDER
+from compdd_eval.subsets import Synset, candidates, load_subset, subset_names, synset_of, synsets
+
+_logger = logging.getLogger(__name__)
+_LABEL_COLUMNS = ("label", "labels", "fine_label")
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """The images of one class, not yet read.
+
+    Attributes:
+        label: ImageNet index 0-999; of other data, the index of the class there.
+        wnid: WordNet id; empty where it is no class of ImageNet.
+        name: Name of the class.
+        keys: Of each image: its official name, or its path or position in the data.
+        read: Positions -> `(position, bytes of the file)` of these images, in any order.
+    """
+
+    label: int
+    wnid: str
+    name: str
+    keys: list[str]
+    read: Callable[[list[int]], Iterator[tuple[int, bytes]]]
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits over which images these are, by name."""
+        return digest_of([self.label, self.wnid, self.name, self.keys])
+
+    def drawn(self, number: int | None, seed: int) -> list[int]:
+        """Return the positions of so many images, drawn by a seed; of all, where there are no more or None is asked."""
+        if number is None or number >= len(self.keys):
+            return list(range(len(self.keys)))
+        generator = torch.Generator().manual_seed(seed * 1000 + self.label)
+        return torch.randperm(len(self.keys), generator=generator)[:number].sort().values.tolist()
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """What is scored.
+
+    Attributes:
+        classes: In the order of their labels.
+        origin: Where they come from, in words.
+        imagenet: Whether the labels are ImageNet indices.
+    """
+
+    classes: list[ClassImages]
+    origin: str
+    imagenet: bool
+
+
+def open_images(config: ComplexityConfig) -> LabelledImages:
+    """Open what --data_path names.
+
+    Raises:
+        InputError: Nothing is there, no layout is known, no class is asked for that it has.
+    """
+    given = find_imagenet(config.data_path)
+    if given is None:
+        raise InputError("--data_path is missing; give a copy of ImageNet, a folder of classes or USER/NAME on the Hub")
+    if isinstance(given, str) and given.lower() != "ilsvrc/imagenet-1k":
+        return _dataset(config, given)
+    if isinstance(given, Path) and config.layout == "auto" and _is_other_data(given):
+        return _dataset(config, "imagefolder", str(given))
+    return _imagenet(config, open_source(config.data_path, config.layout))
+
+
+def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
+    split = {"val": "validation"}.get(config.split, config.split)
+    if split not in source.splits:
+        raise InputError(f"{source.root}: no {config.split} images; --split is one of {', '.join(source.splits)}")
+    wanted = _wanted(config)
+    there = [wnid for wnid in wanted if source.class_count(split, [wnid])]
+    if not there:
+        raise InputError(f"{source.root}: no {split} images of any class that is asked for; see --classes, --category")
+    missing = len(wanted) - len(there)
+    if missing and config.classes != "all":
+        names = ", ".join(synset_of(wnid).name for wnid in wanted if wnid not in there)
+        _logger.warning(f"{source.root}: {missing} of {len(wanted)} classes have no {split} images: {names}")
+    classes = [_of_class(source, split, synset_of(wnid)) for wnid in there]
+    return LabelledImages(sorted(classes, key=lambda entry: entry.label), f"{source.root}, {split}", True)
+
+
+def _of_class(source: Source, split: str, synset: Synset) -> ClassImages:
+    rows = source.rows(split, synset.wnid)
+
+    def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:
+        for place, data in source.read_many([rows[position] for position in positions]):
+            yield positions[place], data
+
+    return ClassImages(synset.index, synset.wnid, synset.name, [row.file_name for row in rows], read)
+
+
+def _wanted(config: ComplexityConfig) -> list[str]:
+    """Return the WordNet ids that the flags ask for, each once."""
+    if config.subset is not None:
+        return load_subset(f"{config.category}-{config.subset}").wnids
+    if config.category is not None:
+        return candidates()[config.category]
+    if config.classes == "all":
+        return [synset.wnid for synset in synsets()]
+    if config.classes == "published":
+        return list(dict.fromkeys(wnid for name in subset_names() for wnid in load_subset(name).wnids))
+    return list(dict.fromkeys(_named(part.strip()) for part in config.classes.split(",") if part.strip()))
+
+
+def _named(text: str) -> str:
+    """Return the WordNet id of a class given as WordNet id, ImageNet index or name."""
+    table = synsets()
+    if text.isdigit() and int(text) < len(table):
+        return table[int(text)].wnid
+    found = [synset.wnid for synset in table if text in (synset.wnid, synset.name)]
+    if not found:
+        names = [name for synset in table for name in (synset.wnid, synset.name)]
+        raise unknown("class of --classes", text, names)
+    if len(found) > 1:
+        raise InputError(f"--classes {text}: the name of {len(found)} classes; give one of {', '.join(found)}")
+    return found[0]
+
+
+def _is_other_data(folder: Path) -> bool:
+    """Whether a folder holds class folders that are not called by WordNet ids, perhaps below train/ and others."""
+    below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    splits = [entry for entry in below if entry.name in ("train", "val", "valid", "validation", "test")]
+    for split in splits or [folder]:
+        classes = [entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+        if not classes or any(CLASS_FOLDER.fullmatch(entry.name) for entry in classes):
+            return False
+        if not any(_has_images(entry) for entry in classes):
+            return False
+    return not any(entry.suffix in (".tar", ".parquet") for entry in folder.iterdir())
+
+
+def _has_images(folder: Path) -> bool:
+    suffixes = (".jpg", ".jpeg", ".png", ".webp")
+    return any(entry.name.lower().endswith(suffixes) for entry in os.scandir(folder))
+
+
+def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> LabelledImages:
+    """Open a dataset of `datasets`: class folders, or a repository on the Hub."""
+    import datasets
+
+    place = folder or path
+    if config.category is not None or config.classes not in ("published", "all"):
+        raise InputError(f"{place}: is not ImageNet, all of its classes are scored; leave out --category and --classes")
+    try:
+        data = datasets.load_dataset(path, data_dir=folder, split=config.split)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{place}: split {config.split!r} cannot be loaded ({reason})") from error
+    image, label = _columns(data.features, place)
+    labels, names = data[label], data.features[label].names
+    undecoded = data.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    by_label: dict[int, list[int]] = {}
+    for position, value in enumerate(labels):
+        by_label.setdefault(value, []).append(position)
+    if -1 in by_label or None in by_label:
+        raise InputError(f"{place}: split {config.split!r} has images without a label; give another --split")
+    paths = [os.path.basename(entry["path"] or "") for entry in undecoded.remove_columns([])[image]] if folder else []
+    classes = []
+    for value, places in sorted(by_label.items()):
+        keys = [paths[place] if paths and paths[place] else f"{config.split}/{place}" for place in places]
+        classes.append(ClassImages(value, "", names[value], keys, _reader(undecoded, image, places)))
+    return LabelledImages(classes, f"{place}, {config.split}", False)
+
+
+def _columns(features: dict[str, object], place: str) -> tuple[str, str]:
+    """Return the names of the columns of images and of labels."""
+    import datasets
+
+    images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    labels = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    label = next((name for name in _LABEL_COLUMNS if name in labels), labels[0] if len(labels) == 1 else None)
+    if not images or label is None:
+        found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
+        raise InputError(f"{place}: expected a column of images and one of class labels, found {found}")
+    return images[0], label
+
+
+def _reader(data: object, column: str, places: list[int]) -> Callable[[list[int]], Iterator[tuple[int, bytes]]]:
+    def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:
+        for position in positions:
+            image = data[places[position]][column]
+            if image["bytes"] is not None:
+                yield position, image["bytes"]
+            else:
+                with io.FileIO(image["path"]) as file:
+                    yield position, file.read()
+
+    return read

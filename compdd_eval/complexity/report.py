@@ -1,0 +1,65 @@
+"""What `complexity` prints."""
+
+import json
+from pathlib import Path
+
+from compdd_eval.complexity.distilled import FILE_NAME
+from compdd_eval.config import ComplexityConfig
+from compdd_eval.console import print_table
+from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset
+
+_SHOWN = 40  # classes that are printed all; of more, the ends
+
+
+def print_classes(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
+    """Print the classes by complexity, the subsets that are scored whole, and where the files are."""
+    folder = Path(config.output_dir)
+    facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    ranked = sorted(rows, key=lambda row: -row["mean"])
+    ends = ranked if len(ranked) <= _SHOWN else [*ranked[: _SHOWN // 2], None, *ranked[-_SHOWN // 2 :]]
+    lines = [["...", "", "", ""] if row is None else _line(row) for row in ends]
+    right = "" if facts["top1"] is None else f", top-1 {100 * facts['top1']:.1f} %"
+    title = f"Complexity in %: {config.model}, {config.method} at {facts['layer']}, {facts['images']:,} images{right}"
+    print_table(title, ["class", "mean ± std>", "95 %>", "images>"], lines)
+    _print_subsets({row["imagenet_label"]: row["mean"] for row in rows if row["wnid"]})
+    for name in ("classes.csv", "images.parquet", "scores.json"):
+        print(f"{folder / name}")
+
+
+def _line(row: dict[str, object]) -> list[str]:
+    spread = "" if row["std"] is None else f" ± {100 * row['std']:.1f}"
+    interval = "" if row["ci_low"] is None else f"{100 * row['ci_low']:.1f} to {100 * row['ci_high']:.1f}"
+    return [row["name"], f"{100 * row['mean']:.1f}{spread}", interval, str(row["n"])]
+
+
+def _print_subsets(means: dict[int, float]) -> None:
+    """Print easy beside hard for the categories all of whose published classes are scored, at least one image each."""
+    lines = []
+    for category in CATEGORIES:
+        subsets = [load_subset(f"{category}-{difficulty}") for difficulty in DIFFICULTIES]
+        if not all(index in means for subset in subsets for index in subset.class_map):
+            continue
+        found = [100 * sum(means[index] for index in subset.class_map) / len(subset.classes) for subset in subsets]
+        published = [subset.published_complexity_percent for subset in subsets]
+        cells = [f"{value:.1f} ({paper:.1f})" for value, paper in zip(found, published, strict=True)]
+        lines.append([category, *cells, f"{found[1] - found[0]:+.1f} ({published[1] - published[0]:+.1f})"])
+    if lines:
+        print_table("Subsets, in % (as published)", ["category", "easy>", "hard>", "hard - easy>"], lines)
+
+
+def print_distilled(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
+    """Print the classes of a distilled set beside real ones."""
+    lines = [
+        [
+            row["name"],
+            f"{100 * row['mean']:.1f}",
+            str(row["n"]),
+            "" if row["recognised"] is None else f"{100 * row['recognised']:.0f}",
+            "" if row["real_mean"] is None else f"{100 * row['real_mean']:.1f} ({row['real_n']})",
+            "" if row["difference"] is None else f"{100 * row['difference']:+.1f}",
+        ]
+        for row in rows
+    ]
+    header = ["class", "distilled>", "images>", "recognised>", "real (images)>", "difference>"]
+    print_table(f"Complexity in % of {config.distilled}: {config.model}, {config.method}", header, lines)
+    print(Path(config.output_dir) / FILE_NAME)

@@ -1,0 +1,98 @@
+"""Settings of `complexity`."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import LAYOUTS, MANY, check_students, require
+from compdd_eval.errors import InputError
+from compdd_eval.subsets import CATEGORIES, DIFFICULTIES
+
+METHODS = ("smoothgradcampp", "gradcam", "gradcampp", "layercam")
+TARGETS = ("predicted", "true")
+OFFLINE_MODEL = "efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class ComplexityConfig:
+    """Measure the complexity of images: one minus the share of their class-activation map that reaches a threshold.
+
+    Args:
+        data_path: Labelled images: a copy of ImageNet in any layout that `prepare` reads, a folder with one folder a
+            class (or with train/ and val/ that have these), or a dataset on the Hub with a column `label`.
+        layout: How a copy of ImageNet is stored; "auto" looks at it.
+        distilled: A distilled set to measure, in any format that `evaluate` reads; with --data_path, beside real images
+            of its classes, of which --images_per_class are then enough.
+        category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
+        subset: With --category: only the ten classes of its subset, easy or hard.
+        classes: "published": those of the sixteen subsets, "all": every class that the source holds; or WordNet ids,
+            indices or names, joined by commas. Data that is not ImageNet has all of its classes scored.
+        split: Split of the source: train or validation; of other data, the name of its split.
+        model: Classifier: torchvision:NAME (weights by torchvision, or --weights), efficientnet-lite0 (weights inside a
+            package), or FILE.py with a function create_model() that returns one.
+        weights: File with its weights (.safetensors, .pt, .pth), where it is not to be downloaded.
+        method: How maps are made: smoothgradcampp (Smooth Grad-CAM++, the published one), gradcam, gradcampp, layercam.
+        layer: Module whose activations are mapped; default: layer4 of a ResNet, else the last convolution block.
+        target: Class that a map explains: the predicted one (as published), or the true one.
+        threshold: Activation from which a pixel counts as active.
+        image_size: Side in pixels to which images are resized, the aspect ratio is not kept.
+        images_per_class: Images of each class, drawn by the seed; default: all.
+        batch_size: Images that go through the network at a time.
+        seed: Seeds the noise of Smooth Grad-CAM++ and --images_per_class.
+        output_dir: Folder for images.parquet, classes.csv, scores.json and the examples.
+        overwrite: Replace scores of other settings that the folder holds.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+    """
+
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    distilled: str | None = None
+    category: str | None = None
+    subset: str | None = None
+    classes: str = "published"
+    split: str = "train"
+    model: str = "torchvision:resnet18"
+    weights: str | None = None
+    method: Literal[*METHODS] = "smoothgradcampp"
+    layer: str | None = None
+    target: Literal[*TARGETS] = "predicted"
+    threshold: float = 0.5
+    image_size: int = 224
+    images_per_class: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+    output_dir: str = "complexity"
+    overwrite: bool = False
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        require("--threshold", self.threshold, 0 < self.threshold <= 1, "an activation in (0, 1]")
+        require("--image_size", self.image_size, 8 <= self.image_size <= MANY, f"a number of pixels from 8 to {MANY}")
+        require("--batch_size", self.batch_size, 1 <= self.batch_size <= MANY, f"a number of images from 1 to {MANY}")
+        few = self.images_per_class is None or self.images_per_class >= 1
+        require("--images_per_class", self.images_per_class, few, "a number of images from 1")
+        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
+        check_students(1, self.threads)
+        self._check_classes()
+        for name in ("output_dir", "weights"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+
+    def _check_classes(self) -> None:
+        if self.distilled is not None and self.subset is None:
+            raise InputError("--distilled needs its classes; give --category and --subset")
+        if self.subset is not None and self.category is None:
+            raise InputError("--subset is given without --category; give both, or --category alone for every candidate")
+        if self.subset is not None:
+            require("--subset", self.subset, self.subset in DIFFICULTIES, " or ".join(DIFFICULTIES))
+        if self.category is not None and self.classes != "published":
+            raise InputError("--classes and --category: give one of them")
+        if self.category is not None:
+            known = {"birds": "bird", "cars": "car", "dogs": "dog"}.get(self.category.lower(), self.category.lower())
+            require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
+            object.__setattr__(self, "category", known)
+
+    def decisive(self) -> dict[str, object]:
+        """Return the settings that decide the numbers, beside the images themselves."""
+        names = ("method", "layer", "target", "threshold", "image_size", "images_per_class", "batch_size", "seed")
+        return {name: getattr(self, name) for name in (*names, "model", "split")}
