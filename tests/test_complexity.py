@@ -368,3 +368,33 @@ def test_quarters_by_hand():
     assert [quarter["images"] for quarter in found] == [2, 1, 1, 1]
     assert [quarter["accuracy"] for quarter in found] == [0.25, 0.5, 1.0, 1.0]
     assert (found[0]["low"], found[0]["high"], found[3]["low"]) == (0.1, 0.2, 0.9)
+
+
+def test_a_dataset_on_the_hub(tiny, my_set, hub, tmp_path):
+    """Any dataset with a column of images and one of class labels."""
+    one = ["--category", "bird", "--subset", "easy"]
+    pushed = python(
+        "-m", "compdd_eval", "push", my_set, "--repo_id", "tester/birds", *one, cwd=tmp_path, **hub.environment
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    settings = ["--model", tiny, "--image_size", 8, "--method", "gradcam", "--output_dir", tmp_path / "scores"]
+    command = ["-m", "compdd_eval", "complexity", "--data_path", "tester/birds", *settings]
+    done = python(*command, cwd=tmp_path, **hub.environment)
+    assert done.returncode == 0, done.stderr
+    classes, images = read(tmp_path / "scores")
+    assert [row["name"] for row in classes] == load_subset("bird-easy").label_names and len(images) == 10
+    wrong = python(*command, "--split", "nothing", cwd=tmp_path, **hub.environment)
+    assert wrong.returncode == 2 and "split 'nothing' cannot be loaded" in wrong.stderr.splitlines()[-1]
+
+
+def test_what_scoring_costs(run):
+    status, out, lines = run(
+        "bench", "complexity", "--images", 2, "--side", 64, "--repeats", 1, "--threads", 1, "--json"
+    )
+    assert status == 0, lines
+    rows = json.loads(out)["rows"]
+    assert [row["method"] for row in rows] == ["smoothgradcampp", "gradcam", "gradcampp", "layercam"]
+    for row in rows:
+        assert (
+            row["ratio"] == pytest.approx(row["images_per_second"] / row["bare_images_per_second"]) and row["ratio"] > 0
+        )
