@@ -36,7 +36,7 @@ def bench_complexity(config: BenchConfig) -> list[dict[str, object]]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     network = models.resnet18(weights=None).eval().requires_grad_(False).to(device)
-    classifier = Classifier(network, _LAYER, IMAGENET_MEAN, IMAGENET_STD, 1000, "random", "")
+    classifier = Classifier(network, _LAYER, IMAGENET_MEAN, IMAGENET_STD, device, 1000, "random", "")
     entry = _drawn(config.images, config.side)
     rows = []
     with tqdm(total=len(METHODS) * (config.repeats + 1), leave=False) as bar:
@@ -52,7 +52,7 @@ def _timed(
     settings = ComplexityConfig(method=method)
     size = settings.image_size
     images = torch.randn(min(settings.batch_size, config.images), 3, size, size)
-    images = images.to(next(classifier.network.parameters()).device)
+    images = images.to(classifier.device)
     names = [str(place) for place in range(classifier.outputs)]
     ours, bare = [], []
     with mapper_of(classifier, method) as mapper:

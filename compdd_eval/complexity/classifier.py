@@ -1,6 +1,8 @@
 """The classifier whose activations are mapped: its weights, what it expects, which layer is mapped."""
 
+import hashlib
 import importlib.util
+import math
 import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ class Classifier:
         layer: Name of the module whose activations are mapped.
         mean: Of RGB in [0, 1], by which images are normalised.
         std: Likewise.
+        device: Where it is.
         outputs: Number of logits; 1000 are the classes of ImageNet-1K in index order.
         weights: Where the weights come from, in words.
         digest: SHA-256 of the weights.
@@ -37,6 +40,7 @@ class Classifier:
     layer: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    device: torch.device
     outputs: int
     weights: str
     digest: str
@@ -59,11 +63,24 @@ def load_classifier(config: ComplexityConfig, device: torch.device) -> Classifie
         mean, std = getattr(network, "mean", mean), getattr(network, "std", std)
     else:
         raise InputError(f"--model {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
+    mean, std = _three("mean", mean, name), _three("std", std, name)
     network = network.eval().requires_grad_(False).to(device)
     layer = _layer(network, config.layer)
-    outputs = _outputs(network, name, config.image_size, device)
-    digest = digest_of_weights({name: value.cpu() for name, value in network.state_dict().items()})
-    return Classifier(network, layer, tuple(mean), tuple(std), outputs, weights, digest)
+    outputs = _outputs(network, name, layer, config.image_size, device)
+    code = hashlib.sha256(Path(name).read_bytes()).hexdigest() if name.endswith(".py") else ""
+    digest = code + digest_of_weights({key: value.cpu() for key, value in network.state_dict().items()})
+    return Classifier(network, layer, mean, std, device, outputs, weights, digest)
+
+
+def _three(what: str, values: object, name: str) -> tuple[float, float, float]:
+    """Return what a network says of its normalisation as three numbers."""
+    try:
+        found = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError):
+        found = ()
+    if len(found) != 3 or not all(map(math.isfinite, found)) or (what == "std" and min(found) <= 0):
+        raise InputError(f"{name}: its {what} is no three numbers{' above 0' * (what == 'std')}, for RGB in [0, 1]")
+    return found
 
 
 def _of_torchvision(name: str, file: str | None) -> tuple[nn.Module, str]:
@@ -103,8 +120,10 @@ def _of_file(path: Path, file: str | None) -> tuple[nn.Module, str]:
     spec = importlib.util.spec_from_file_location("compdd_eval_user_model", path)
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        network = module.create_model()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a network without weights of its own is the same in every process
+            spec.loader.exec_module(module)
+            network = module.create_model()
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: create_model() failed ({reason})") from error
@@ -138,13 +157,22 @@ def _layer(network: nn.Module, asked: str | None) -> str:
     return convolutions[-1]
 
 
-def _outputs(network: nn.Module, name: str, size: int, device: torch.device) -> int:
+def _outputs(network: nn.Module, name: str, layer: str, size: int, device: torch.device) -> int:
+    """Return the number of logits; refuse a layer that gives no maps."""
+    seen: list[object] = []
+    handle = network.get_submodule(layer).register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
         with torch.no_grad():
             logits = network(torch.zeros(1, 3, size, size, device=device))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{name} cannot take images of {size} x {size} pixels: {reason}") from error
+    finally:
+        handle.remove()
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:
         raise InputError(f"{name}: no classifier, it does not map images to logits [N, K]")
+    maps = seen[-1] if seen else None
+    if not isinstance(maps, torch.Tensor) or maps.ndim != 4 or not maps.is_floating_point():
+        found = "nothing" if not seen else list(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
+        raise InputError(f"--layer {layer}: gives {found}, expected maps [N, C, H, W]; give another module")
     return logits.shape[1]

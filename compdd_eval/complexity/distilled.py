@@ -11,10 +11,11 @@ from compdd_eval.complexity.measure import class_complexity, complexity_from_map
 from compdd_eval.complexity.scoring import normalise, score
 from compdd_eval.config import ComplexityConfig, ReadConfig
 from compdd_eval.distilled import DistilledSet, read_distilled
+from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_json
 from compdd_eval.preprocess import denormalise
-from compdd_eval.processes import once
-from compdd_eval.subsets import load_subset
+from compdd_eval.processes import once, repeatable, set_threads
+from compdd_eval.subsets import load_subset, synsets
 
 FILE_NAME = "distilled.json"
 
@@ -30,15 +31,24 @@ def score_distilled(config: ComplexityConfig, accelerator: Accelerator) -> list[
     Raises:
         InputError: As from `score`, and where the set cannot be read.
     """
+    set_threads(config.threads, accelerator)
+    repeatable()
     real = {row["imagenet_label"]: row for row in score(config, accelerator)} if config.data_path else {}
     return once(accelerator, lambda: _measure(config, real, accelerator.device))
 
 
 def _measure(config: ComplexityConfig, real: dict[int, dict], device: torch.device) -> list[dict[str, object]]:
     check_writable(Path(config.output_dir), "--output_dir")
+    path = Path(config.output_dir) / FILE_NAME
+    if path.exists() and not config.overwrite:
+        raise InputError(f"{path}: is there already; give another --output_dir, or --overwrite")
     distilled = read_distilled(config.distilled, ReadConfig(category=config.category, subset=config.subset))
     subset = load_subset(f"{config.category}-{config.subset}")
     classifier = load_classifier(config, device)
+    if config.target == "true" and classifier.outputs != len(synsets()):
+        raise InputError(
+            f"--target true: the {classifier.outputs} outputs of {config.model} are no classes of ImageNet"
+        )
     rows = []
     with mapper_of(classifier, config.method) as mapper:
         for entry in subset.classes:
@@ -61,7 +71,7 @@ def _measure(config: ComplexityConfig, real: dict[int, dict], device: torch.devi
                 }
             )
     content = {"settings": config.decisive(), "distilled": distilled.sha256, "weights": classifier.digest}
-    write_json(Path(config.output_dir) / FILE_NAME, content | {"classes": rows})
+    write_json(path, content | {"classes": rows})
     return rows
 
 
@@ -74,14 +84,13 @@ def _of_class(
     imagenet_index: int,
 ) -> tuple[list[float], float | None]:
     """Return the complexity of each image of a class, and the share that the classifier takes for that class."""
-    device, values, right = next(classifier.network.parameters()).device, [], 0
-    known = classifier.outputs == 1000
+    values, right, known = [], 0, classifier.outputs == len(synsets())
     for number, part in enumerate(places.split(config.batch_size)):
         images = denormalise(distilled.images[part]).clamp(0, 1)
         size = (config.image_size, config.image_size)
         images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
         targets = torch.full((len(part),), imagenet_index) if config.target == "true" else None
-        maps, predicted, _ = mapper(normalise(images, classifier).to(device), config.seed + number, targets)
+        maps, predicted, _ = mapper(normalise(images, classifier).to(classifier.device), config.seed + number, targets)
         values += complexity_from_maps(maps, config.threshold).tolist()
         right += (predicted == imagenet_index).sum().item()
     return values, right / len(places) if known else None

@@ -1,10 +1,9 @@
 """Images by class, for the measure: a copy of ImageNet in any layout, class folders, or a dataset with labels."""
 
-import io
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,10 +12,12 @@ from compdd_eval.config import ComplexityConfig, digest_of
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources import Source, find_imagenet, open_source
 from compdd_eval.sources.image_folder import CLASS_FOLDER
+from compdd_eval.sources.reader import read_bytes
 from compdd_eval.subsets import Synset, candidates, load_subset, subset_names, synset_of, synsets
 
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
+_IMAGE_COLUMNS = ("image", "img")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ClassImages:
         name: Name of the class.
         keys: Of each image: its official name, or its path or position in the data.
         read: Positions -> `(position, bytes of the file)` of these images, in any order.
+        sizes: Of each image, what tells its file from another of that name.
     """
 
     label: int
@@ -36,11 +38,12 @@ class ClassImages:
     name: str
     keys: list[str]
     read: Callable[[list[int]], Iterator[tuple[int, bytes]]]
+    sizes: list[object] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits over which images these are, by name."""
-        return digest_of([self.label, self.wnid, self.name, self.keys])
+        """Twelve hex digits over which images these are, by name and, where it is known, size."""
+        return digest_of([self.label, self.wnid, self.name, self.keys, self.sizes])
 
     def drawn(self, number: int | None, seed: int) -> list[int]:
         """Return the positions of so many images, drawn by a seed; of all, where there are no more or None is asked."""
@@ -58,11 +61,13 @@ class LabelledImages:
         classes: In the order of their labels.
         origin: Where they come from, in words.
         imagenet: Whether the labels are ImageNet indices.
+        identity: What scores of other data must not be mixed with.
     """
 
     classes: list[ClassImages]
     origin: str
     imagenet: bool
+    identity: str
 
 
 def open_images(config: ComplexityConfig) -> LabelledImages:
@@ -75,6 +80,8 @@ def open_images(config: ComplexityConfig) -> LabelledImages:
     if given is None:
         raise InputError("--data_path is missing; give a copy of ImageNet, a folder of classes or USER/NAME on the Hub")
     if isinstance(given, str) and given.lower() != "ilsvrc/imagenet-1k":
+        if config.layout != "auto":
+            raise InputError(f"--layout {config.layout}: {given} is a dataset on the Hub; leave the flag out")
         return _dataset(config, given)
     if isinstance(given, Path) and config.layout == "auto" and _is_other_data(given):
         return _dataset(config, "imagefolder", str(given))
@@ -94,7 +101,7 @@ def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
         names = ", ".join(synset_of(wnid).name for wnid in wanted if wnid not in there)
         _logger.warning(f"{source.root}: {missing} of {len(wanted)} classes have no {split} images: {names}")
     classes = [_of_class(source, split, synset_of(wnid)) for wnid in there]
-    return LabelledImages(sorted(classes, key=lambda entry: entry.label), f"{source.root}, {split}", True)
+    return LabelledImages(sorted(classes, key=lambda entry: entry.label), f"{source.root}, {split}", True, "ImageNet")
 
 
 def _of_class(source: Source, split: str, synset: Synset) -> ClassImages:
@@ -104,7 +111,8 @@ def _of_class(source: Source, split: str, synset: Synset) -> ClassImages:
         for place, data in source.read_many([rows[position] for position in positions]):
             yield positions[place], data
 
-    return ClassImages(synset.index, synset.wnid, synset.name, [row.file_name for row in rows], read)
+    sizes = [f"{row.stamp}:{row.start}" if row.size is None else row.size for row in rows]
+    return ClassImages(synset.index, synset.wnid, synset.name, [row.file_name for row in rows], read, sizes)
 
 
 def _wanted(config: ComplexityConfig) -> list[str]:
@@ -172,12 +180,14 @@ def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> 
         by_label.setdefault(value, []).append(position)
     if -1 in by_label or None in by_label:
         raise InputError(f"{place}: split {config.split!r} has images without a label; give another --split")
-    paths = [os.path.basename(entry["path"] or "") for entry in undecoded.remove_columns([])[image]] if folder else []
+    files = [entry["path"] for entry in undecoded[:][image]] if folder else []
     classes = []
-    for value, places in sorted(by_label.items()):
-        keys = [paths[place] if paths and paths[place] else f"{config.split}/{place}" for place in places]
-        classes.append(ClassImages(value, "", names[value], keys, _reader(undecoded, image, places)))
-    return LabelledImages(classes, f"{place}, {config.split}", False)
+    for value, members in sorted(by_label.items()):
+        keys = [os.path.relpath(files[m], folder) if folder else f"{config.split}/{m}" for m in members]
+        sizes = [os.path.getsize(files[m]) for m in members] if folder else [data._fingerprint]
+        reader = _reader(undecoded, image, members, place, local=folder is not None)
+        classes.append(ClassImages(value, "", names[value], keys, reader, sizes))
+    return LabelledImages(classes, f"{place}, {config.split}", False, str(place))
 
 
 def _columns(features: dict[str, object], place: str) -> tuple[str, str]:
@@ -187,20 +197,28 @@ def _columns(features: dict[str, object], place: str) -> tuple[str, str]:
     images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     label = next((name for name in _LABEL_COLUMNS if name in labels), labels[0] if len(labels) == 1 else None)
-    if not images or label is None:
+    image = next((name for name in _IMAGE_COLUMNS if name in images), images[0] if len(images) == 1 else None)
+    if image is None or label is None:
         found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
         raise InputError(f"{place}: expected a column of images and one of class labels, found {found}")
-    return images[0], label
+    return image, label
 
 
-def _reader(data: object, column: str, places: list[int]) -> Callable[[list[int]], Iterator[tuple[int, bytes]]]:
+def _reader(
+    data: object, column: str, places: list[int], origin: str, local: bool
+) -> Callable[[list[int]], Iterator[tuple[int, bytes]]]:
+    """Return what reads images; only those of a local folder may be files beside the data."""
+
     def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:
         for position in positions:
             image = data[places[position]][column]
-            if image["bytes"] is not None:
+            if image is not None and image["bytes"] is not None:
                 yield position, image["bytes"]
+            elif image is not None and local and os.path.isfile(image["path"] or ""):
+                yield position, read_bytes(image["path"])
             else:
-                with io.FileIO(image["path"]) as file:
-                    yield position, file.read()
+                raise InputError(
+                    f"{origin}: row {places[position]} holds no image; mend the data or give another split"
+                )
 
     return read

@@ -27,7 +27,7 @@ class Mapper:
         method: One of `compdd_eval.config.complexity.METHODS`.
 
     Raises:
-        InputError: TorchCAM is missing, or the layer gives no maps `[N, C, H, W]`.
+        InputError: TorchCAM is missing; or, when called, outputs or maps that are not finite.
     """
 
     def __init__(self, classifier: Classifier, method: str) -> None:
@@ -39,7 +39,7 @@ class Mapper:
         self._classifier = classifier
         self._network = classifier.network
         layer = self._network.get_submodule(classifier.layer)
-        layer.register_forward_hook(_start_of_graph)
+        self._handle = layer.register_forward_hook(_start_of_graph)
         options = {"num_samples": SAMPLES, "std": NOISE} if method == METHODS[0] else {}
         self._extractor = getattr(methods, _NAMES[method])(self._network, classifier.layer, **options)
 
@@ -61,17 +61,20 @@ class Mapper:
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
             torch.manual_seed(seed)
             logits = self._network(images)
+            if not torch.isfinite(logits).all():
+                raise InputError("the classifier's outputs are not finite; its weights are damaged, give others")
             confidence, predicted = logits.detach().softmax(dim=1).max(dim=1)
             classes = (predicted if targets is None else targets).tolist()
             maps = self._extractor(classes, logits, normalized=False)[0]
         self._extractor.reset_hooks()
-        if maps.ndim != 3:
-            raise InputError(f"--layer {self._classifier.layer}: gives {list(maps.shape)}, expected maps [N, H, W]")
+        if not torch.isfinite(maps).all():
+            raise InputError(f"--layer {self._classifier.layer}: a map is not finite; give another --layer or --method")
         return normalised(maps.detach()).cpu(), predicted.cpu(), confidence.cpu()
 
     def close(self) -> None:
         """Take the hooks out of the network."""
         self._extractor.remove_hooks()
+        self._handle.remove()
 
 
 def normalised(maps: torch.Tensor) -> torch.Tensor:

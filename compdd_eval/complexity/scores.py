@@ -70,14 +70,22 @@ class ScoresFolder:
         self.folder, self._digest = folder, digest
 
     def foreign(self) -> bool:
-        """Whether the folder holds scores of other settings."""
-        parts = sorted((self.folder / PARTS).glob("*.json"))
-        return any(_read_part(part).get("settings") != self._digest for part in parts)
+        """Whether the folder holds scores of other settings, or of other data."""
+        return any(_read_part(part).get("settings") != self._digest for part in self._parts())
+
+    def stale(self, label: int, source: str) -> bool:
+        """Whether a class was scored from other images."""
+        path = self._part(label)
+        return path.exists() and _read_part(path).get("source") != source
 
     def clear(self) -> None:
         """Remove all scores."""
-        for part in [*(self.folder / PARTS).glob("*.json"), *(self.folder / EXAMPLES).glob("*.png")]:
+        for part in [*self._parts(), *(self.folder / EXAMPLES).glob("[0-9]*.png")]:
             part.unlink()
+
+    def _parts(self) -> list[Path]:
+        """Return the files of the finished classes; what a killed process left has a name that begins with a dot."""
+        return sorted((self.folder / PARTS).glob("[0-9]*.json"))
 
     def has(self, label: int, source: str) -> bool:
         """Whether a class is finished, of just these images."""
@@ -98,7 +106,7 @@ class ScoresFolder:
 
     def finish(self, settings: dict[str, object], imagenet: bool) -> list[dict[str, object]]:
         """Write the tables from all finished classes; return the rows of `classes.csv`."""
-        parts = [_read_part(path) for path in sorted((self.folder / PARTS).glob("*.json"))]
+        parts = [_read_part(path) for path in self._parts()]
         rows, columns = [], {name: [] for name in _IMAGES.names}
         for part in parts:
             measured = class_complexity(part["complexity"])

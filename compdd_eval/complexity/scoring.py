@@ -46,7 +46,10 @@ def score(config: ComplexityConfig, accelerator: Accelerator | None = None) -> l
         classifier = load_classifier(config, accelerator.device)
     names = class_names(labelled, classifier)
     _check_target(config, labelled, classifier)
-    folder = ScoresFolder(Path(config.output_dir), _digest(config, classifier))
+    digest = _digest(config, classifier, labelled)
+    if len(set(gather_object([digest]))) > 1:
+        raise InputError(f"--model {config.model}: its weights differ from process to process; give --weights")
+    folder = ScoresFolder(Path(config.output_dir), digest)
     pending = once(accelerator, lambda: _pending(config, folder, labelled))
     mine = [labelled.classes[place] for place in pending[accelerator.process_index :: accelerator.num_processes]]
     scored = []
@@ -111,7 +114,6 @@ def _batches(
     config: ComplexityConfig, classifier: Classifier, entry: ClassImages, positions: list[int]
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
     """Yield positions and normalised images, in the order of the positions; the next batches are decoded meanwhile."""
-    device = next(classifier.network.parameters()).device
     parts = [positions[start : start + config.batch_size] for start in range(0, len(positions), config.batch_size)]
     with ThreadPoolExecutor(1) as pool:
         decoding = (pool.submit(_decoded, config, classifier, entry, part) for part in parts)
@@ -119,7 +121,7 @@ def _batches(
         for part in parts:
             images = waiting.pop(0).result()
             waiting += itertools.islice(decoding, 1)
-            yield part, images.to(device)
+            yield part, images.to(classifier.device)
 
 
 def _decoded(
@@ -165,8 +167,9 @@ def _check_target(config: ComplexityConfig, labelled: LabelledImages, classifier
         )
 
 
-def _digest(config: ComplexityConfig, classifier: Classifier) -> str:
-    return digest_of([config.decisive(), classifier.digest, classifier.layer, classifier.mean, classifier.std])
+def _digest(config: ComplexityConfig, classifier: Classifier, labelled: LabelledImages) -> str:
+    network = [classifier.digest, classifier.layer, classifier.mean, classifier.std]
+    return digest_of([config.decisive(), network, labelled.identity])
 
 
 def _pending(config: ComplexityConfig, folder: ScoresFolder, labelled: LabelledImages) -> list[int]:
@@ -175,8 +178,13 @@ def _pending(config: ComplexityConfig, folder: ScoresFolder, labelled: LabelledI
     if folder.foreign():
         if not config.overwrite:
             advice = "give another --output_dir, or --overwrite"
-            raise InputError(f"{folder.folder}: holds scores of other settings; {advice}")
+            raise InputError(f"{folder.folder}: holds scores of other settings or data; {advice}")
         folder.clear()
+    if not config.overwrite and (stale := [e.name for e in labelled.classes if folder.stale(e.label, e.digest)]):
+        found = f"scores of {stale[0]} from other images ({len(stale)} such classes)"
+        raise InputError(
+            f"{folder.folder}: holds {found}; give another --output_dir, or --overwrite to score them again"
+        )
     return [place for place, entry in enumerate(labelled.classes) if not folder.has(entry.label, entry.digest)]
 
 

@@ -32,7 +32,7 @@ class ComplexityConfig:
             package), or FILE.py with a function create_model() that returns one.
         weights: File with its weights (.safetensors, .pt, .pth), where it is not to be downloaded.
         method: How maps are made: smoothgradcampp (Smooth Grad-CAM++, the published one), gradcam, gradcampp, layercam.
-        layer: Module whose activations are mapped; default: layer4 of a ResNet, else the last convolution block.
+        layer: Module whose activations are mapped; default: layer4 of a ResNet, else the last convolution.
         target: Class that a map explains: the predicted one (as published), or the true one.
         threshold: Activation from which a pixel counts as active.
         image_size: Side in pixels to which images are resized, the aspect ratio is not kept.
@@ -74,6 +74,9 @@ class ComplexityConfig:
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
         check_students(1, self.threads)
         self._check_classes()
+        object.__setattr__(self, "split", {"val": "validation"}.get(self.split, self.split))
+        if self.model.endswith(".py"):
+            object.__setattr__(self, "model", os.path.abspath(os.path.expanduser(self.model)))
         for name in ("output_dir", "weights"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))

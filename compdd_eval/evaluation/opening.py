@@ -45,7 +45,7 @@ def open_study(
         if config.baselines or config.teacher:
             check_writable(baseline_dir(config), "--baseline_dir")
     real = RealImages(config, subset, cache_dir)
-    complexity = complexity_of(config.complexity, real.validation_names(), subset.name) if config.complexity else None
+    complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
     held_out = real.held_out() if config.lr_net == AUTO else None
     return Study(config, subset, set_name, distilled, real.validation(), held_out, complexity), real
 

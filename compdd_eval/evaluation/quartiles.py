@@ -11,7 +11,7 @@ from compdd_eval.results import StudentResult
 QUARTERS = 4
 
 
-def complexity_of(folder: str, file_names: list[str], config_name: str) -> list[float]:
+def complexity_of(folder: str, file_names: list[str], wnids: list[str]) -> list[float]:
     """Return the complexity of each validation image, from what `complexity` wrote.
 
     Raises:
@@ -20,11 +20,10 @@ def complexity_of(folder: str, file_names: list[str], config_name: str) -> list[
     known = read_complexity(Path(folder))
     missing = [name for name in file_names if name not in known]
     if missing:
-        category, _, difficulty = config_name.removesuffix("-published").partition("-")
         found = f"{len(missing)} of {len(file_names)} validation images ({missing[0]}, ...)"
         raise InputError(
-            f"{folder}: has no complexity of {found}; run complexity --split validation --category {category} --subset "
-            f"{difficulty} first"
+            f"{folder}: has no complexity of {found}; run complexity --split validation --classes "
+            f"{','.join(wnids)} first"
         )
     return [known[name] for name in file_names]
 
