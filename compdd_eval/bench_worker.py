@@ -101,7 +101,10 @@ class Worker:
         self._process.join()
 
     def _receive(self) -> float | tuple[float, float]:
-        answer = self._pipe.recv()
+        try:
+            answer = self._pipe.recv()
+        except EOFError as error:
+            raise InputError(f"{self.contestant.name}: its process ended with the error above") from error
         if isinstance(answer, str):
             raise InputError(f"{self.contestant.name}: {answer}; give a smaller --res, --ipc or --model")
         return answer
@@ -116,6 +119,9 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
         speed.set_precision(contestant.precision)
         kind = torch.device(device).type
         peak = _peak_rate(contestant.precision, device)
+        if kind == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         passes, student, tested = _contest(contestant, config, ipc, torch.device(device))
         first = _seconds(passes, device)
         for _ in range(_WARM_UP[kind] - 1):

@@ -141,7 +141,12 @@ def _compare(
         other = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
         rows.append(("predictions that differ", "", f"{other} of {len(record.predictions)}"))
         verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
-    return Comparison(path, verdict, rows, _notes(record.environment, environment))
+    notes = _notes(record.environment, environment)
+    if record.students_at_a_time > 1:
+        notes.append(
+            f"it was trained in a stack of {record.students_at_a_time}, now alone: sums round in another order"
+        )
+    return Comparison(path, verdict, rows, notes)
 
 
 def _notes(recorded: dict[str, object], now: dict[str, object]) -> list[str]:

@@ -198,7 +198,7 @@ class Training:
         self._stacked = isinstance(model, Stack)
         self._feeds = list(feeds)
         first = self._join([feed.images[:1] for feed in feeds])
-        classes = predict_logits(model, first).shape[-1] if protocol.mix != "none" else 0
+        classes = predict_logits(model, first, len(first)).shape[-1] if protocol.mix != "none" else 0
         for feed in self._feeds:
             feed.put_on(self.device, classes)
         images = self._feeds[0].images
@@ -337,4 +337,4 @@ def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor,
         losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
     else:
         losses = -(targets * F.log_softmax(outputs, dim=-1)).sum(dim=-1)
-    return losses.mean(dim=-1)
+    return losses.sum(dim=-1) / max(1, losses.shape[-1])  # a process of a team may have no image of a small batch

@@ -99,6 +99,34 @@ def test_fifty_passes_together(options):
         assert (together[:, seed] - alone[:, 0]).abs().max() < 1e-3
 
 
+def test_more_students_than_images_at_a_time():
+    """Labels that are mixed need the number of classes, which a forward pass of the whole stack tells."""
+    how = Protocol(epoch_eval_train=1, mix="mixup", dsa=False)
+    seeds = list(range(66))
+    networks = [create_model("MLP", im_size=(8, 8)) for _ in seeds]
+    feeds = [Feed(normal(1, (10, 3, 8, 8)), torch.arange(10), "hard", how, seed) for seed in seeds]
+    losses = torch.stack(list(Training(Stack(networks), feeds, 0.01, how).passes()))
+    assert losses.shape == (2, 66) and torch.isfinite(losses).all()
+
+
+def test_a_process_without_images_adds_nothing():
+    """A last batch may be smaller than the number of processes of a team."""
+
+    class Idle:
+        def share(self, places):
+            return places[:0]
+
+        def sum_gradients(self, model, loss):
+            return loss
+
+    model, how = create_model("ConvNetD1", im_size=(8, 8)), Protocol(epoch_eval_train=1, weight_decay=0.0)
+    before = [parameter.clone() for parameter in model.parameters()]
+    feed = Feed(normal(1, (4, 3, 8, 8)), torch.arange(4), "hard", how, 0)
+    losses = list(Training(model, [feed], 0.01, how, team=Idle()).passes())
+    assert torch.stack(losses).tolist() == [0.0, 0.0]
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
 def test_what_cannot_be_stacked():
     assert can_be_stacked(create_model("ConvNetD1", im_size=(16, 16)))
     assert not can_be_stacked(create_model("ConvNetBN", im_size=(16, 16)))  # its statistics are no parameters
