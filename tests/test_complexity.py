@@ -313,6 +313,56 @@ def test_weights_of_a_file(tiny, tmp_path):
         classifier(tiny, weights=str(network.path))
 
 
+def test_scores_of_other_images_are_not_taken_over(run, flags, tmp_path):
+    for number, name in enumerate(("cats", "cups")):
+        for place in ("one", "two"):
+            save_image(tmp_path / place / name / "0.png", number, file_format="PNG")
+    assert run(*flags(data_path=tmp_path / "one"))[0] == 0
+    status, _, lines = run(*flags(data_path=tmp_path / "two"))
+    assert status == 2 and "other settings or data" in lines[-1]
+    changed = tmp_path / "one/cats/0.png"
+    changed.write_bytes(changed.read_bytes() + b"more")
+    status, _, lines = run(*flags(data_path=tmp_path / "one"))
+    assert status == 2 and "scores of cats from other images (1 such classes)" in lines[-1]
+    before = (tmp_path / "scores/parts/0001.json").stat().st_mtime_ns
+    assert run(*flags("--overwrite", data_path=tmp_path / "one"))[0] == 0
+    assert (tmp_path / "scores/parts/0001.json").stat().st_mtime_ns == before
+
+
+def test_what_a_killed_process_left_is_passed_over(run, flags, tmp_path):
+    assert run(*flags())[0] == 0
+    expected = read(tmp_path / "scores")
+    (tmp_path / "scores/parts/.0005.abc.json").write_text("")
+    assert run(*flags())[0] == 0 and read(tmp_path / "scores") == expected
+
+
+BROKEN = [
+    ("network[0].weight.fill_(float('nan'))", [], "outputs are not finite"),
+    ("network[0] = nn.Identity()", [], "has no convolution"),
+    ("pass", ["--layer", "2"], "--layer 2: gives [1, 3], expected maps"),
+    ("network.idle = None; network.mean = 0.5", [], "its mean is no three numbers"),
+    ("network.std = (0.0, 1.0, 1.0)", [], "its std is no three numbers above 0"),
+    ("raise KeyError('x')", [], "create_model() failed"),
+]
+
+
+@pytest.mark.parametrize(("change", "more", "message"), BROKEN, ids=lambda value: str(value)[:20])
+def test_a_model_that_cannot_be_meant(run, flags, tiny, tmp_path, change, more, message):
+    tiny.write_text(
+        TINY.replace("    return network", f"    with torch.no_grad():\n        {change}\n    return network")
+    )
+    status, _, lines = run(*flags(*more))
+    assert status == 2 and message in lines[-1], lines
+    assert not (tmp_path / "scores/classes.csv").exists()
+
+
+def test_another_file_of_a_model_is_another_model(run, flags, tiny):
+    assert run(*flags())[0] == 0
+    tiny.write_text(TINY + "\n# changed\n")
+    status, _, lines = run(*flags())
+    assert status == 2 and "other settings or data" in lines[-1]
+
+
 def test_a_damaged_image_is_named(run, flags, drawn, tmp_path):
     import shutil
 
