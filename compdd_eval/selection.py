@@ -14,7 +14,7 @@ from compdd_eval.console import print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_text
 from compdd_eval.selection_input import ClassScore, Pool, read_pools, read_scores
-from compdd_eval.subsets import DIFFICULTIES, NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS, SubsetClass, synsets
+from compdd_eval.subsets import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS, SubsetClass, synsets
 
 SELECTION_NAME = "selection.csv"
 _VERSION = "1.0.0"
@@ -140,15 +140,22 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that holds a selection, unless it may be replaced, or anything else."""
     if not folder.is_dir():
         return
-    names = sorted(os.listdir(folder))
-    if others := [name for name in names if not _is_ours(name)]:
+    names, ours = sorted(os.listdir(folder)), _written_before(folder)
+    if others := [name for name in names if name not in ours]:
         raise InputError(f"{folder}: holds {others[0]}, which is no part of a selection; give another --output_dir")
     if names and not overwrite:
         raise InputError(f"{folder}: holds a selection already; give --overwrite, or another --output_dir")
 
 
-def _is_ours(name: str) -> bool:
-    return name == SELECTION_NAME or any(name.endswith(f"-{difficulty}.json") for difficulty in DIFFICULTIES)
+def _written_before(folder: Path) -> set[str]:
+    """Return the names of the files of an earlier selection, which its table tells; lists written by hand are none."""
+    try:
+        with open(folder / SELECTION_NAME, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()
+    subsets = {f"{row.get('category')}-{row.get('difficulty')}.json" for row in rows}
+    return {SELECTION_NAME, *subsets}
 
 
 def _write(subsets: list[Selected], folder: Path) -> list[str]:
@@ -157,10 +164,11 @@ def _write(subsets: list[Selected], folder: Path) -> list[str]:
     if all(len(subset.classes) == NUM_CLASSES and subset.classes[0].wnid for subset in subsets):
         files = {f"{subset.name}.json": subset_text(subset) for subset in subsets}
     files[SELECTION_NAME] = _table_text(subsets)
+    before = _written_before(folder)
     for name, text in files.items():
         write_text(folder / name, text)
     for name in os.listdir(folder):
-        if _is_ours(name) and name not in files:
+        if name in before and name not in files:
             (folder / name).unlink()
     return list(files)
 

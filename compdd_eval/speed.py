@@ -63,6 +63,13 @@ def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Cal
     return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
 
 
+def forget_compiled() -> None:
+    """Let go of compiled steps and of the memory that their CUDA graphs hold; the code stays in the cache on disk."""
+    compiled.cache_clear()
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
 def new_step() -> None:
     """Tell CUDA graphs that a step begins: what the last one computed may be written over."""
     torch.compiler.cudagraph_mark_step_begin()

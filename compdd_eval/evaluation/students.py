@@ -21,7 +21,7 @@ from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
 from compdd_eval.files import written_whole
 from compdd_eval.models import create_model
 from compdd_eval.processes import once
-from compdd_eval.speed import compiling_failed, images_at_a_time, pays_to_compile, students_at_a_time
+from compdd_eval.speed import compiling_failed, forget_compiled, images_at_a_time, pays_to_compile, students_at_a_time
 from compdd_eval.stack import Stack, can_be_stacked
 from compdd_eval.statistics import confusion_matrix
 from compdd_eval.subsets import NUM_CLASSES
@@ -175,6 +175,8 @@ class Workshop:
                         f"{task.model} at {self.study.config.res} px: out of memory with one image at a time; give a "
                         "smaller network or another device"
                     ) from error
+            if self.accelerator.device.type == "cuda":
+                forget_compiled()
             clear_device_cache(garbage_collection=True)
             seeds = ", ".join(str(task.seed) for task in group)
             if len(group) > 1:
