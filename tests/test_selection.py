@@ -155,8 +155,10 @@ def test_a_folder_that_is_not_empty(birds, tmp_path, run):
     one_line(run("select", birds, "--output_dir", out), "holds a selection already", "--overwrite")
     assert run("select", birds, "--output_dir", out, "--n", 4, "--overwrite")[0] == 0
     assert [path.name for path in out.iterdir()] == ["selection.csv"]  # no subset file of before
-    (out / "notes.txt").write_text("mine")
-    one_line(run("select", birds, "--output_dir", out, "--overwrite"), "notes.txt")
+    for name in ("notes.txt", "shore-hard.json"):
+        (out / name).write_text("mine")
+        one_line(run("select", birds, "--output_dir", out, "--overwrite"), name)
+        (out / name).unlink()
     one_line(run("select", birds, "--output_dir", birds / "classes.csv"), "is a file")
 
 
