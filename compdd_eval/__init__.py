@@ -9,7 +9,7 @@ _HOMES = {
     "EvaluateConfig": "compdd_eval.config",
     "InputError": "compdd_eval.errors",
     "ReadConfig": "compdd_eval.config",
-    "complexity_from_maps": "compdd_eval.complexity",
+    "complexity_from_maps": "compdd_eval.complexity.measure",
     "create_model": "compdd_eval.models",
     "diff_augment": "compdd_eval.augment",
     "evaluate": "compdd_eval.evaluation",

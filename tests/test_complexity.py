@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from compdd_eval import evaluate
-from compdd_eval.complexity import complexity_from_maps
+from compdd_eval import complexity_from_maps, evaluate
 from compdd_eval.complexity.classifier import load_classifier
 from compdd_eval.complexity.maps import mapper_of, normalised
 from compdd_eval.complexity.measure import class_complexity

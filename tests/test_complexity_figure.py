@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compdd_eval.complexity_gallery import _wrapped
+from compdd_eval.complexity.gallery import _wrapped
 from compdd_eval.subsets import CATEGORIES, load_subset, subset_names, subsets_dir
 from tests.test_command_line import one_line
 

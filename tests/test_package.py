@@ -108,7 +108,6 @@ def test_a_module_imports_only_from_lower_layers():
         {"distilled"},
         {"weights"},
         {"baselines", "report", "complexity", "exchange", "set_checks", "evaluated_set"},
-        {"complexity_figure", "complexity_gallery", "complexity_files"},
         {"evaluation", "validate", "bench_complexity"},
         {"demo", "grid", "status", "reproduce"},
         {"commands"},

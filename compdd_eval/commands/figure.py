@@ -8,7 +8,7 @@ POSITIONAL = ("scores",)
 
 def run(config: FigureConfig) -> None:
     """Draw, and print where the pictures are."""
-    from compdd_eval.complexity_figure import draw
+    from compdd_eval.complexity.figure import draw
 
     for path in draw(config):
         print(path)

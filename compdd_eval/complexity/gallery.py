@@ -6,7 +6,7 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity_files import Example
+from compdd_eval.complexity.files import Example
 from compdd_eval.files import written_whole
 
 if typing.TYPE_CHECKING:

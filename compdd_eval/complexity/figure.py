@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity_files import ClassMean, Facts, read_classes, read_examples, read_facts
-from compdd_eval.complexity_gallery import Cell, save_gallery
+from compdd_eval.complexity.files import ClassMean, Facts, read_classes, read_examples, read_facts
+from compdd_eval.complexity.gallery import Cell, save_gallery
 from compdd_eval.config import FigureConfig
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, written_whole
