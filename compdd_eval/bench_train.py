@@ -10,7 +10,8 @@ import torch
 from tqdm import tqdm
 
 from compdd_eval.bench_worker import Contestant, Worker
-from compdd_eval.config import BenchConfig
+from compdd_eval.config import BenchConfig, EvaluateConfig, Protocol
+from compdd_eval.config.checks import AUTO
 from compdd_eval.console import print_table
 from compdd_eval.models import count_flops, create_model
 from compdd_eval.speed import students_at_a_time
@@ -18,8 +19,8 @@ from compdd_eval.stack import can_be_stacked
 from compdd_eval.subsets import NUM_CLASSES, subset_names
 
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
-_PASSES_OF_A_STUDENT, _STUDENTS_OF_A_RESULT = 1001, 5  # preset comp-dd and --num_eval
-_BATCH = 128  # likewise
+_PROTOCOL = Protocol()
+_STUDENTS_OF_A_RESULT = EvaluateConfig.num_eval
 
 
 def device_type() -> str:
@@ -64,9 +65,9 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
     with torch.device("meta"):
         network = create_model(config.model, NUM_CLASSES, (config.res, config.res))
         images = torch.empty(ipc * NUM_CLASSES, 3, config.res, config.res)
-    asked = None if config.students_per_device == "auto" else config.students_per_device
-    number = students_at_a_time(asked, images, _BATCH, torch.device(device))
-    if asked is None:
+    asked = config.students_per_device
+    number = students_at_a_time(asked, images, _PROTOCOL.batch_train, torch.device(device))
+    if asked == AUTO:
         number = min(number, _STUDENTS_OF_A_RESULT)
     return number if ":" not in config.model and can_be_stacked(network) else 1
 
@@ -103,7 +104,7 @@ def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict
             "resolution": config.res,
             "ipc": ipc,
             "images_per_second": rate,
-            "students_per_hour": 3600 * rate / (_PASSES_OF_A_STUDENT * images),
+            "students_per_hour": 3600 * rate / (_PROTOCOL.passes * images),
             "ratio_to_plain": rate / plain,
             "share_of_peak": rate * flops / peaks[contestant.precision],
             "peak_memory_bytes": worker.ask("memory"),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from compdd_eval.config.checks import AUTO
 from compdd_eval.errors import InputError
 
 _LAUNCHER = {"no": "float32", "bf16": "bfloat16"}  # values of `accelerate launch --mixed_precision`
@@ -97,18 +98,18 @@ def images_at_a_time(
     return -(-batch // -(-batch // most))
 
 
-def students_at_a_time(asked: int | None, images: torch.Tensor, batch: int, device: torch.device) -> int:
+def students_at_a_time(asked: int | str, images: torch.Tensor, batch: int, device: torch.device) -> int:
     """Return how many students are trained together at the most.
 
     Args:
-        asked: What --students_per_device says; None decides by the size of a batch: on a GPU, as many as it takes to
+        asked: What --students_per_device says; "auto" decides by the size of a batch: on a GPU, as many as it takes to
             give all of it work; on a CPU one, which is faster (two cores train several students of ConvNetD3 2 to 6
             times as fast one after another).
         images: `[N, C, H, W]`, of one student; only the shape counts.
         batch: Images in a batch.
         device: Where they train.
     """
-    if asked is not None:
+    if asked != AUTO:
         return asked
     pixels = min(batch, len(images)) * images.shape[-2] * images.shape[-1]
     return max(1, _GPU_PIXELS // pixels) if device.type == "cuda" else 1

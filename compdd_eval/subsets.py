@@ -150,6 +150,11 @@ def config_names() -> list[str]:
     return names
 
 
+def singular(category: str) -> str:
+    """Return a category in lower case, and of the plurals birds, cars, dogs the singular; it may still be unknown."""
+    return _PLURALS.get(str(category).lower(), str(category).lower())
+
+
 def subset_name(category: str, difficulty: str) -> str:
     """Return the configuration name for a category (the plurals birds, cars, dogs are accepted) and a subset.
 
@@ -160,7 +165,7 @@ def subset_name(category: str, difficulty: str) -> str:
     """
     if f"{category}-{difficulty}" in _own:
         return f"{category}-{difficulty}"
-    category = _PLURALS.get(str(category).lower(), str(category).lower())
+    category = singular(category)
     if category not in CATEGORIES:
         _refuse_own(category)
         raise unknown("category", category, CATEGORIES)

@@ -39,7 +39,12 @@ def soft_cross_entropy(inputs: torch.Tensor, target: torch.Tensor, label_kind: s
         raise InputError(f"soft labels {found}: expected float {list(inputs.shape)}; hard labels take cross_entropy")
     if (label_kind or infer_label_kind(target)) == "logits":
         target = F.softmax(target, dim=1)
-    return -(target * F.log_softmax(inputs, dim=1)).sum(dim=1).mean()
+    return _soft_losses(inputs, target).mean()
+
+
+def _soft_losses(logits: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each image, `[..., N]` from `[..., N, K]`."""
+    return -(probabilities * F.log_softmax(logits, dim=-1)).sum(dim=-1)
 
 
 def train_student(
@@ -336,5 +341,5 @@ def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor,
     if not targets.is_floating_point():
         losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
     else:
-        losses = -(targets * F.log_softmax(outputs, dim=-1)).sum(dim=-1)
+        losses = _soft_losses(outputs, targets)
     return losses.sum(dim=-1) / max(1, losses.shape[-1])  # a process of a team may have no image of a small batch

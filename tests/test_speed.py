@@ -145,10 +145,10 @@ def test_how_many_images_and_students_at_a_time():
     assert speed.images_at_a_time(network, images[8][:10], 128, cpu) == 10
     assert speed.images_at_a_time(batch_norm, images[128], 128, cpu) == 128
     assert speed.images_at_a_time(network, images[128], 128, gpu) == 128
-    assert speed.students_at_a_time(None, images[8], 128, cpu) == 1
+    assert speed.students_at_a_time("auto", images[8], 128, cpu) == 1
     assert speed.students_at_a_time(3, images[128], 128, cpu) == 3
-    assert speed.students_at_a_time(None, images[8][:10], 128, gpu) > 5
-    assert speed.students_at_a_time(None, images[128], 128, gpu) == 1
+    assert speed.students_at_a_time("auto", images[8][:10], 128, gpu) > 5
+    assert speed.students_at_a_time("auto", images[128], 128, gpu) == 1
 
 
 def records(folder):

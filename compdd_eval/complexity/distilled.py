@@ -33,16 +33,23 @@ def score_distilled(config: ComplexityConfig, accelerator: Accelerator) -> list[
     """
     set_threads(config.threads, accelerator)
     repeatable()
+    distilled = once(accelerator, lambda: _opened(config))
     real = {row["imagenet_label"]: row for row in score(config, accelerator)} if config.data_path else {}
-    return once(accelerator, lambda: _measure(config, real, accelerator.device))
+    return once(accelerator, lambda: _measure(config, distilled, real, accelerator.device))
 
 
-def _measure(config: ComplexityConfig, real: dict[int, dict], device: torch.device) -> list[dict[str, object]]:
+def _opened(config: ComplexityConfig) -> DistilledSet:
+    """Read the set, and refuse a folder that holds the result of one, before anything takes long."""
     check_writable(Path(config.output_dir), "--output_dir")
     path = Path(config.output_dir) / FILE_NAME
     if path.exists() and not config.overwrite:
         raise InputError(f"{path}: is there already; give another --output_dir, or --overwrite")
-    distilled = read_distilled(config.distilled, ReadConfig(category=config.category, subset=config.subset))
+    return read_distilled(config.distilled, ReadConfig(category=config.category, subset=config.subset))
+
+
+def _measure(
+    config: ComplexityConfig, distilled: DistilledSet, real: dict[int, dict], device: torch.device
+) -> list[dict[str, object]]:
     subset = load_subset(f"{config.category}-{config.subset}")
     classifier = load_classifier(config, device)
     if config.target == "true" and classifier.outputs != len(synsets()):
@@ -71,7 +78,7 @@ def _measure(config: ComplexityConfig, real: dict[int, dict], device: torch.devi
                 }
             )
     content = {"settings": config.decisive(), "distilled": distilled.sha256, "weights": classifier.digest}
-    write_json(path, content | {"classes": rows})
+    write_json(Path(config.output_dir) / FILE_NAME, content | {"classes": rows})
     return rows
 
 

@@ -89,7 +89,7 @@ def open_images(config: ComplexityConfig) -> LabelledImages:
 
 
 def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
-    split = {"val": "validation"}.get(config.split, config.split)
+    split = config.split
     if split not in source.splits:
         raise InputError(f"{source.root}: no {config.split} images; --split is one of {', '.join(source.splits)}")
     wanted = _wanted(config)

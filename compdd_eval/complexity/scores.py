@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from compdd_eval.complexity.measure import class_complexity
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json, write_text, written_whole
+from compdd_eval.selection_input import COLUMNS
 
 SCHEMA_VERSION = 1
 PARTS = "parts"  # folder of the finished classes: what a run goes on from
 EXAMPLES = "examples"
-COLUMNS = ("imagenet_label", "wnid", "name", "mean", "std", "n", "ci_low", "ci_high")
 _IMAGES = pa.schema(
     {
         "key": pa.string(),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from compdd_eval.config.checks import LAYOUTS, MANY, check_students, require
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import CATEGORIES, DIFFICULTIES
+from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, singular
 
 METHODS = ("smoothgradcampp", "gradcam", "gradcampp", "layercam")
 TARGETS = ("predicted", "true")
@@ -91,7 +91,7 @@ class ComplexityConfig:
         if self.category is not None and self.classes != "published":
             raise InputError("--classes and --category: give one of them")
         if self.category is not None:
-            known = {"birds": "bird", "cars": "car", "dogs": "dog"}.get(self.category.lower(), self.category.lower())
+            known = singular(self.category)
             require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
             object.__setattr__(self, "category", known)
 

@@ -101,7 +101,7 @@ class Workshop:
     def _students_at_a_time(self, task: Task) -> int:
         asked, device = self.study.config.students_per_device, self.accelerator.device
         images = self.materials[task.material].images
-        number = students_at_a_time(None if asked == AUTO else asked, images, task.protocol.batch_train, device)
+        number = students_at_a_time(asked, images, task.protocol.batch_train, device)
         if number == 1 or self._as_team:
             return 1
         stackable = ":" not in task.model and can_be_stacked(self._blank(task.model))
