@@ -1,12 +1,11 @@
 """Networks of other libraries: whether one maps images of a size to plain logits, found out without memory or draws."""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from compdd_eval.errors import InputError, unknown
+from compdd_eval.errors import InputError
 
 _checked: set[tuple] = set()
 
@@ -49,12 +48,3 @@ def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), init_empty_weights():
         network = build()
     return network.to("meta")
-
-
-def unknown_name(library: str, name: str, names: Iterable[str]) -> InputError:
-    """Make the error for a name that a library does not have; it has the nearest ones, never all."""
-    names = list(names)
-    if difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5):
-        return unknown(f"{library} model", name, names)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.0)
-    return InputError(f"unknown {library} model {name!r}; the nearest are {', '.join(near)}")

@@ -6,8 +6,8 @@ the architecture, but for networks that timm marks as made for one size, which g
 
 from torch import nn
 
-from compdd_eval.errors import InputError
-from compdd_eval.models.libraries import build_checked, unknown_name
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.models.libraries import build_checked
 from compdd_eval.models.registry import register_library
 
 
@@ -25,7 +25,7 @@ def timm_model(name: str, num_classes: int, im_size: tuple[int, int], channel: i
         raise InputError(f'timm:{name} needs timm: pip install "compdd-eval[timm]"') from error
     names = timm.list_models()
     if name not in names:
-        raise unknown_name("timm", name, names)
+        raise unknown("timm model", name, names)
     settings = timm.models.get_pretrained_cfg(name)
     options = {"img_size": im_size} if settings and settings.fixed_input_size else {}
 

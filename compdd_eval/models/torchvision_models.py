@@ -8,8 +8,8 @@ no auxiliary classifiers, so that all outputs are plain logits.
 
 from torch import nn
 
-from compdd_eval.errors import InputError
-from compdd_eval.models.libraries import build_checked, unknown_name
+from compdd_eval.errors import InputError, unknown
+from compdd_eval.models.libraries import build_checked
 from compdd_eval.models.registry import register_library
 
 
@@ -26,7 +26,7 @@ def torchvision_model(name: str, num_classes: int, im_size: tuple[int, int], cha
     if name not in classifiers:
         if name in models.list_models():
             raise InputError(f"torchvision:{name} is no plain classifier of images; expected for example 'resnet50'")
-        raise unknown_name("torchvision", name, classifiers)
+        raise unknown("torchvision model", name, classifiers)
     if channel != 3:
         raise InputError(f"torchvision:{name} takes images of 3 channels, not {channel}")
     options = _options(name, im_size)
