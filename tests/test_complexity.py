@@ -25,6 +25,7 @@ from compdd_eval.config import ComplexityConfig
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.quartiles import by_quartile
 from compdd_eval.subsets import load_subset
+from tests import shapes
 from tests.conftest import environment, python, save_image
 
 pytest.importorskip("torchcam", reason="TorchCAM is an extra")
@@ -182,6 +183,19 @@ def test_the_tables_against_a_few_lines(run, flags, drawn, tmp_path):
         8,
         8,
     )
+
+
+def test_every_layout_gives_the_same_numbers(run, flags, drawn, tmp_path):
+    for split in ("train", "validation"):
+        assert run(*flags("--split", split, output=split))[0] == 0
+        for layout, shape in shapes.SHAPES.items():
+            if shape is None:
+                continue
+            place = tmp_path / layout
+            root = place if place.exists() else shape(drawn, place)
+            output = f"{layout}-{split}"
+            status, _, lines = run(*flags("--split", split, data_path=root, output=output))
+            assert status == 0 and read(tmp_path / output) == read(tmp_path / split), (layout, lines)
 
 
 def test_two_processes_give_the_same_numbers(run, flags, tmp_path):
