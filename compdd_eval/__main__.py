@@ -98,8 +98,17 @@ def _leave_process_group() -> None:
 
 
 def script() -> None:
-    """Run as a console script."""
-    sys.exit(main())
+    """Run as a console script.
+
+    Processes beside the main one have nothing left to write: they end at once, since threads of the process group that
+    still run while the interpreter is taken down can abort a process that has done its work.
+    """
+    status = main()
+    if not _is_main_process():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

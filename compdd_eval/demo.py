@@ -16,7 +16,7 @@ from compdd_eval.evaluation import evaluate
 from compdd_eval.files import check_writable
 from compdd_eval.prepare import prepare
 from compdd_eval.processes import make_accelerator, once
-from compdd_eval.report import save_bars
+from compdd_eval.reports.bars import save_bars
 from compdd_eval.results import mean_and_spread
 from compdd_eval.subsets import DIFFICULTIES
 

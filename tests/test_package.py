@@ -107,7 +107,7 @@ def test_a_module_imports_only_from_lower_layers():
         {"hub", "selection", "selection_check", "selection_input"},
         {"distilled"},
         {"weights"},
-        {"baselines", "report", "complexity", "exchange", "set_checks", "evaluated_set"},
+        {"baselines", "reports", "complexity", "exchange", "set_checks", "evaluated_set"},
         {"evaluation", "validate", "bench_complexity"},
         {"demo", "grid", "status", "reproduce"},
         {"commands"},

@@ -1,5 +1,6 @@
 """Sub-commands: one file each, with `CONFIG` (its dataclass) and `run(config)`; parsing is shared here."""
 
+import json
 import re
 import types
 import typing
@@ -15,6 +16,9 @@ COMMANDS = {
     "evaluate": "train students on a distilled set, test them on real images (the default command)",
     "status": "what of an evaluation or a grid is done, running or failed",
     "reproduce": "train a recorded student again and compare",
+    "report": "one HTML file on results: numbers with intervals, curves, confusion, the distilled images",
+    "compare": "methods side by side, seed by seed; tables for papers in Markdown, LaTeX or CSV",
+    "leaderboard": "a static site that ranks results, for a folder or a Space on the Hugging Face Hub",
     "prepare": 'build subsets from ImageNet, so that load_dataset("comp_dd", ...) works',
     "info": "the sixteen subsets, one of them, or what a copy of ImageNet can serve",
     "export": "write the prepared subsets as Parquet files with a card, for load_dataset(FOLDER, ...)",
@@ -38,7 +42,8 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
         config_class: The dataclass.
         command: Its name.
         arguments: What follows the command.
-        positional: Fields that arguments without a flag set, in this order.
+        positional: Fields that arguments without a flag set, in this order; one that ends with "..." is a list, and
+            takes all that are left.
 
     Raises:
         InputError: An unknown flag or key, or a value of the wrong type; the message is one line.
@@ -47,7 +52,7 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(
-        prog=" ".join([f"compdd_eval {command}", *[f"[{name.upper()}]" for name in positional]]),
+        prog=" ".join([f"compdd_eval {command}", *[_shown(name) for name in positional]]),
         description=(config_class.__doc__ or "").partition("\n")[0],
         epilog="A flag that takes true or false means true without a value.",
         exit_on_error=False,
@@ -72,6 +77,11 @@ def parse(config_class: type, command: str, arguments: list[str], positional: Se
         print(_as_yaml(config_class, values), end="")
         raise SystemExit(0)
     return config_class(**values)
+
+
+def _shown(name: str) -> str:
+    """Write a positional field as a usage line does."""
+    return f"{name.removesuffix('...').upper()} [...]" if name.endswith("...") else f"[{name.upper()}]"
 
 
 def plain_types(config_class: type) -> dict[str, object]:
@@ -101,14 +111,17 @@ def _as_yaml(config_class: type, values: dict[str, object]) -> str:
 
 def _with_flags(arguments: list[str], positional: Sequence[str], config_class: type) -> list[str]:
     """Put their flags before the first arguments that have none and are no value of a flag."""
-    hints, found, left = plain_types(config_class), [], list(positional)
+    hints, found, left, listed = plain_types(config_class), [], list(positional), []
     for position, argument in enumerate(arguments):
         before = arguments[position - 1] if position else ""
         after_boolean = hints.get(before.removeprefix("--")) is bool and argument.lower() not in ("true", "false")
         if not argument.startswith("-") and (not before.startswith("--") or "=" in before or after_boolean):
+            if left and left[0].endswith("..."):
+                listed.append(argument)
+                continue
             found += [f"--{left.pop(0)}"] if left else []
         found.append(argument)
-    return found
+    return found + ([f"--{left[0].removesuffix('...')}={json.dumps(listed)}"] if listed else [])
 
 
 def _normalised(arguments: list[str], config_class: type) -> tuple[list[str], str | None]:

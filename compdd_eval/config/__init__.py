@@ -14,6 +14,7 @@ from compdd_eval.config.protocol import (
     Protocol,
     parse_strategy,
 )
+from compdd_eval.config.reports import TABLE_FORMATS, CompareConfig, LeaderboardConfig, ReportConfig
 from compdd_eval.config.selection import SelectConfig
 from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConfig, ReadConfig, ValidateConfig
 from compdd_eval.config.trials import BenchConfig, DemoConfig, ReproduceConfig, StatusConfig
@@ -28,7 +29,9 @@ __all__ = [
     "PRESETS",
     "PRESET_SOURCES",
     "REGIMES",
+    "TABLE_FORMATS",
     "BenchConfig",
+    "CompareConfig",
     "ComplexityConfig",
     "ConvertConfig",
     "DemoConfig",
@@ -36,11 +39,13 @@ __all__ = [
     "ExportConfig",
     "FigureConfig",
     "InfoConfig",
+    "LeaderboardConfig",
     "PrepareConfig",
     "Protocol",
     "PullConfig",
     "PushConfig",
     "ReadConfig",
+    "ReportConfig",
     "ReproduceConfig",
     "SelectConfig",
     "StatusConfig",

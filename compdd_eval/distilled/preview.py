@@ -37,11 +37,13 @@ def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, ti
         top = head + row * (side + _GAP)
         pen.text((_GAP, top + side // 2), label_names[label], fill="black", font=font, anchor="lm")
         for column, image in enumerate(distilled.images[classes == label][:columns]):
-            picture.paste(_picture(image, side), (left + column * (side + _GAP), top))
+            picture.paste(to_picture(image, side), (left + column * (side + _GAP), top))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
 
 
-def _picture(image: torch.Tensor, side: int) -> Image.Image:
+def to_picture(image: torch.Tensor, side: int | None = None) -> Image.Image:
+    """Return an 8-bit RGB picture of a normalised image float `[3, H, H]`, enlarged without smoothing to a side."""
     pixels = denormalise(image).clamp(0, 1).mul(255).byte().permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+    picture = Image.fromarray(pixels)
+    return picture if side is None else picture.resize((side, side), Image.Resampling.NEAREST)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from compdd_eval import results
+from compdd_eval.distilled.pictures import save_pictures
 from compdd_eval.evaluation.comparison import Outcome
 from compdd_eval.evaluation.diagnosis import diagnose
 from compdd_eval.evaluation.plan import SET, Condition, Study, Task, Teacher
@@ -22,7 +23,7 @@ def finish(
     search: list[Task],
     searched: list[results.StudentResult],
 ) -> dict[str, object]:
-    """Write and return the summary of all students of this run."""
+    """Write pictures of the set; write and return the summary of all students of this run."""
     config = study.config
     entries = outcome.entries(conditions[0])
     for entry in entries:
@@ -53,6 +54,7 @@ def finish(
         _logger.warning(
             "the students were made in different environments (see summary.json); their last bits may differ"
         )
+    save_pictures(study.distilled, Path(config.output_dir) / study.set_name)
     write_json(Path(config.output_dir) / results.SUMMARY_NAME, summary)
     return summary
 
@@ -63,6 +65,7 @@ def _facts(study: Study) -> dict[str, object]:
         "category": config.category,
         "subset": config.subset,
         "config_name": study.subset.name,
+        "set": study.set_name,
         "ipc": study.distilled.ipc,
         "resolution": study.distilled.resolution,
         "images": len(study.distilled.images),

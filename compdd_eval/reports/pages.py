@@ -1,0 +1,86 @@
+"""Web pages from templates: everything that is put in is escaped, and nothing is loaded from elsewhere."""
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+
+_URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
+
+
+@cache
+def _environment() -> object:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("compdd_eval.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "span": span, "as_link": as_link, "short": short}
+    return environment
+
+
+def render(template: str, **values: object) -> str:
+    """Fill in a template of this package; texts are escaped, but for `markupsafe.Markup`."""
+    return _environment().get_template(template).render(**values)
+
+
+def asset(name: str) -> object:
+    """Return a style sheet or script of this package, to be put into a page as it is."""
+    from markupsafe import Markup
+
+    return Markup(_environment().loader.get_source(_environment(), name)[0])
+
+
+def policy(scripts: list[str]) -> str:
+    """Return a Content-Security-Policy under which a page loads nothing and runs these scripts alone.
+
+    Args:
+        scripts: Content of each `<script>` element, exactly.
+    """
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'"
+
+
+def json_for_script(content: object) -> object:
+    """Write JSON that can stand in a `<script>` element, whatever texts are in it."""
+    from markupsafe import Markup
+
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Write a fraction in percent, without the sign."""
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def points(value: float | None) -> str:
+    """Write a difference of fractions in points, with its sign."""
+    return "–" if value is None else f"{100 * value:+.2f}"
+
+
+def span(interval: list[float] | None, sign: bool = False) -> str:
+    """Write an interval of fractions in percent."""
+    if interval is None:
+        return "–"
+    return " to ".join(f"{100 * value:{'+' if sign else ''}.1f}" for value in interval)
+
+
+def short(text: object, most: int = 60) -> str:
+    """Return a text in one line, cut in its middle where it is longer."""
+    line = " ".join(str(text).split())
+    half = (most - 1) // 2
+    return line if len(line) <= most else f"{line[:half]}…{line[-half:]}"
+
+
+def as_link(value: object) -> str | None:
+    """Return a text if it is a web address and nothing else, or None."""
+    return value if isinstance(value, str) and _URL.fullmatch(value) else None

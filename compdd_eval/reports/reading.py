@@ -1,0 +1,357 @@
+"""Read summaries of `evaluate` that anybody may have written: nothing in a file is believed before it is checked."""
+
+import json
+import logging
+import math
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compdd_eval.errors import InputError
+from compdd_eval.results import SCHEMA_VERSION, SUMMARY_NAME
+from compdd_eval.statistics import mean_interval, ratio_interval
+from compdd_eval.subsets import NUM_CLASSES
+
+MOST_BYTES = 8 * 2**20  # of a summary; those of `evaluate` have some 10 KB
+_MOST_TEXT = 300  # characters of a name
+_MOST_SEEDS = 10_000
+_MOST_DEPTH = 8
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Students of one network that were trained alike.
+
+    Attributes:
+        seeds: Their seeds, distinct.
+        accuracies: Accuracy of each on the validation images, in [0, 1].
+    """
+
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy, in [0, 1]."""
+        return math.fsum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation of the accuracies; None for one student."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
+
+    @property
+    def interval(self) -> list[float] | None:
+        """95 % interval of the mean (Student's t), as fractions; None for one student."""
+        return mean_interval(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The students of one network on one set, and what they are compared with.
+
+    Attributes:
+        model: Name of the network.
+        students: Those that were trained on the set.
+        random: Those of random images, or None.
+        full: Those of all training images, or None.
+        per_class: Mean accuracy of each label in [0, 1]; None for a label without validation images.
+        confusion: Counts `[10, 10]` summed over students; row: true label.
+        lr: Learning rate.
+        lr_source: Where it came from.
+        teacher: Name of the teacher that gave soft labels, or None.
+    """
+
+    model: str
+    students: Group
+    random: Group | None
+    full: Group | None
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    lr: float
+    lr_source: str
+    teacher: str | None
+
+    @property
+    def recovery(self) -> dict[str, object] | None:
+        """Recovery ratio: accuracy / accuracy of all images, with its interval, as of `ratio_interval`."""
+        if self.full is None or not self.full.mean:
+            return None
+        return ratio_interval(self.students.accuracies, self.full.accuracies)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation, as its `summary.json` tells it.
+
+    Attributes:
+        place: The file, or `USER/NAME: FILE` on the Hub.
+        file: The file on this machine.
+        config_name: Configuration, such as `bird-easy`.
+        ipc: Images per class of the set.
+        resolution: Side of the images in pixels.
+        images: Images of the set.
+        label_kind: `hard`, `logits` or `probabilities`.
+        class_names: Names of labels 0-9.
+        validation_images: Images that were tested.
+        validation_expected: Images that a whole copy of ImageNet has.
+        protocol: Fields of `compdd_eval.config.Protocol`.
+        changes: Those in which it differs from its preset.
+        entries: One for each network.
+        digests: SHA-256 of the set (`distilled`) and of the validation images (`validation`).
+        origin: What is known of the set: method, paper, files or repository, ...
+        config: All settings of the command.
+        environments: Where the students were made.
+    """
+
+    place: str
+    file: Path
+    config_name: str
+    ipc: float
+    resolution: int
+    images: int
+    label_kind: str
+    class_names: tuple[str, ...]
+    validation_images: int
+    validation_expected: int
+    protocol: dict[str, object]
+    changes: dict[str, object]
+    entries: tuple[Entry, ...]
+    digests: dict[str, str]
+    origin: dict[str, object]
+    config: dict[str, object]
+    environments: tuple[dict[str, object], ...]
+
+    @property
+    def preset(self) -> str:
+        """Name of the preset of the protocol."""
+        return str(self.protocol["protocol"])
+
+    @property
+    def protocol_name(self) -> str:
+        """The preset and what was changed, in words: rows of different names are not compared."""
+        changed = ", ".join(f"{name} {value}" for name, value in sorted(self.changes.items()) if name != "lr_net")
+        return f"{self.preset} with {changed}" if changed else self.preset
+
+    @property
+    def method(self) -> str:
+        """Name of the method: what the set says, or the name of its files, or its digest."""
+        if self.origin.get("method"):
+            return str(self.origin["method"])
+        repository = self.repository
+        if repository:
+            return repository.partition("@")[0]
+        for name in ("distilled", "data_dir"):
+            if self.config.get(name):
+                return Path(str(self.config[name])).name
+        return f"set {self.digests['distilled'][:8]}"
+
+    @property
+    def repository(self) -> str | None:
+        """`USER/NAME@COMMIT` of the set on the Hub, if it came from there."""
+        if "repository" not in self.origin:
+            return None
+        return f"{self.origin['repository']}@{self.origin.get('revision')}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the copy of ImageNet had all validation images."""
+        return self.validation_images == self.validation_expected
+
+    @property
+    def labels(self) -> str:
+        """The regime of the labels, such as `given`."""
+        return str(self.protocol.get("labels", "given"))
+
+
+def read_runs(place: str) -> list[Run]:
+    """Read every summary under a folder, or one file.
+
+    Raises:
+        InputError: There is none, or one that was given by name is none. Damaged ones in a folder are warned of.
+    """
+    path = Path(os.path.expanduser(place))
+    if not path.exists():
+        raise InputError(f"{place}: no such file or folder; give the --output_dir of evaluate, or a {SUMMARY_NAME}")
+    if path.is_file():
+        return [read_run(path)]
+    runs = list(_readable(path))
+    if not runs:
+        raise InputError(f"{place}: holds no {SUMMARY_NAME} that can be read; give the --output_dir of evaluate")
+    return runs
+
+
+def _readable(folder: Path) -> Iterator[Run]:
+    for path in sorted(_summaries(folder)):
+        try:
+            yield read_run(path)
+        except InputError as error:
+            _logger.warning(f"left out: {error}")
+
+
+def _summaries(folder: Path) -> Iterator[Path]:
+    """Yield all summaries in a folder, without following links out of it."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if SUMMARY_NAME in files:
+            yield Path(root) / SUMMARY_NAME
+
+
+def read_run(path: Path, place: str | None = None) -> Run:
+    """Read one summary.
+
+    Raises:
+        InputError: It is no summary of this version, is too large, or says what cannot be.
+    """
+    place = place or str(path)
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            size = f"{found.st_size / 2**20:,.0f} MB" if stat.S_ISREG(found.st_mode) else "not a regular file"
+            raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
+        content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise InputError(f"{place}: cannot be read ({error.strerror}); mend it or leave it out") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: not a JSON file ({str(error)[:100]}); leave it out") from error
+    return parse_run(content, place, path)
+
+
+def parse_run(content: object, place: str, file: Path) -> Run:
+    """Check the content of a summary.
+
+    Raises:
+        InputError: As `read_run`.
+    """
+    try:
+        return _parse(content, place, file)
+    except _Wrong as error:
+        raise InputError(f"{place}: no summary of evaluate: {error}; evaluate again, or leave it out") from error
+
+
+class _Wrong(Exception):
+    """What is wrong with a summary, in words."""
+
+
+def _parse(content: object, place: str, file: Path) -> Run:
+    _table("the content", content)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise _Wrong(f"schema version {str(version)[:20]}, expected {SCHEMA_VERSION}")
+    names = _list("class_names", content.get("class_names"), NUM_CLASSES, NUM_CLASSES)
+    entries = _list("results", content.get("results"), 1, 1000)
+    digests = _table("digests", content.get("digests"))
+    protocol = _plain("protocol", content.get("protocol"))
+    _text("protocol", protocol.get("protocol"))
+    return Run(
+        place=place,
+        file=file,
+        config_name=_text("config_name", content.get("config_name")),
+        ipc=_number("ipc", content.get("ipc"), 0, 1e6),
+        resolution=_whole("resolution", content.get("resolution"), 1, 2**14),
+        images=_whole("images", content.get("images"), 1, 10**8),
+        label_kind=_text("label_kind", content.get("label_kind")),
+        class_names=tuple(_text("class_names", name) for name in names),
+        validation_images=_whole("validation_images", content.get("validation_images"), 1, 10**7),
+        validation_expected=_whole("validation_images_expected", content.get("validation_images_expected"), 1, 10**7),
+        protocol=protocol,
+        changes=_plain("protocol_changes", content.get("protocol_changes")),
+        entries=tuple(_entry(entry) for entry in entries),
+        digests={name: _digest(name, digests.get(name)) for name in ("distilled", "validation")},
+        origin=_plain("distilled", content.get("distilled", {})),
+        config=_plain("config", content.get("config", {})),
+        environments=tuple(
+            _plain("environments", entry) for entry in _list("environments", content.get("environments", []), 0, 1000)
+        ),
+    )
+
+
+def _entry(content: object) -> Entry:
+    _table("results", content)
+    confusion = _list("confusion", content.get("confusion"), NUM_CLASSES, NUM_CLASSES)
+    per_class = _list("per_class_accuracy", content.get("per_class_accuracy"), NUM_CLASSES, NUM_CLASSES)
+    teacher = content.get("teacher")
+    return Entry(
+        model=_text("model", content.get("model")),
+        students=_group(content),
+        random=None if content.get("random") is None else _group(_table("random", content["random"])),
+        full=None if content.get("full") is None else _group(_table("full", content["full"])),
+        per_class=tuple(None if value is None else _number("per_class_accuracy", value, 0, 1) for value in per_class),
+        confusion=tuple(
+            tuple(_whole("confusion", count, 0, 10**12) for count in _list("confusion", row, NUM_CLASSES, NUM_CLASSES))
+            for row in confusion
+        ),
+        lr=_number("lr", content.get("lr"), 0, 1e9),
+        lr_source=_text("lr_source", content.get("lr_source")),
+        teacher=None if teacher is None else _text("teacher", _table("teacher", teacher).get("name")),
+    )
+
+
+def _group(content: dict) -> Group:
+    seeds = tuple(_whole("seeds", seed, 0, 2**63) for seed in _list("seeds", content.get("seeds"), 1, _MOST_SEEDS))
+    accuracies = tuple(
+        _number("accuracies", value, 0, 1)
+        for value in _list("accuracies", content.get("accuracies"), len(seeds), len(seeds))
+    )
+    if len(set(seeds)) < len(seeds):
+        raise _Wrong("a seed is there twice")
+    return Group(seeds, accuracies)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it has {name}")
+
+
+def _table(name: str, value: object) -> dict:
+    if not isinstance(value, dict):
+        raise _Wrong(f"{name} is missing or no table")
+    return value
+
+
+def _list(name: str, value: object, least: int, most: int) -> list:
+    if not isinstance(value, list) or not least <= len(value) <= most:
+        expected = str(least) if least == most else f"{least} to {most}"
+        raise _Wrong(f"{name} is no list of {expected}")
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MOST_TEXT or not value.isprintable():
+        raise _Wrong(f"{name} is no text of 1 to {_MOST_TEXT} characters in one line")
+    return value
+
+
+def _digest(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
+        raise _Wrong(f"digests: {name} is no SHA-256")
+    return value
+
+
+def _number(name: str, value: object, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise _Wrong(f"{name} has {str(value)[:40]}, expected a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise _Wrong(f"{name} has {str(value)[:40]}, expected a whole number from {low} to {high}")
+    return value
+
+
+def _plain(name: str, value: object, depth: int = 0) -> dict:
+    """Return a table of settings as it is, if it is not too deep."""
+    _table(name, value)
+    for part in value.values():
+        parts = [part] if isinstance(part, dict) else part if isinstance(part, list) else []
+        for inner in parts:
+            if isinstance(inner, dict | list):
+                if depth == _MOST_DEPTH:
+                    raise _Wrong(f"{name} is too deep")
+                _plain(name, inner if isinstance(inner, dict) else dict(enumerate(inner)), depth + 1)
+    return value
