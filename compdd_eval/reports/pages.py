@@ -64,7 +64,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float | None) -> str:
     """Write a difference of fractions in points, with its sign."""
-    return "–" if value is None else f"{100 * value:+.2f}"
+    return "–" if value is None else f"{round(100 * value, 2) + 0.0:+.2f}"  # + 0.0: no -0.00
 
 
 def span(interval: list[float] | None, sign: bool = False) -> str:

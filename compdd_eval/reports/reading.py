@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from compdd_eval.subsets import NUM_CLASSES
 
 MOST_BYTES = 8 * 2**20  # of a summary; those of `evaluate` have some 10 KB
 _MOST_TEXT = 300  # characters of a name
+_MOST_NAME = 80
+_FOLDER = re.compile(r"\w[\w.-]{0,200}")
+_STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
 _MOST_SEEDS = 10_000
 _MOST_DEPTH = 8
 _logger = logging.getLogger(__name__)
@@ -107,6 +111,8 @@ class Run:
         origin: What is known of the set: method, paper, files or repository, ...
         config: All settings of the command.
         environments: Where the students were made.
+        set_name: Folder of the set's results beside the summary.
+        students: Result files of the students of the set, relative to the folder of the summary.
     """
 
     place: str
@@ -126,6 +132,8 @@ class Run:
     origin: dict[str, object]
     config: dict[str, object]
     environments: tuple[dict[str, object], ...]
+    set_name: str | None
+    students: tuple[str, ...]
 
     @property
     def preset(self) -> str:
@@ -141,14 +149,15 @@ class Run:
     @property
     def method(self) -> str:
         """Name of the method: what the set says, or the name of its files, or its digest."""
-        if self.origin.get("method"):
-            return str(self.origin["method"])
+        said = " ".join(str(self.origin.get("method") or "").split())
+        if said and said.isprintable():
+            return said[:_MOST_NAME]
         repository = self.repository
         if repository:
             return repository.partition("@")[0]
         for name in ("distilled", "data_dir"):
-            if self.config.get(name):
-                return Path(str(self.config[name])).name
+            if found := Path(str(self.config.get(name) or "")).name:
+                return found[:_MOST_NAME]
         return f"set {self.digests['distilled'][:8]}"
 
     @property
@@ -211,15 +220,19 @@ def read_run(path: Path, place: str | None = None) -> Run:
     place = place or str(path)
     try:
         found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            size = f"{found.st_size / 2**20:,.0f} MB" if stat.S_ISREG(found.st_mode) else "not a regular file"
-            raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
-        content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+        regular = stat.S_ISREG(found.st_mode)
+        content = path.read_bytes() if regular and found.st_size <= MOST_BYTES else None
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror}); mend it or leave it out") from error
+    if content is None:
+        size = f"{found.st_size / 2**20:,.0f} MB" if regular else "not a regular file"
+        raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
+    try:
+        return parse_run(json.loads(content.decode("utf-8"), parse_constant=_no_constant), place, path)
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not a JSON file ({str(error)[:100]}); leave it out") from error
-    return parse_run(content, place, path)
 
 
 def parse_run(content: object, place: str, file: Path) -> Run:
@@ -268,7 +281,15 @@ def _parse(content: object, place: str, file: Path) -> Run:
         environments=tuple(
             _plain("environments", entry) for entry in _list("environments", content.get("environments", []), 0, 1000)
         ),
+        set_name=name if isinstance(name := content.get("set"), str) and _FOLDER.fullmatch(name) else None,
+        students=_students(_list("students", content.get("students", []), 0, 10**5), content.get("set")),
     )
+
+
+def _students(paths: list, set_name: object) -> tuple[str, ...]:
+    """Return the files of the students of the set: the last parts of their paths, wherever the folder lies now."""
+    found = [_STUDENT.fullmatch("/".join(str(path).split("/")[-5:])) for path in paths]
+    return tuple(match[0] for match in found if match and match[1] == set_name and ".." not in match[0])
 
 
 def _entry(content: object) -> Entry:
@@ -344,14 +365,13 @@ def _whole(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def _plain(name: str, value: object, depth: int = 0) -> dict:
+def _plain(name: str, value: object) -> dict:
     """Return a table of settings as it is, if it is not too deep."""
     _table(name, value)
-    for part in value.values():
-        parts = [part] if isinstance(part, dict) else part if isinstance(part, list) else []
-        for inner in parts:
-            if isinstance(inner, dict | list):
-                if depth == _MOST_DEPTH:
-                    raise _Wrong(f"{name} is too deep")
-                _plain(name, inner if isinstance(inner, dict) else dict(enumerate(inner)), depth + 1)
+    layer = [value]
+    for _ in range(_MOST_DEPTH):
+        inner = [part for outer in layer for part in (outer.values() if isinstance(outer, dict) else outer)]
+        layer = [part for part in inner if isinstance(part, dict | list)]
+    if layer:
+        raise _Wrong(f"{name} is too deep")
     return value
