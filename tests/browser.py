@@ -1,7 +1,4 @@
-"""A real headless browser for pages that the package writes: `browser` and `open_page` are fixtures.
-
-A test file takes them with `from tests.browser import browser, open_page  # noqa: F401`.
-"""
+"""A real headless browser for pages that the package writes: `browser` and `open_page` are fixtures of all tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+_RUNNING: list[object] = []
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -21,16 +19,26 @@ _FLAGS = (
 )
 
 
+def chromium() -> str | None:
+    """Return the program, or None."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """A headless Chromium; the test is skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install playwright")
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    found = chromium()
     if found is None:
         pytest.skip(f"needs a browser: none of {', '.join(_NAMES)} on this machine")
+    if _RUNNING:  # a test file that imports the fixture has one of its own, but playwright runs once
+        yield _RUNNING[0]
+        return
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
+        running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        _RUNNING.append(running)
         yield running
+        _RUNNING.clear()
         running.close()
 
 

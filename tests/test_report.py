@@ -117,6 +117,16 @@ def test_the_report_needs_nothing_else(run, results, tmp_path):
     assert run("report", results, "--output", again)[0] == 0 and again.read_text() == text
 
 
+def test_regimes_and_scores_are_shown(run, copied):
+    summary = summary_of(copied / "hard")
+    summary["regimes"] = [{"labels": "soft", "results": [], "lines": ["soft: MLP beats random: +1.00 points"]}]
+    summary["scores"] = [{"model": "MLP", "lrs": 0.25, "ars": 0.5}]
+    (copied / "hard/summary.json").write_text(json.dumps(summary))
+    assert run("report", copied)[0] == 0
+    text = Texts((copied / "report.html").read_text()).text
+    assert "soft: MLP beats random: +1.00 points" in text and "MLP: LRS 0.250, ARS 0.500" in text
+
+
 def test_a_summary_alone(run, copied):
     """The files of students and the pictures may lie on another machine."""
     for path in [*copied.rglob("seed*.json"), *copied.rglob("pictures.*")]:
@@ -226,6 +236,8 @@ def test_hostile_texts_are_only_texts(run, copied):
         (lambda s: s.update(validation_images=10**400), "validation_images has"),
         (lambda s: s["digests"].update(distilled="../../x"), "digests: distilled is no SHA-256"),
         (lambda s: s.update(set="..", students=["a"]) or s.update(students=3), "students is no list"),
+        (lambda s: s.update(regimes=[{"lines": [1]}]), "regimes is no text"),
+        (lambda s: s.update(scores=[{"model": "MLP", "lrs": 7}]), "scores has 7"),
         (lambda s: s.update(protocol=[]), "protocol is missing or no table"),
         (lambda s: s.update(distilled={"a": {"b": [[[[[[[[[[]]]]]]]]]]}}), "distilled is too deep"),
         (lambda s: s["results"][0].update(random={"seeds": [0]}), "accuracies is no list"),

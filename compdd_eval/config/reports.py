@@ -65,7 +65,7 @@ class CompareConfig:
         if self.output is not None:
             object.__setattr__(self, "output", os.path.expanduser(self.output))
         if self.format == "auto":
-            ending = os.path.splitext(self.output or ".txt")[1].lower()
+            ending = os.path.splitext(self.output or "table.txt")[1].lower()
             require("--output", self.output, ending in _ENDINGS, f"a name that ends with {', '.join(_ENDINGS)}")
             object.__setattr__(self, "format", _ENDINGS[ending])
 

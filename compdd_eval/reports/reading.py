@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
+from compdd_eval.config import PRESETS
 from compdd_eval.errors import InputError
+from compdd_eval.reports.fields import Wrong, digest_of, list_of, number_of, plain_of, table_of, text_of, whole_of
 from compdd_eval.results import SCHEMA_VERSION, SUMMARY_NAME
 from compdd_eval.statistics import mean_interval, ratio_interval
 from compdd_eval.subsets import NUM_CLASSES
 
 MOST_BYTES = 8 * 2**20  # of a summary; those of `evaluate` have some 10 KB
-_MOST_TEXT = 300  # characters of a name
 _MOST_NAME = 80
+_IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
 _MOST_SEEDS = 10_000
-_MOST_DEPTH = 8
 _logger = logging.getLogger(__name__)
 
 
@@ -113,6 +114,7 @@ class Run:
         environments: Where the students were made.
         set_name: Folder of the set's results beside the summary.
         students: Result files of the students of the set, relative to the folder of the summary.
+        lines: What other regimes gave, and scores of DD-Ranking, a line each.
     """
 
     place: str
@@ -134,6 +136,7 @@ class Run:
     environments: tuple[dict[str, object], ...]
     set_name: str | None
     students: tuple[str, ...]
+    lines: tuple[str, ...]
 
     @property
     def preset(self) -> str:
@@ -142,13 +145,19 @@ class Run:
 
     @property
     def protocol_name(self) -> str:
-        """The preset and what was changed, in words: rows of different names are not compared."""
-        changed = ", ".join(f"{name} {value}" for name, value in sorted(self.changes.items()) if name != "lr_net")
-        return f"{self.preset} with {changed}" if changed else self.preset
+        """The preset and what differs from it, in words: rows of different names are not compared.
+
+        It goes by the settings themselves and not only by what the file calls changes. The learning rate belongs to
+        the set.
+        """
+        preset = PRESETS.get(self.preset, {})
+        found = {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
+        changed = [f"{name} {value}" for name, value in sorted(found.items()) if name not in ("protocol", "lr_net")]
+        return f"{self.preset} with {', '.join(changed)}" if changed else self.preset
 
     @property
     def method(self) -> str:
-        """Name of the method: what the set says, or the name of its files, or its digest."""
+        """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
         said = " ".join(str(self.origin.get("method") or "").split())
         if said and said.isprintable():
             return said[:_MOST_NAME]
@@ -157,7 +166,7 @@ class Run:
             return repository.partition("@")[0]
         for name in ("distilled", "data_dir"):
             if found := Path(str(self.config.get(name) or "")).name:
-                return found[:_MOST_NAME]
+                return (_IPC.sub("", found) or found)[:_MOST_NAME]
         return f"set {self.digests['distilled'][:8]}"
 
     @property
@@ -196,14 +205,14 @@ def read_runs(place: str) -> list[Run]:
 
 
 def _readable(folder: Path) -> Iterator[Run]:
-    for path in sorted(_summaries(folder)):
+    for path in sorted(summaries_in(folder)):
         try:
             yield read_run(path)
         except InputError as error:
             _logger.warning(f"left out: {error}")
 
 
-def _summaries(folder: Path) -> Iterator[Path]:
+def summaries_in(folder: Path) -> Iterator[Path]:
     """Yield all summaries in a folder, without following links out of it."""
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -243,46 +252,45 @@ def parse_run(content: object, place: str, file: Path) -> Run:
     """
     try:
         return _parse(content, place, file)
-    except _Wrong as error:
+    except Wrong as error:
         raise InputError(f"{place}: no summary of evaluate: {error}; evaluate again, or leave it out") from error
 
 
-class _Wrong(Exception):
-    """What is wrong with a summary, in words."""
-
-
 def _parse(content: object, place: str, file: Path) -> Run:
-    _table("the content", content)
+    table_of("the content", content)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise _Wrong(f"schema version {str(version)[:20]}, expected {SCHEMA_VERSION}")
-    names = _list("class_names", content.get("class_names"), NUM_CLASSES, NUM_CLASSES)
-    entries = _list("results", content.get("results"), 1, 1000)
-    digests = _table("digests", content.get("digests"))
-    protocol = _plain("protocol", content.get("protocol"))
-    _text("protocol", protocol.get("protocol"))
+        raise Wrong(f"schema version {str(version)[:20]}, expected {SCHEMA_VERSION}")
+    names = list_of("class_names", content.get("class_names"), NUM_CLASSES, NUM_CLASSES)
+    entries = list_of("results", content.get("results"), 1, 1000)
+    digests = table_of("digests", content.get("digests"))
+    environments = list_of("environments", content.get("environments", []), 0, 1000)
+    protocol = plain_of("protocol", content.get("protocol"))
+    text_of("protocol", protocol.get("protocol"))
     return Run(
         place=place,
         file=file,
-        config_name=_text("config_name", content.get("config_name")),
-        ipc=_number("ipc", content.get("ipc"), 0, 1e6),
-        resolution=_whole("resolution", content.get("resolution"), 1, 2**14),
-        images=_whole("images", content.get("images"), 1, 10**8),
-        label_kind=_text("label_kind", content.get("label_kind")),
-        class_names=tuple(_text("class_names", name) for name in names),
-        validation_images=_whole("validation_images", content.get("validation_images"), 1, 10**7),
-        validation_expected=_whole("validation_images_expected", content.get("validation_images_expected"), 1, 10**7),
+        config_name=text_of("config_name", content.get("config_name")),
+        ipc=number_of("ipc", content.get("ipc"), 0, 1e6),
+        resolution=whole_of("resolution", content.get("resolution"), 1, 2**14),
+        images=whole_of("images", content.get("images"), 1, 10**8),
+        label_kind=text_of("label_kind", content.get("label_kind")),
+        class_names=tuple(text_of("class_names", name) for name in names),
+        validation_images=whole_of("validation_images", content.get("validation_images"), 1, 10**7),
+        validation_expected=whole_of("validation_images_expected", content.get("validation_images_expected"), 1, 10**7),
         protocol=protocol,
-        changes=_plain("protocol_changes", content.get("protocol_changes")),
+        changes=plain_of("protocol_changes", content.get("protocol_changes")),
         entries=tuple(_entry(entry) for entry in entries),
-        digests={name: _digest(name, digests.get(name)) for name in ("distilled", "validation")},
-        origin=_plain("distilled", content.get("distilled", {})),
-        config=_plain("config", content.get("config", {})),
+        digests={name: digest_of(name, digests.get(name)) for name in ("distilled", "validation")},
+        origin=plain_of("distilled", content.get("distilled", {})),
+        config=plain_of("config", content.get("config", {})),
         environments=tuple(
-            _plain("environments", entry) for entry in _list("environments", content.get("environments", []), 0, 1000)
+            plain_of("environments", entry)
+            for entry in list_of("environments", content.get("environments", []), 0, 1000)
         ),
         set_name=name if isinstance(name := content.get("set"), str) and _FOLDER.fullmatch(name) else None,
-        students=_students(_list("students", content.get("students", []), 0, 10**5), content.get("set")),
+        students=_students(list_of("students", content.get("students", []), 0, 10**5), content.get("set")),
+        lines=tuple(_lines(content)),
     )
 
 
@@ -292,86 +300,54 @@ def _students(paths: list, set_name: object) -> tuple[str, ...]:
     return tuple(match[0] for match in found if match and match[1] == set_name and ".." not in match[0])
 
 
+def _lines(content: dict) -> Iterator[str]:
+    for regime in list_of("regimes", content.get("regimes", []), 0, 100):
+        for line in list_of("regimes", table_of("regimes", regime).get("lines"), 0, 1000):
+            yield text_of("regimes", line)
+    for entry in list_of("scores", content.get("scores", []), 0, 1000):
+        model = text_of("scores", table_of("scores", entry).get("model"))
+        known = [f"{n.upper()} {number_of('scores', entry[n], 0, 1):.3f}" for n in ("lrs", "ars") if n in entry]
+        yield f"{model}: {', '.join(known)} (DD-Ranking, in [0, 1])"
+
+
 def _entry(content: object) -> Entry:
-    _table("results", content)
-    confusion = _list("confusion", content.get("confusion"), NUM_CLASSES, NUM_CLASSES)
-    per_class = _list("per_class_accuracy", content.get("per_class_accuracy"), NUM_CLASSES, NUM_CLASSES)
+    table_of("results", content)
+    confusion = list_of("confusion", content.get("confusion"), NUM_CLASSES, NUM_CLASSES)
+    per_class = list_of("per_class_accuracy", content.get("per_class_accuracy"), NUM_CLASSES, NUM_CLASSES)
     teacher = content.get("teacher")
     return Entry(
-        model=_text("model", content.get("model")),
+        model=text_of("model", content.get("model")),
         students=_group(content),
-        random=None if content.get("random") is None else _group(_table("random", content["random"])),
-        full=None if content.get("full") is None else _group(_table("full", content["full"])),
-        per_class=tuple(None if value is None else _number("per_class_accuracy", value, 0, 1) for value in per_class),
+        random=None if content.get("random") is None else _group(table_of("random", content["random"])),
+        full=None if content.get("full") is None else _group(table_of("full", content["full"])),
+        per_class=tuple(None if value is None else number_of("per_class_accuracy", value, 0, 1) for value in per_class),
         confusion=tuple(
-            tuple(_whole("confusion", count, 0, 10**12) for count in _list("confusion", row, NUM_CLASSES, NUM_CLASSES))
+            tuple(
+                whole_of("confusion", count, 0, 10**12) for count in list_of("confusion", row, NUM_CLASSES, NUM_CLASSES)
+            )
             for row in confusion
         ),
-        lr=_number("lr", content.get("lr"), 0, 1e9),
-        lr_source=_text("lr_source", content.get("lr_source")),
-        teacher=None if teacher is None else _text("teacher", _table("teacher", teacher).get("name")),
+        lr=number_of("lr", content.get("lr"), 0, 1e9),
+        lr_source=text_of("lr_source", content.get("lr_source")),
+        teacher=None if teacher is None else text_of("teacher", table_of("teacher", teacher).get("name")),
     )
+
+
+def _counts(row: object) -> tuple[int, ...]:
+    counts = list_of("confusion", row, NUM_CLASSES, NUM_CLASSES)
+    return tuple(whole_of("confusion", count, 0, 10**12) for count in counts)
 
 
 def _group(content: dict) -> Group:
-    seeds = tuple(_whole("seeds", seed, 0, 2**63) for seed in _list("seeds", content.get("seeds"), 1, _MOST_SEEDS))
+    seeds = tuple(whole_of("seeds", seed, 0, 2**63) for seed in list_of("seeds", content.get("seeds"), 1, _MOST_SEEDS))
     accuracies = tuple(
-        _number("accuracies", value, 0, 1)
-        for value in _list("accuracies", content.get("accuracies"), len(seeds), len(seeds))
+        number_of("accuracies", value, 0, 1)
+        for value in list_of("accuracies", content.get("accuracies"), len(seeds), len(seeds))
     )
     if len(set(seeds)) < len(seeds):
-        raise _Wrong("a seed is there twice")
+        raise Wrong("a seed is there twice")
     return Group(seeds, accuracies)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"it has {name}")
-
-
-def _table(name: str, value: object) -> dict:
-    if not isinstance(value, dict):
-        raise _Wrong(f"{name} is missing or no table")
-    return value
-
-
-def _list(name: str, value: object, least: int, most: int) -> list:
-    if not isinstance(value, list) or not least <= len(value) <= most:
-        expected = str(least) if least == most else f"{least} to {most}"
-        raise _Wrong(f"{name} is no list of {expected}")
-    return value
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= _MOST_TEXT or not value.isprintable():
-        raise _Wrong(f"{name} is no text of 1 to {_MOST_TEXT} characters in one line")
-    return value
-
-
-def _digest(name: str, value: object) -> str:
-    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
-        raise _Wrong(f"digests: {name} is no SHA-256")
-    return value
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise _Wrong(f"{name} has {str(value)[:40]}, expected a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _whole(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _Wrong(f"{name} has {str(value)[:40]}, expected a whole number from {low} to {high}")
-    return value
-
-
-def _plain(name: str, value: object) -> dict:
-    """Return a table of settings as it is, if it is not too deep."""
-    _table(name, value)
-    layer = [value]
-    for _ in range(_MOST_DEPTH):
-        inner = [part for outer in layer for part in (outer.values() if isinstance(outer, dict) else outer)]
-        layer = [part for part in inner if isinstance(part, dict | list)]
-    if layer:
-        raise _Wrong(f"{name} is too deep")
-    return value
