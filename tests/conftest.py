@@ -26,6 +26,7 @@ from compdd_eval.data import load_comp_dd
 from compdd_eval.distilled import save_published
 from compdd_eval.drawn_imagenet import draw_imagenet
 from compdd_eval.subsets import load_subset
+from tests.browser import browser, open_page  # noqa: F401
 from tests.hub_stand_in import FakeHub
 
 ROOT = Path(__file__).resolve().parent.parent

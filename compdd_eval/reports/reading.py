@@ -284,10 +284,7 @@ def _parse(content: object, place: str, file: Path) -> Run:
         digests={name: digest_of(name, digests.get(name)) for name in ("distilled", "validation")},
         origin=plain_of("distilled", content.get("distilled", {})),
         config=plain_of("config", content.get("config", {})),
-        environments=tuple(
-            plain_of("environments", entry)
-            for entry in list_of("environments", content.get("environments", []), 0, 1000)
-        ),
+        environments=tuple(plain_of("environments", entry) for entry in environments),
         set_name=name if isinstance(name := content.get("set"), str) and _FOLDER.fullmatch(name) else None,
         students=_students(list_of("students", content.get("students", []), 0, 10**5), content.get("set")),
         lines=tuple(_lines(content)),

@@ -1,0 +1,182 @@
+"""Where a leaderboard takes results from: folders, files, and repositories of distilled sets on the Hub."""
+
+import json
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from compdd_eval.errors import InputError
+from compdd_eval.hub_errors import clear_hub_error
+from compdd_eval.reports.reading import MOST_BYTES, Run, read_run, summaries_in
+from compdd_eval.sources.hub import PREFIX, is_repository
+
+MOST_FILES = 2000  # of one repository
+MOST_ROWS = 20_000  # of one folder or repository: nobody fills the table alone
+_MOST_TOTAL = 256 * 2**20  # bytes of one repository's results
+_FACTS = "distilled.json"
+_RESULT = re.compile(r"results/[A-Za-z0-9][\w.-]{0,120}\.json", re.ASCII)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[0-9a-f]{40}", re.ASCII)
+_MANY = 200  # files; fewer need no progress bar
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result, and where it was found.
+
+    Attributes:
+        run: What the file says, checked.
+        repository: `USER/NAME@COMMIT` that the file lies in, or None for a folder.
+        set_digest: SHA-256 of the set in that repository, or None where it is not known.
+    """
+
+    run: Run
+    repository: str | None = None
+    set_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All results of all sources.
+
+    Attributes:
+        found: The results.
+        left_out: Files that could not be read; each was warned of.
+    """
+
+    found: list[Found]
+    left_out: int
+
+
+def read_sources(places: list[str]) -> Sources:
+    """Read all results; what is damaged is warned of and left out.
+
+    Args:
+        places: Folders, files, and `USER/NAME[@REVISION]` on the Hub. A folder wins over a name on the Hub.
+
+    Raises:
+        InputError: A place that does not exist, a repository that cannot be reached, or no result at all.
+    """
+    found, left_out = [], 0
+    for place in dict.fromkeys(places):
+        here = Path(place).exists()
+        if not here and not is_repository(place):
+            raise InputError(
+                f"{place}: no such file or folder, and no name on the Hub; give the --output_dir of evaluate, or "
+                "USER/NAME[@REVISION]"
+            )
+        rows = 0
+        for one in _local(Path(place)) if here else _on_hub(place):
+            rows += 0 if one is None else len(one.run.entries)
+            if one is None:
+                left_out += 1
+            elif rows <= MOST_ROWS:
+                found.append(one)
+            else:
+                _logger.warning(f"left out: {place}: all from {one.run.place}: it has more than {MOST_ROWS:,} rows")
+                left_out += 1
+                break
+    if not found:
+        tried = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
+        raise InputError(f"{tried}: no result that can be read; give the --output_dir of evaluate, or push --results")
+    return Sources(found, left_out)
+
+
+def is_commit(repository: object) -> bool:
+    """Whether a text is `USER/NAME@COMMIT`, safe to be put into an address or a command."""
+    return isinstance(repository, str) and _REPOSITORY.fullmatch(repository) is not None
+
+
+def _local(place: Path) -> Iterator[Found | None]:
+    if not place.is_dir():
+        yield _read(place)
+        return
+    root = place.resolve()
+    paths = sorted(summaries_in(place))
+    for path in tqdm(paths, desc="reading results", unit="file", disable=len(paths) < _MANY):
+        if not path.resolve().is_relative_to(root):
+            _logger.warning(f"left out: {path}: is a link that leaves {place}; give the other folder as a source, too")
+            yield None
+            continue
+        yield _read(path)
+
+
+def _read(path: Path, place: str | None = None, **of_repository: str | None) -> Found | None:
+    try:
+        return Found(read_run(path, place), **of_repository)
+    except InputError as error:
+        _logger.warning(f"left out: {error}")
+        return None
+
+
+def _on_hub(place: str) -> Iterator[Found | None]:
+    repo_id, _, revision = place.removeprefix(PREFIX).partition("@")
+    try:
+        folder, names, left_out, commit = _download(repo_id, revision or None)
+    except InputError:
+        raise
+    except Exception as error:
+        raise clear_hub_error(error, place, f"no such folder ({Path(place).absolute()}), and ") from error
+    yield from [None] * left_out
+    facts = folder / _FACTS
+    of_repository = {"repository": f"{repo_id}@{commit}", "set_digest": _set_digest(facts)}
+    if not is_commit(of_repository["repository"]):
+        of_repository["repository"] = None
+    for name in names:
+        yield _read(folder / name, f"{repo_id}: {name}", **of_repository)
+
+
+def _download(repo_id: str, revision: str | None) -> tuple[Path, list[str], int, str]:
+    """Bring the results of a repository here: folder, names, how many were left out, commit."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    info = HfApi().dataset_info(repo_id, revision=revision, files_metadata=True)
+    sizes = {file.rfilename: file.size for file in info.siblings}
+    names, left_out = _allowed(sizes, repo_id)
+    wanted = [*names, *([_FACTS] if _fits(sizes.get(_FACTS)) else [])]
+    if not names:
+        _logger.warning(f"{repo_id}: holds no results/*.json that can be read; push them with push --results")
+        return Path(), [], left_out, info.sha
+    folder = snapshot_download(repo_id, repo_type="dataset", revision=info.sha, allow_patterns=wanted)
+    return Path(folder), names, left_out, info.sha
+
+
+def _allowed(sizes: dict[str, int | None], repo_id: str) -> tuple[list[str], int]:
+    """Return names of results that are small enough to be downloaded, and how many are not."""
+    names, total = [], 0
+    found = sorted(name for name in sizes if _RESULT.fullmatch(name))
+    for name in found:
+        size = sizes[name]
+        if not _fits(size):
+            shown = "of unknown size" if size is None else f"{size / 2**20:,.0f} MB"
+            _logger.warning(f"left out: {repo_id}: {name}: {shown}; a result has at most {MOST_BYTES // 2**20} MB")
+        elif len(names) < MOST_FILES and total + size <= _MOST_TOTAL:
+            names.append(name)
+            total += size
+        else:
+            limit = f"{MOST_FILES} results or {_MOST_TOTAL // 2**20} MB"
+            _logger.warning(f"left out: {repo_id}: all from {name}: it holds more than {limit}")
+            break
+    return names, len(found) - len(names)
+
+
+def _fits(size: int | None) -> bool:
+    return size is not None and 0 <= size <= MOST_BYTES
+
+
+def _set_digest(path: Path) -> str | None:
+    """Return the SHA-256 that a repository says its set has."""
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            return None
+        said = json.loads(path.read_bytes().decode("utf-8"))["sha256"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return said if isinstance(said, str) and re.fullmatch(r"[0-9a-f]{64}", said) else None
