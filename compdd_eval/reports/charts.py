@@ -32,6 +32,7 @@ _STYLE = {
     "legend.fontsize": 8,
 }
 _WIDTH = 4.9  # inches: a phone shows it without making its texts smaller
+_LEAST_PLACES = 4  # for which a chart of bars has room
 _LONGEST = 22  # characters of a name on an axis
 
 
@@ -74,6 +75,8 @@ def bars(places: Sequence[str], series: Sequence[Series], chance: float, label: 
             axes.plot(*zip(*drawn, strict=True), color=_SERIES[number], markeredgecolor=_TEXT, **look)
         axes.axhline(chance, color=_TEXT, linestyle=":", linewidth=1, label="chance")
         _name_places(axes, places)
+        spare = max(0.5, (_LEAST_PLACES - len(places)) / 2)  # a single bar is no wall
+        axes.set_xlim(-spare, len(places) - 1 + spare)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
         figure.legend(loc="outside lower center", ncols=3)
@@ -106,7 +109,6 @@ def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str,
 
 def curves(series: Sequence[tuple[Sequence[float], Series]], label: str, alt: str, log: bool = False) -> object:
     """Draw a curve with its band for each series, each over x values of its own (passes)."""
-    from matplotlib.ticker import LogFormatter
 
     def draw(figure: object) -> None:
         axes = figure.add_subplot()
@@ -120,7 +122,7 @@ def curves(series: Sequence[tuple[Sequence[float], Series]], label: str, alt: st
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))  # the default writes mathtext
+            axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in "25" else "")
         axes.set_xlabel("passes over the distilled images")
         axes.set_ylabel(label)
         figure.legend(loc="outside lower center", ncols=3)

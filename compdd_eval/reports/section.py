@@ -84,6 +84,16 @@ class Section:
     side: int
     missing: list[str]
 
+    @property
+    def has_random(self) -> bool:
+        """Whether random real images were evaluated, too."""
+        return _any(self.run, "random")
+
+    @property
+    def has_full(self) -> bool:
+        """Whether all training images were evaluated, too."""
+        return _any(self.run, "full")
+
 
 def section_of(run: Run, anchor: str, most_pictures: int) -> Section:
     """Put together what a report shows of one run, with at most so many pictures."""
