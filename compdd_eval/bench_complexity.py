@@ -1,7 +1,6 @@
 """Measure how fast images are scored, against the bare passes through the network that the method needs."""
 
 import io
-import json
 import time
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ from compdd_eval.complexity.maps import SAMPLES, mapper_of
 from compdd_eval.complexity.scoring import score_class
 from compdd_eval.config import BenchConfig, ComplexityConfig
 from compdd_eval.config.complexity import METHODS
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 _LAYER = "layer4"
@@ -111,7 +110,7 @@ def _drawn(number: int, side: int) -> ClassImages:
 def print_complexity(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table, or JSON where that is asked for."""
     if config.json:
-        print(json.dumps({"rows": rows}))
+        print_json({"rows": rows})
         return
     lines = [
         [row["method"], *[f"{row[name]:.1f}" for name in ("images_per_second", "bare_images_per_second")]]

@@ -1,7 +1,6 @@
 """Measure what several processes give: students of their own, side by side, against one process."""
 
 import contextlib
-import json
 import os
 import statistics
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 from compdd_eval.bench_train import contestants, device_type, machine
 from compdd_eval.bench_worker import Worker
 from compdd_eval.config import BenchConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.models import count_flops
 from compdd_eval.subsets import NUM_CLASSES
 
@@ -79,7 +78,7 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
 def print_scaling(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table, or JSON where that is asked for."""
     if config.json:
-        print(json.dumps({"rows": rows}))
+        print_json({"rows": rows})
         return
     lines = [
         [

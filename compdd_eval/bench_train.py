@@ -1,7 +1,6 @@
 """Measure how fast students train, as ratios to a plain loop; all take turns, each in a process of its own."""
 
 import contextlib
-import json
 import os
 import statistics
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from compdd_eval.bench_worker import Contestant, Worker
 from compdd_eval.config import BenchConfig, EvaluateConfig, Protocol
 from compdd_eval.config.checks import AUTO
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.models import count_flops, create_model
 from compdd_eval.speed import students_at_a_time
 from compdd_eval.stack import can_be_stacked
@@ -133,7 +132,7 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table, or JSON where that is asked for."""
     hours = whole_table_hours(rows)
     if config.json:
-        print(json.dumps({"rows": rows, "whole_table_hours": hours}))
+        print_json({"rows": rows, "whole_table_hours": hours})
         return
     lines = [
         [

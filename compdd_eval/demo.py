@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from compdd_eval.baselines import random_images
-from compdd_eval.config import DemoConfig, EvaluateConfig, PrepareConfig
+from compdd_eval.config import DemoConfig, EvaluateConfig, PrepareConfig, ReportConfig
 from compdd_eval.console import print_table
 from compdd_eval.data import load_comp_dd
 from compdd_eval.distilled import DistilledSet, save_published
@@ -17,6 +17,7 @@ from compdd_eval.files import check_writable
 from compdd_eval.prepare import prepare
 from compdd_eval.processes import make_accelerator, once
 from compdd_eval.reports.bars import save_bars
+from compdd_eval.reports.report import print_written, write_report
 from compdd_eval.results import mean_and_spread
 from compdd_eval.subsets import DIFFICULTIES
 
@@ -24,6 +25,8 @@ CATEGORY = "round"
 IPCS = (1, 10)
 RESOLUTION = 32
 STUDENT = "ConvNetD3"
+_TITLE = "random images of a drawn stand-in, not ImageNet"
+_NOTE = "The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo."
 
 
 def demo_cache() -> Path:
@@ -31,17 +34,37 @@ def demo_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compdd_eval" / "demo"
 
 
-def run_demo(config: DemoConfig) -> list[dict[str, object]]:
+def run_demo(config: DemoConfig, quiet: bool = False) -> list[dict[str, object]]:
     """Run the demo; every process must call this.
+
+    Args:
+        config: How long, and where to.
+        quiet: Print nothing.
 
     Returns:
         The summaries of both subsets with IPC 1 and 10.
     """
     accelerator = make_accelerator()
+    if accelerator.is_main_process and not quiet:
+        print(_NOTE)
     once(accelerator, lambda: _prepare_images(Path(config.output_dir)))
+    if accelerator.is_main_process and not quiet:
+        print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
     summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
-    once(accelerator, lambda: _show(summaries, Path(config.output_dir)))
+    once(accelerator, lambda: _draw(summaries, Path(config.output_dir), quiet))
     return summaries
+
+
+def demo_content(config: DemoConfig, summaries: list[dict[str, object]]) -> dict[str, object]:
+    """Return what the demo made and where it lies, as JSON can hold it."""
+    return {
+        "note": _NOTE,
+        "drawn_images": str(_imagenet()),
+        "prepared_subsets": str(demo_cache() / "comp_dd"),
+        "chart": str(Path(config.output_dir) / "accuracy.png"),
+        "report": str(Path(config.output_dir) / "report.html"),
+        "summaries": summaries,
+    }
 
 
 def _imagenet() -> Path:
@@ -50,12 +73,10 @@ def _imagenet() -> Path:
 
 def _prepare_images(output_dir: Path) -> None:
     """Draw and prepare both subsets, take random images of them and write these as distilled sets."""
-    print("The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo.")
     check_writable(output_dir, "--output_dir")
     check_writable(demo_cache(), "cache folder with XDG_CACHE_HOME")
     draw_imagenet(_imagenet(), CATEGORY, progress=True)
     prepare(PrepareConfig(str(_imagenet()), CATEGORY, cache_dir=str(demo_cache())), progress=True)
-    print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
     for difficulty in DIFFICULTIES:
         size = (RESOLUTION, RESOLUTION)
         data = load_comp_dd(str(_imagenet()), CATEGORY, difficulty, size, cache_dir=demo_cache())
@@ -90,6 +111,15 @@ def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accele
     return evaluate(settings, accelerator=accelerator, cache_dir=demo_cache(), quiet=True)
 
 
+def _draw(summaries: list[dict[str, object]], output_dir: Path, quiet: bool) -> None:
+    """Make chart and report, and print the numbers and where all lies."""
+    save_bars(summaries, output_dir / "accuracy.png", _TITLE)
+    report = write_report(ReportConfig([str(output_dir)], title=f"Comp-DD: {_TITLE}"))
+    if not quiet:
+        _show(summaries, output_dir)
+        print_written(report)
+
+
 def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:
     rows = []
     for summary in summaries:
@@ -98,5 +128,4 @@ def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:
             rows.append([summary["config_name"], summary["ipc"], entry["model"], mean, len(entry["accuracies"])])
     columns = ["config", "IPC>", "student", "accuracy in %>", "n>"]
     print_table("Random images of the drawn stand-in (not ImageNet); chance is 10 %", columns, rows)
-    save_bars(summaries, output_dir / "accuracy.png", "random images of a drawn stand-in, not ImageNet")
     print(f"chart: {output_dir}/accuracy.png\nimages: {output_dir}/*/distilled.png\nnumbers: {output_dir}/*/results")

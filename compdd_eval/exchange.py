@@ -2,11 +2,11 @@
 
 import logging
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compdd_eval.config import ConvertConfig, PullConfig, PushConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.distilled import DistilledSet, read_distilled
 from compdd_eval.distilled.content import name_of, notes_of
 from compdd_eval.distilled.folder import TENSORS_NAME
@@ -18,8 +18,43 @@ from compdd_eval.errors import InputError
 _logger = logging.getLogger(__name__)
 
 
-def convert(config: ConvertConfig) -> DistilledSet:
-    """Read a set, write it in another format, and print what was done and what the format cannot hold.
+@dataclass(frozen=True)
+class Converted:
+    """What `convert` did.
+
+    Attributes:
+        distilled: The set that was read, with the facts that were added.
+        target: Where it was written.
+        format: How.
+        lost: What the format cannot hold, in words.
+    """
+
+    distilled: DistilledSet
+    target: Path
+    format: str
+    lost: list[str]
+
+    def content(self) -> dict[str, object]:
+        """Return all but the images and labels, as JSON can hold it."""
+        distilled = self.distilled
+        return {
+            "config_name": distilled.definition.name if distilled.definition else None,
+            "images": len(distilled.images),
+            "ipc": distilled.ipc,
+            "resolution": distilled.resolution,
+            "label_kind": distilled.label_kind,
+            "lr": distilled.lr,
+            "sha256": distilled.sha256,
+            "metadata": distilled.metadata,
+            "origin": distilled.origin,
+            "target": str(self.target),
+            "format": self.format,
+            "lost": list(self.lost),
+        }
+
+
+def convert(config: ConvertConfig) -> Converted:
+    """Read a set and write it in another format.
 
     Raises:
         InputError: As of `read_distilled` and `write_distilled`; nothing is written then.
@@ -38,10 +73,19 @@ def convert(config: ConvertConfig) -> DistilledSet:
     _warn(distilled)
     distilled = replace(distilled, metadata=distilled.metadata | config.facts())
     lost = write_distilled(distilled, target, form, config.overwrite)
-    rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
-    rows += [("lost", text) for text in lost] or [("lost", "nothing: all is kept exactly as it was read")]
+    return Converted(distilled, target, form, lost)
+
+
+def print_converted(converted: Converted, as_json: bool = False) -> None:
+    """Print what was done and what the format cannot hold, as a table or as JSON."""
+    if as_json:
+        print_json(converted.content())
+        return
+    distilled = converted.distilled
+    to = ("to", f"{converted.target} ({converted.format})")
+    rows = [("from", name_of(distilled.origin)), *describe(distilled), to]
+    rows += [("lost", text) for text in converted.lost] or [("lost", "nothing: all is kept exactly as it was read")]
     print_table("Converted", ["", ""], rows)
-    return distilled
 
 
 def _warn(distilled: DistilledSet) -> None:

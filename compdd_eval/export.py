@@ -1,4 +1,4 @@
-"""Write prepared subsets as a folder of Parquet files with a card, for `load_dataset(FOLDER, CONFIG)` and the Hub."""
+"""Write prepared subsets as Parquet files with a card and `eval.yaml`: for `load_dataset(FOLDER, CONFIG)`, the Hub."""
 
 import json
 import logging
@@ -16,9 +16,10 @@ from tqdm import tqdm
 from compdd_eval import cache
 from compdd_eval.card import CardEntry, card_text
 from compdd_eval.config import ExportConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, locked_or_refused, write_json, write_text
+from compdd_eval.hub_results import EVAL_NAME, eval_yaml
 from compdd_eval.prepare import PrepareReport, prepare
 from compdd_eval.sources import find_imagenet, read_linked
 from compdd_eval.subsets import SPLITS, config_names, load_subset
@@ -27,6 +28,7 @@ CARD_NAME = "README.md"
 _ROWS = 100  # images in a row group, so that one is read without reading many
 _FILE_SIZE = 500 * 10**6  # bytes after which a new file begins
 _RECORD = "export.json"
+_EARLIER = "from an earlier export"
 _MARK = "dataset-distillation"  # is in every card of ours
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +53,26 @@ class ExportReport:
         """Raise InputError if a subset could not be prepared."""
         if self.prepared is not None:
             self.prepared.raise_failures()
+
+    def content(self) -> dict[str, object]:
+        """Return all of it as JSON can hold it: `folder`, `subsets` that it holds now, and what was `prepared`."""
+        return {
+            "folder": str(self.folder),
+            "subsets": [self._content_of(entry) for entry in self.entries],
+            "prepared": self.prepared.content() if self.prepared is not None else None,
+        }
+
+    def _content_of(self, entry: CardEntry) -> dict[str, object]:
+        counts = {split: entry.images.get(split, 0) for split in SPLITS}
+        name = entry.subset.name
+        return {
+            "config": name,
+            **counts,
+            "expected": {split: entry.subset.splits[split] for split in SPLITS},
+            "bytes": entry.files,
+            "folder": str(self.folder / name),
+            "state": self.statuses.get(name, _EARLIER),
+        }
 
 
 def export(config: ExportConfig, progress: bool = False) -> ExportReport:
@@ -79,7 +101,17 @@ def export(config: ExportConfig, progress: bool = False) -> ExportReport:
                 report.statuses[name] = _export_one(root / name, folder, record, bar)
         report.entries = list(_entries(root))
         write_text(root / CARD_NAME, card_text(report.entries))
+        _write_tasks(root, report.entries)
     return report
+
+
+def _write_tasks(root: Path, entries: list[CardEntry]) -> None:
+    """Write what makes the folder a benchmark on the Hub; without validation images it is none."""
+    tasks = eval_yaml(entries)
+    if tasks is None:
+        (root / EVAL_NAME).unlink(missing_ok=True)
+    else:
+        write_text(root / EVAL_NAME, tasks)
 
 
 def _check_ours(root: Path) -> None:
@@ -197,12 +229,15 @@ def exported(root: Path) -> list[CardEntry]:
     return entries
 
 
-def print_exported(report: ExportReport) -> None:
-    """Print a table of what the folder holds."""
+def print_exported(report: ExportReport, as_json: bool = False) -> None:
+    """Print a table of what the folder holds, or JSON."""
+    if as_json:
+        print_json(report.content())
+        return
     rows = []
     for entry in report.entries:
         counts = [f"{entry.images.get(split, '-')} / {entry.subset.splits[split]}" for split in SPLITS]
-        status = report.statuses.get(entry.subset.name, "from an earlier export")
+        status = report.statuses.get(entry.subset.name, _EARLIER)
         rows.append([entry.subset.name, *counts, f"{entry.files / 10**6:,.1f} MB", status])
     title = f"Comp-DD as Parquet in {report.folder} (images / expected)"
     print_table(title, ["config", "train>", "validation>", "size>", ""], rows)

@@ -20,7 +20,7 @@ from compdd_eval.results import SUMMARY_NAME, mean_and_spread
 from compdd_eval.run_file import INDEX_NAME, claim
 
 CELLS = "cells"
-_OWN = ("grid", "output_dir", "dry_run", "overwrite")  # of the command, not of a cell
+_OWN = ("grid", "output_dir", "dry_run", "overwrite", "json")  # of the command, not of a cell
 
 
 @dataclass
@@ -31,17 +31,19 @@ class Cell:
         name: Its folder.
         settings: In what it differs from other cells.
         config: All its settings.
+        students: How many it trains if none is there already.
         state: `waiting`, `running`, `done` or `failed`.
         error: Why it failed.
-        accuracies: Mean accuracies by model, once it is done.
+        accuracies: By model, once it is done: `accuracy_mean` and `accuracy_std` as fractions, `students`.
     """
 
     name: str
     settings: dict[str, object]
     config: EvaluateConfig
+    students: int
     state: str = "waiting"
     error: str | None = None
-    accuracies: dict[str, float] | None = None
+    accuracies: dict[str, dict[str, object]] | None = None
 
 
 def read_cells(config: EvaluateConfig) -> list[Cell]:
@@ -84,7 +86,7 @@ def _add(found: dict[str, Cell], config: EvaluateConfig, settings: dict, differs
         cell = cell.changed(output_dir=str(root / name))
     if name in found:
         raise InputError(f"{config.grid}: {name} is there twice; leave one of them out")
-    found[name] = Cell(name, differs, cell)
+    found[name] = Cell(name, differs, cell, expected_students(cell))
 
 
 def _given(config: EvaluateConfig) -> dict[str, object]:
@@ -122,31 +124,51 @@ def _slug(name: str, value: object) -> str:
     return re.sub(r"[^\w.@+-]+", "-", str(text)).strip("-.") or name
 
 
-def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None) -> list[Cell]:
+def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> list[Cell]:
     """Evaluate all cells; every process must call this.
 
-    A cell that fails does not stop the others; finished students of all cells are kept and not trained again.
+    A cell that fails does not stop the others, and is for `raise_failures`; finished students of all cells are kept
+    and not trained again.
+
+    Args:
+        config: Settings with `grid`.
+        accelerator: Devices and processes; None makes one.
+        quiet: Print no tables.
 
     Raises:
-        InputError: The grid is wrong, or cells failed.
+        InputError: The grid is wrong.
     """
     accelerator = accelerator or accelerator_of(config)
     root = Path(config.output_dir)
     with contextlib.ExitStack() as held:
-        cells = once(accelerator, lambda: _open(config, root, held))
+        cells = once(accelerator, lambda: _open(config, root, held, quiet))
         if config.dry_run:
             return cells
         for cell in cells:
-            _run_cell(cell, cells, root, accelerator)
-        once(accelerator, lambda: _report(cells, root))
+            _run_cell(cell, cells, root, accelerator, quiet)
+        if accelerator.is_main_process and not quiet:
+            _report(cells, root)
     return cells
 
 
-def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack) -> list[Cell]:
+def raise_failures(cells: list[Cell]) -> None:
+    """Raise InputError if cells failed."""
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if failed:
+        first = f"{failed[0].name}: {failed[0].error}"
+        raise InputError(f"{len(failed)} of {len(cells)} cells failed; the first, {first}")
+
+
+def grid_content(config: EvaluateConfig, cells: list[Cell]) -> dict[str, object]:
+    """Return what the index holds and where it is, as JSON can hold it; of a dry run, there is none."""
+    index = None if config.dry_run else str(Path(config.output_dir) / INDEX_NAME)
+    return {"index": index, CELLS: [_content_of(cell) for cell in cells]}
+
+
+def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack, quiet: bool) -> list[Cell]:
     cells = read_cells(config)
-    rows = [[c.name, c.config.distilled or c.config.data_dir or "-", *_row(c.config)] for c in cells]
-    total = sum(expected_students(cell.config) for cell in cells)
-    print_table(f"{len(cells)} evaluations, {total} students at most", ["cell", "set", "students", "number>"], rows)
+    if not quiet:
+        _print_plan(cells)
     if not config.dry_run:
         claim(root, held)
         if (root / SUMMARY_NAME).exists():
@@ -155,45 +177,54 @@ def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack) -> lis
     return cells
 
 
-def _row(config: EvaluateConfig) -> list[object]:
+def _print_plan(cells: list[Cell]) -> None:
+    rows = [[c.name, c.config.distilled or c.config.data_dir or "-", _students(c.config), c.students] for c in cells]
+    total = sum(cell.students for cell in cells)
+    print_table(f"{len(cells)} evaluations, {total} students at most", ["cell", "set", "students", "number>"], rows)
+
+
+def _students(config: EvaluateConfig) -> str:
     names = f"{config.eval_mode}({config.model})" if config.eval_mode else config.model
-    return [f"{names}, seeds {config.seeds[0]}-{config.seeds[-1]}", expected_students(config)]
+    return f"{names}, seeds {config.seeds[0]}-{config.seeds[-1]}"
 
 
-def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator) -> None:
+def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
     main = accelerator.is_main_process
     cell.state = "running"
     if main:
         _write_index(cells, root)
-        print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
+        if not quiet:
+            print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
     try:
-        summary = evaluate(cell.config, accelerator=accelerator)
+        summary = evaluate(cell.config, accelerator=accelerator, quiet=quiet)
     except InputError as error:
         cell.state, cell.error = "failed", str(error)
     else:
         cell.state = "done"
-        cell.accuracies = {entry["model"]: mean_and_spread(entry) for entry in summary["results"]}
+        cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
     if main:
         _write_index(cells, root)
 
 
+def _accuracy(entry: dict[str, object]) -> dict[str, object]:
+    names = ("accuracy_mean", "accuracy_std")
+    return {**{name: entry[name] for name in names}, "students": len(entry["accuracies"])}
+
+
 def _write_index(cells: list[Cell], root: Path) -> None:
-    content = []
-    for cell in cells:
-        entry = {**asdict(cell), "summary": f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None}
-        content.append(entry)
-    write_json(root / INDEX_NAME, {CELLS: content})
+    write_json(root / INDEX_NAME, {CELLS: [_content_of(cell) for cell in cells]})
+
+
+def _content_of(cell: Cell) -> dict[str, object]:
+    summary = f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None
+    return {**asdict(cell), "summary": summary}
 
 
 def _report(cells: list[Cell], root: Path) -> None:
-    rows = [
-        [cell.name, model, accuracy]
-        for cell in cells
-        for model, accuracy in (cell.accuracies or {"-": cell.error or cell.state}).items()
-    ]
+    rows = []
+    for cell in cells:
+        rows += [[cell.name, model, mean_and_spread(entry)] for model, entry in (cell.accuracies or {}).items()]
+        if not cell.accuracies:
+            rows.append([cell.name, "-", cell.error or cell.state])
     print_table("All cells: accuracy in %, mean ± std", ["cell", "student", "accuracy>"], rows)
     print(f"index: {root / INDEX_NAME}")
-    failed = [cell for cell in cells if cell.state == "failed"]
-    if failed:
-        first = f"{failed[0].name}: {failed[0].error}"
-        raise InputError(f"{len(failed)} of {len(cells)} cells failed; the first, {first}")

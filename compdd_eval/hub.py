@@ -6,6 +6,7 @@ from compdd_eval.config import PushConfig
 from compdd_eval.errors import InputError
 from compdd_eval.export import CARD_NAME, exported
 from compdd_eval.hub_errors import clear_hub_error
+from compdd_eval.hub_results import EVAL_NAME, eval_yaml
 
 
 def push_benchmark(config: PushConfig) -> str:
@@ -17,12 +18,14 @@ def push_benchmark(config: PushConfig) -> str:
         What was done, in words.
 
     Raises:
-        InputError: No export in the folder; no access; a public repository without `public`; a repository that holds
-            configurations which the export lacks.
+        InputError: No export in the folder, or one of an older version; no access; a public repository without
+            `public`; a repository that holds configurations which the export lacks.
     """
-    names = [entry.subset.name for entry in exported(Path(config.folder))]
+    entries = exported(Path(config.folder))
+    if eval_yaml(entries) and not (Path(config.folder) / EVAL_NAME).is_file():
+        raise InputError(f"{config.folder}: has no {EVAL_NAME}; run export --output_dir {config.folder} again")
     try:
-        return _push(config, names)
+        return _push(config, [entry.subset.name for entry in entries])
     except InputError:
         raise
     except Exception as error:
@@ -50,7 +53,7 @@ def _push(config: PushConfig, names: list[str]) -> str:
         repo_id=repository,
         repo_type="dataset",
         folder_path=config.folder,
-        allow_patterns=[CARD_NAME, *[f"{name}/*" for name in names]],
+        allow_patterns=[CARD_NAME, EVAL_NAME, *[f"{name}/*" for name in names]],
         delete_patterns=[f"{name}/*" for name in names],
         commit_message=f"Comp-DD: {', '.join(names)}",
     )

@@ -7,19 +7,22 @@ from compdd_eval.errors import InputError
 _CLIENTS = ("httpx", "httpcore", "requests")  # what huggingface_hub has used to reach the Hub
 
 
-def clear_hub_error(error: Exception, repository: str, before: str = "", cached: bool | None = None) -> Exception:
+def clear_hub_error(
+    error: Exception, repository: str, before: str = "", cached: bool | None = None, kind: str = "dataset"
+) -> Exception:
     """Return an InputError in place of what a client raised; an error of another kind is returned as it is.
 
     Args:
         error: What was raised; what caused it counts, too.
-        repository: `USER/NAME` of the dataset.
+        repository: `USER/NAME`.
         before: What was looked for first, as in "no such folder, and ".
         cached: Whether a copy was found on this machine, where one was looked for.
+        kind: What the repository is: `dataset`, `model` or `space`.
     """
     nor_cached = ", and no copy of it is cached" if cached is False else ""
     cause: BaseException | None = error
     while cause is not None:
-        reason = _reason(cause, repository, before, nor_cached)
+        reason = _reason(cause, repository, before, nor_cached, kind)
         if reason is not None:
             return InputError(f"{repository}: {reason}")
         cause = cause.__cause__
@@ -44,22 +47,22 @@ def _is_network(error: BaseException) -> bool:
     return type(error).__module__.startswith(_CLIENTS)
 
 
-def _reason(error: BaseException, repository: str, before: str, nor_cached: str) -> str | None:
+def _reason(error: BaseException, repository: str, before: str, nor_cached: str, kind: str) -> str | None:
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/datasets/{repository}"
+    page = f"https://huggingface.co/{'' if kind == 'model' else f'{kind}s/'}{repository}"
     status = getattr(getattr(error, "response", None), "status_code", None)
     no_access = "check the name, or run `hf auth login`"
     if status == 401 or isinstance(error, errors.LocalTokenNotFoundError):
-        return f"{before}the Hub does not know you or the dataset: {no_access} with a token that is valid"
+        return f"{before}the Hub does not know you or the {kind}: {no_access} with a token that is valid"
     if isinstance(error, errors.GatedRepoError):
         return f"its owner grants access: accept the terms at {page}, then run `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
         return "no such revision; leave it out, or give a branch, a tag or a commit"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"{before}no such dataset on the Hub or no access to it: {no_access}"
+        return f"{before}no such {kind} on the Hub or no access to it: {no_access}"
     if isinstance(error, errors.HFValidationError):
-        return f"{before}no name of a dataset on the Hub, which is USER/NAME"
+        return f"{before}no name of a {kind} on the Hub, which is USER/NAME"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; unset it"
     if status == 403:

@@ -1,11 +1,10 @@
 """What there is: the sixteen subsets, their classes, and what a copy of ImageNet can serve."""
 
-import json
 from dataclasses import asdict
 
 from compdd_eval.completeness import class_counts, missing_classes
 from compdd_eval.config import InfoConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.sources import Source, open_source
 from compdd_eval.subsets import SPLITS, Subset, load_subset
@@ -58,7 +57,7 @@ def _found(source: Source, subset: Subset) -> dict[str, object]:
 def print_description(description: dict[str, object], as_json: bool = False) -> None:
     """Print what `describe` returned."""
     if as_json:
-        print(json.dumps(description, indent=1))
+        print_json(description)
         return
     subsets, source = description["subsets"], description.get("source")
     if source:

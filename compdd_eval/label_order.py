@@ -16,6 +16,7 @@ from compdd_eval.preprocess import denormalise
 _SIDE = 32  # pixels of a side to which all images are brought
 _GRID = 4  # cells of a side, for layout and edges
 _ANGLES = 8  # directions of edges
+_LEAST_RIDGE = 1e-6  # one image a class has no spread at all
 _SHRINK = 0.8  # of the within-class covariance towards a multiple of the identity: few images, many features
 _DRAWS = 400
 _MARGIN = 0.75  # distilled images may fit a little worse than real ones
@@ -64,6 +65,8 @@ def compare_label_order(
     present = real_labels.unique()
     places = torch.searchsorted(present, labels)
     real_places = torch.searchsorted(present, real_labels)
+    if torch.bincount(real_places).min() < 2:  # none to hold out: nothing can be told
+        return LabelOrder(0.0, 0.0, present.tolist(), suspicious=False, telling=False, certain=False)
     generator = torch.Generator().manual_seed(seed)
     fitted, held_out = _halves(real_places, generator)
     features = _features(real)
@@ -133,7 +136,8 @@ def _discriminant(features: torch.Tensor, labels: torch.Tensor, classes: int):
     means = torch.stack([scaled[labels == k].mean(0) for k in range(classes)])
     rest = scaled - means[labels]
     covariance = rest.T @ rest / max(1, len(features) - classes)
-    covariance = (1 - _SHRINK) * covariance + _SHRINK * covariance.diagonal().mean() * torch.eye(len(covariance))
+    ridge = _SHRINK * covariance.diagonal().mean() + _LEAST_RIDGE
+    covariance = (1 - _SHRINK) * covariance + ridge * torch.eye(len(covariance))
     weights = torch.linalg.solve(covariance, means.T)
     bias = -0.5 * (means * weights.T).sum(1)
     return lambda others: (((others - mean) / std) @ weights + bias).log_softmax(1)

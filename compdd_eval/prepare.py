@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import datasets
@@ -17,7 +17,7 @@ from compdd_eval.build_log import BuildLog
 from compdd_eval.cache import remove_scans, scan_folder
 from compdd_eval.completeness import ClassCount, class_counts, missing_classes, print_counts
 from compdd_eval.config import PrepareConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable
 from compdd_eval.sources import Source, open_source, rows_digest, spooled
@@ -68,6 +68,26 @@ class PrepareReport:
         if self.failed:
             raise next(iter(self.failed.values()))
 
+    def content(self) -> dict[str, object]:
+        """Return all of it as JSON can hold it: `subsets`, `partial`, `absent`, `failed`."""
+        return {
+            "subsets": [_content_of(item) for item in self.prepared],
+            "partial": [asdict(count) for count in self.partial],
+            "absent": self.absent,
+            "failed": {name: str(error) for name, error in self.failed.items()},
+        }
+
+
+def _content_of(item: PreparedSubset) -> dict[str, object]:
+    counts = {split: item.images.get(split, 0) for split in SPLITS}
+    return {
+        "config": item.subset.name,
+        **counts,
+        "expected": {split: item.subset.splits[split] for split in SPLITS},
+        "folder": item.folder,
+        "state": item.status,
+    }
+
 
 def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
     """Build the subsets that are asked for, each whole or not at all; what is current is left as it is.
@@ -100,7 +120,7 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
         raise InputError(f"{source.root}: {reason}; give a copy of ImageNet that has these classes")
     report.partial = [count for builder in builders.values() for count in _not_whole(builder)]
     if config.strict:
-        _refuse_partial(source, report)
+        _refuse_partial(source, report, quiet=config.json)
     with _no_other_bars(), _scanned(config, builders, progress):
         _build_all(config, builders, report, progress)
     built = [item.subset.name for item in report.prepared]
@@ -197,7 +217,7 @@ def _not_whole(builder: CompDD) -> list[ClassCount]:
     return [count for count in class_counts(builder.subset, wnids) if count.found != count.expected]
 
 
-def _refuse_partial(source: Source, report: PrepareReport) -> None:
+def _refuse_partial(source: Source, report: PrepareReport, quiet: bool) -> None:
     """Raise InputError unless the source has all images of all that was asked for."""
     report.raise_failures()
     for name, reason in report.absent.items():
@@ -206,7 +226,8 @@ def _refuse_partial(source: Source, report: PrepareReport) -> None:
         if split not in source.splits:
             raise InputError(f"{source.root}: --strict, and there are no {split} images")
     if report.partial:
-        print_counts(report.partial)
+        if not quiet:
+            print_counts(report.partial)
         first, more = report.partial[0], len(report.partial) - 1
         also = f", and {more} more" if more else ""
         raise InputError(
@@ -269,8 +290,11 @@ def _warn(source: Source, report: PrepareReport) -> None:
         _logger.warning(f"not as many images as a whole ImageNet has: {', '.join(names)}")
 
 
-def print_report(report: PrepareReport) -> None:
-    """Print a table of what is prepared, the classes that are not whole, and the subsets that are not there."""
+def print_report(report: PrepareReport, as_json: bool = False) -> None:
+    """Print what is prepared, the classes that are not whole, and the subsets that are not there; or all as JSON."""
+    if as_json:
+        print_json(report.content())
+        return
     rows = []
     for item in report.prepared:
         counts = [f"{item.images.get(split, '-')} / {item.subset.splits[split]}" for split in SPLITS]

@@ -3,13 +3,13 @@
 import contextlib
 import json
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from compdd_eval.config import EvaluateConfig, ReproduceConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation import Evaluation, accelerator_of
 from compdd_eval.evaluation.plan import FULL, Condition
@@ -27,13 +27,20 @@ class Comparison:
     Attributes:
         path: The record.
         verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs.
-        rows: What was compared: name, recorded, now.
+        recorded: What was compared, of the record: `training_images` and `tested_images` (digests), `accuracy` (a
+            fraction), `last_loss` (None where it was not finite).
+        now: The same, made again; accuracy and loss are None where it was not trained.
+        predictions: Images that both were tested on.
+        differing: Of these, the ones that get another label now; None where it was not trained.
         notes: What else is different: versions, device, threads.
     """
 
     path: str
     verdict: str
-    rows: list[tuple[str, str, str]]
+    recorded: dict[str, object]
+    now: dict[str, object]
+    predictions: int
+    differing: int | None
     notes: list[str]
 
 
@@ -81,6 +88,7 @@ def _settings(record: StudentResult, config: ReproduceConfig) -> EvaluateConfig:
     settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
     settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
     settings["eval_every"] = settings["eval_every"] if record.curve else 0
+    settings["save_students"] = False
     if config.data_path is not None:
         settings["data_path"] = config.data_path
     if config.distilled is not None:
@@ -128,25 +136,29 @@ def _other_validation(digests: dict[str, str], record: StudentResult) -> bool:
 def _compare(
     path: str, record: StudentResult, digests: dict[str, str], again: StudentResult | None, environment: dict
 ) -> Comparison:
-    rows = [
-        ("training images", record.digests["distilled"][:16], digests["distilled"][:16]),
-        ("tested images", record.digests["validation"][:16], digests["validation"][:16]),
-    ]
     verdict = f"{DIFFERS}: it would be trained or tested on other images, so it was not trained"
+    differing = None
     if again is not None:
-        right = f"{100 * record.accuracy:.2f} %", f"{100 * again.accuracy:.2f} %"
-        last = record.losses[-1], again.losses[-1]
-        rows += [("accuracy", *right), ("last loss", *[str(loss) for loss in last])]
         same = again.predictions == record.predictions and again.losses == record.losses
-        other = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
-        rows.append(("predictions that differ", "", f"{other} of {len(record.predictions)}"))
+        differing = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
         verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
     notes = _notes(record.environment, environment)
     if record.students_at_a_time > 1:
         notes.append(
             f"it was trained in a stack of {record.students_at_a_time}, now alone: sums round in another order"
         )
-    return Comparison(path, verdict, rows, notes)
+    sides = _side(record.digests, record), _side(digests, again)
+    return Comparison(path, verdict, *sides, len(record.predictions), differing, notes)
+
+
+def _side(digests: dict[str, str], student: StudentResult | None) -> dict[str, object]:
+    """Return what is compared of a student, or of its images alone."""
+    return {
+        "training_images": digests["distilled"],
+        "tested_images": digests["validation"],
+        "accuracy": student.accuracy if student else None,
+        "last_loss": student.losses[-1] if student else None,
+    }
 
 
 def _notes(recorded: dict[str, object], now: dict[str, object]) -> list[str]:
@@ -158,10 +170,25 @@ def _notes(recorded: dict[str, object], now: dict[str, object]) -> list[str]:
     return [*notes, *([f"versions: {', '.join(changed)}"] if changed else [])]
 
 
-def print_comparisons(found: list[Comparison]) -> None:
-    """Print each student's comparison and what it amounts to."""
+def print_comparisons(found: list[Comparison], as_json: bool = False) -> None:
+    """Print each student's comparison and what it amounts to, or all as JSON."""
+    if as_json:
+        equal = all(comparison.verdict == EQUAL for comparison in found)
+        print_json({"equal": equal, "students": [asdict(comparison) for comparison in found]})
+        return
     for comparison in found:
-        print_table(comparison.path, ["", "recorded", "now"], comparison.rows)
+        print_table(comparison.path, ["", "recorded", "now"], _rows(comparison))
         for note in comparison.notes:
             print(f"note: {note}")
         print(f"{comparison.path}: {comparison.verdict}")
+
+
+def _rows(comparison: Comparison) -> list[tuple[str, str, str]]:
+    sides = comparison.recorded, comparison.now
+    images = ("training_images", "tested_images")
+    rows = [(name.replace("_", " "), *[side[name][:16] for side in sides]) for name in images]
+    if comparison.differing is not None:
+        rows.append(("accuracy", *[f"{100 * side['accuracy']:.2f} %" for side in sides]))
+        rows.append(("last loss", *[str(side["last_loss"]) for side in sides]))
+        rows.append(("predictions that differ", "", f"{comparison.differing} of {comparison.predictions}"))
+    return rows

@@ -110,6 +110,11 @@ def student_path(root: Path, set_name: str, config_name: str, model: str, digest
     return root / set_name / config_name / model / digest / f"seed{seed}.json"
 
 
+def weights_path(path: Path) -> Path:
+    """Return the file of a student's weights, beside its result file; `evaluate --save_students` writes it."""
+    return path.with_suffix(".safetensors")
+
+
 def write_student(path: Path, result: StudentResult) -> None:
     """Write the record of one student."""
     write_json(path, asdict(result))

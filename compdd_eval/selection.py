@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compdd_eval.config import SelectConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_text
 from compdd_eval.selection_input import ClassScore, Pool, read_pools, read_scores
@@ -206,7 +206,7 @@ def _table_text(subsets: list[Selected]) -> str:
 def print_selection(selection: Selection, as_json: bool = False) -> None:
     """Print the subsets as a table, or all as JSON."""
     if as_json:
-        print(json.dumps(_as_json(selection), indent=1, allow_nan=False))
+        print_json(_as_json(selection))
         return
     rows = [
         (subset.name, f"{subset.complexity_percent:.1f} %", ", ".join(score.name for score in subset.classes))

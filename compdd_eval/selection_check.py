@@ -1,12 +1,11 @@
 """`select --check`: what the measure would choose, against the published lists."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from compdd_eval.config import SelectConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.selection import choose
 from compdd_eval.selection_input import ClassScore, Pool, read_pools, read_scores
@@ -128,7 +127,7 @@ def _tenth(music: Pool) -> dict[str, object]:
 def print_check(found: dict[str, object], as_json: bool = False) -> None:
     """Print the comparison as tables, or as JSON."""
     if as_json:
-        print(json.dumps(found, indent=1, allow_nan=False))
+        print_json(found)
         return
     rows = []
     for entry in found["subsets"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.run_file import INDEX_NAME, LOCK_NAME, RunFile
 
@@ -79,7 +79,7 @@ def _held(folder: Path) -> bool:
 def print_status(states: list[State], as_json: bool = False) -> None:
     """Print a table, or JSON."""
     if as_json:
-        print(json.dumps([asdict(state) for state in states], indent=1))
+        print_json([asdict(state) for state in states])
         return
     rows = [[state.name, state.state, f"{state.done} of {state.students}", state.error or ""] for state in states]
     print_table("Evaluations", ["", "state", "students>", ""], rows)

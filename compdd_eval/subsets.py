@@ -28,7 +28,7 @@ SPLITS = ("train", "validation")
 NUM_CLASSES = 10
 VALIDATION_IMAGES_PER_CLASS = 50  # ILSVRC2012: 50,000 validation images, 50 a class
 PUBLISHED_SUFFIX = "-published"
-_OWN_CATEGORY = re.compile(r"-[0-9a-f]{8}$")  # what ends the category of a user's own list
+OWN_CATEGORY = re.compile(r"-[0-9a-f]{8}$")  # what ends the category of a user's own list
 _own: dict[str, "Subset"] = {}  # the user's own lists that were read: a name that holds a digest has one meaning
 _PLURALS = {"birds": "bird", "cars": "car", "dogs": "dog"}  # as the reference's own tables spell them
 
@@ -202,7 +202,7 @@ def synset_of(wnid: str) -> Synset:
 
 def _refuse_own(category: str) -> None:
     """Raise InputError for the full category of a list that was not read yet."""
-    if _OWN_CATEGORY.search(category):
+    if OWN_CATEGORY.search(category):
         raise InputError(f"{category}: a list of a user's own; give its --subsets_dir, --category and --subset")
 
 

@@ -1,12 +1,11 @@
 """`validate`: all checks of a distilled set, as a table or as JSON."""
 
 import contextlib
-import json
 from dataclasses import asdict, dataclass, field
 
 from compdd_eval import set_checks
 from compdd_eval.config import ValidateConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.data import open_split
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.distilled.content import Content
@@ -173,7 +172,7 @@ def print_report(report: Report, as_json: bool = False) -> None:
             "checks": [asdict(check) for check in report.checks],
             **report.facts,
         }
-        print(json.dumps(content, indent=1, allow_nan=False))
+        print_json(content)
         return
     rows = [(check.name, check.result, check.detail) for check in report.checks]
     print_table(f"Checks of {report.name}", ["check", "result", ""], rows)

@@ -7,6 +7,7 @@ import shutil
 import datasets
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from huggingface_hub import DatasetCard
 
 from compdd_eval.config import ExportConfig, PrepareConfig
@@ -66,6 +67,26 @@ def test_the_card_tells_what_this_copy_holds(out):
     assert infos["bird-hard"].download_size == sum(p.stat().st_size for p in (out / "bird-hard").glob("*.parquet"))
     text = "".join(path.read_text() for path in [*out.rglob("*.md"), *out.rglob("*.json")])
     assert str(out.parent.parent) not in text, "where ImageNet lies is nobody else's business"
+
+
+def test_the_tasks_of_the_benchmark(out, prepared, drawn, tmp_path):
+    """As the Hub's documentation shows `eval.yaml`: a task for each configuration and IPC of the benchmark."""
+    content = yaml.safe_load((out / "eval.yaml").read_text())
+    assert list(content) == ["name", "description", "evaluation_framework", "tasks"]
+    assert all(isinstance(content[name], str) for name in ("name", "description", "evaluation_framework"))
+    assert content["tasks"] == [
+        {"id": f"{name}-ipc{ipc}", "config": name, "split": "validation"}
+        for name in ("bird-easy", "bird-hard")
+        for ipc in (1, 10, 50)
+    ]
+    (tmp_path / "i/train").mkdir(parents=True)
+    for wnid in EASY.wnids:
+        shutil.copytree(drawn / "train" / wnid, tmp_path / "i/train" / wnid)
+    config = ExportConfig(
+        str(tmp_path / "i"), "bird", "easy", cache_dir=str(tmp_path / "c"), output_dir=str(tmp_path / "train")
+    )
+    export(config)
+    assert not (tmp_path / "train/eval.yaml").exists(), "nothing to test on"
 
 
 def test_files_and_row_groups(prepared, tmp_path, monkeypatch):
@@ -178,7 +199,13 @@ def test_push_to_a_private_repository(hub, out, tmp_path):
     repo = hub.repos["dataset", "tester/comp_dd"]
     tree = repo.commits[repo.refs["main"]]
     assert repo.private and len(repo.commits) == 2
-    assert {name.split("/")[0] for name in tree} == {".gitattributes", "README.md", "bird-easy", "bird-hard"}
+    assert {name.split("/")[0] for name in tree} == {
+        ".gitattributes",
+        "README.md",
+        "eval.yaml",
+        "bird-easy",
+        "bird-hard",
+    }
     code = """if True:
         import datasets
         data = datasets.load_dataset("tester/comp_dd", "bird-easy")
@@ -247,6 +274,12 @@ def test_failures(hub, out, arguments, environment, message):
     status, _, errors = push(hub, out, **arguments, **environment)
     assert status == 2 and len(errors) == 1 and message in errors[0], errors
     assert not hub.repos
+
+
+def test_an_export_of_an_older_version(hub, out):
+    (out / "eval.yaml").unlink()
+    status, _, errors = push(hub, out)
+    assert status == 2 and len(errors) == 1 and "has no eval.yaml; run export" in errors[0] and not hub.repos
 
 
 def test_nothing_to_push(tmp_path, run):

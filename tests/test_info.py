@@ -12,8 +12,7 @@ from compdd_eval.subsets import load_subset, subset_names
 from tests import shapes
 
 
-def test_the_sixteen(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+def test_the_sixteen(run):
     status, out, errors = run("info")
     assert status == 0 and not errors
     for name in subset_names():
@@ -42,8 +41,7 @@ def test_json(run):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_copy_of_imagenet(drawn, tmp_path, run, layout, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_a_copy_of_imagenet(drawn, tmp_path, run, layout):
     shape = shapes.SHAPES[layout]
     root = shape(drawn, tmp_path / "i") if shape else drawn
     status, out, _ = run("info", "--data_path", root)

@@ -85,15 +85,13 @@ def test_a_subset_prepared_from_parquet_is_current_for_the_folder(drawn, shape, 
     assert "prepared from" in split.origin
 
 
-def test_partial_copies_are_reported_by_class(drawn, cache, run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "1000")
+def test_partial_copies_are_reported_by_class(drawn, cache, run):
     status, out, errors = run("prepare", "--data_path", drawn, "--category", "bird", "--subset", "easy")
     assert status == 0 and "not as many images as a whole ImageNet has: bird-easy" in errors[-1]
     assert "n02007558 flamingo 12/1300" in out and "n02007558 flamingo 5/50" in out
 
 
-def test_strict_refuses_partial_copies(drawn, cache, run, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "1000")
+def test_strict_refuses_partial_copies(drawn, cache, run, tmp_path):
     arguments = ["prepare", "--data_path", drawn, "--category", "bird", "--strict"]
     status, out, errors = run(*arguments)
     assert status == 2 and len(errors) == 1 and "n02007558 flamingo 12/1300 images (train), and 39 more" in errors[0]

@@ -190,6 +190,14 @@ def test_a_permuted_order_is_found():
         assert wrong.order == [(label - shift) % 10 for label in range(10)]
 
 
+@pytest.mark.parametrize("real", [1, 2])
+def test_hardly_any_real_images(real):
+    """One image a class has no spread; nothing fails, and nothing is suspected of labels that are right."""
+    real_images, real_labels = classes_of_colour(real, 0, 0.1)
+    images, labels = classes_of_colour(2, 1, 0.1)
+    assert not compare_label_order(images, labels, real_images, real_labels).suspicious
+
+
 def test_nothing_to_see_is_not_suspicious():
     """Where real images tell nothing, nothing is said; and nine classes are as good as ten."""
     generator = torch.Generator().manual_seed(0)

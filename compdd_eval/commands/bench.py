@@ -9,18 +9,19 @@ POSITIONAL = ("what",)
 def run(config: BenchConfig) -> None:
     """Measure and print the ratios."""
     if config.what == "train":
-        from compdd_eval.bench_train import bench_train, print_rows
-
-        print_rows(config, bench_train(config))
+        from compdd_eval.bench_train import bench_train as measure
+        from compdd_eval.bench_train import print_rows as show
     elif config.what == "scaling":
-        from compdd_eval.bench_scaling import bench_scaling, print_scaling
-
-        print_scaling(config, bench_scaling(config))
+        from compdd_eval.bench_scaling import bench_scaling as measure
+        from compdd_eval.bench_scaling import print_scaling as show
     elif config.what == "complexity":
-        from compdd_eval.bench_complexity import bench_complexity, print_complexity
-
-        print_complexity(config, bench_complexity(config))
+        from compdd_eval.bench_complexity import bench_complexity as measure
+        from compdd_eval.bench_complexity import print_complexity as show
     else:
-        from compdd_eval.bench_data import bench_data, print_figures
+        from compdd_eval.bench_data import bench_data as measure
+        from compdd_eval.bench_data import print_figures as show
+    from compdd_eval.console import free_stdout
 
-        print_figures(bench_data(config, progress=True))
+    with free_stdout(config.json):
+        found = measure(config)
+    show(config, found)

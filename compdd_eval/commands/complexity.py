@@ -8,18 +8,19 @@ CONFIG = ComplexityConfig
 def run(config: ComplexityConfig) -> None:
     """Score, write the tables and print the classes."""
     from compdd_eval.complexity.report import print_classes, print_distilled
+    from compdd_eval.console import free_stdout
     from compdd_eval.processes import make_accelerator
 
-    accelerator = make_accelerator()
     if config.distilled is not None:
-        from compdd_eval.complexity.distilled import score_distilled
+        from compdd_eval.complexity.distilled import score_distilled as measure
 
-        found = score_distilled(config, accelerator)
-        if accelerator.is_main_process:
-            print_distilled(config, found)
-        return
-    from compdd_eval.complexity.scoring import score
+        show = print_distilled
+    else:
+        from compdd_eval.complexity.scoring import score as measure
 
-    rows = score(config, accelerator)
+        show = print_classes
+    with free_stdout(config.json):
+        accelerator = make_accelerator()
+        rows = measure(config, accelerator)
     if accelerator.is_main_process:
-        print_classes(config, rows)
+        show(config, rows)

@@ -8,6 +8,9 @@ POSITIONAL = ("source", "target")
 
 def run(config: ConvertConfig) -> None:
     """Convert and print what was written."""
-    from compdd_eval.exchange import convert
+    from compdd_eval.console import free_stdout
+    from compdd_eval.exchange import convert, print_converted
 
-    convert(config)
+    with free_stdout(config.json):
+        converted = convert(config)
+    print_converted(converted, config.json)

@@ -7,11 +7,22 @@ CONFIG = EvaluateConfig
 
 def run(config: EvaluateConfig) -> None:
     """Evaluate, or evaluate a grid; print the tables and write the results."""
-    if config.grid is not None:
-        from compdd_eval.grid import run_grid
+    from pathlib import Path
 
-        run_grid(config)
-        return
-    from compdd_eval.evaluation import evaluate
+    from compdd_eval.console import free_stdout, print_json
+    from compdd_eval.evaluation import accelerator_of, evaluate
+    from compdd_eval.grid import grid_content, raise_failures, run_grid
+    from compdd_eval.results import SUMMARY_NAME
 
-    evaluate(config)
+    cells = []
+    with free_stdout(config.json):
+        accelerator = accelerator_of(config)
+        if config.grid is not None:
+            cells = run_grid(config, accelerator, quiet=config.json)
+            content = grid_content(config, cells)
+        else:
+            path = None if config.dry_run else str(Path(config.output_dir) / SUMMARY_NAME)
+            content = {"summary": path, **evaluate(config, accelerator=accelerator, quiet=config.json)}
+    if config.json and accelerator.is_main_process:
+        print_json(content)
+    raise_failures(cells)

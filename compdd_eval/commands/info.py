@@ -8,6 +8,9 @@ POSITIONAL = ("name",)
 
 def run(config: InfoConfig) -> None:
     """Print a table, or JSON."""
+    from compdd_eval.console import free_stdout
     from compdd_eval.info import describe, print_description
 
-    print_description(describe(config), config.json)
+    with free_stdout(config.json):
+        description = describe(config)
+    print_description(description, config.json)

@@ -1,4 +1,4 @@
-"""Send a distilled set, or an export of the benchmark's images, to the Hugging Face Hub."""
+"""Send a distilled set, a student, or an export of the benchmark's images, to the Hugging Face Hub."""
 
 from compdd_eval.config import PushConfig
 
@@ -8,6 +8,11 @@ POSITIONAL = ("path",)
 
 def run(config: PushConfig) -> None:
     """Push and print where it lies."""
+    if config.student:
+        from compdd_eval.student_repository import print_pushed_student, push_student
+
+        print_pushed_student(push_student(config))
+        return
     if config.benchmark:
         from compdd_eval.hub import push_benchmark
 

@@ -8,8 +8,10 @@ POSITIONAL = ("path",)
 
 def run(config: ValidateConfig) -> None:
     """Check, print a table or JSON, and fail if a check did."""
+    from compdd_eval.console import free_stdout
     from compdd_eval.validate import print_report, validate
 
-    report = validate(config)
+    with free_stdout(config.json):
+        report = validate(config)
     print_report(report, config.json)
     report.raise_failures()

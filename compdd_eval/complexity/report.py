@@ -5,24 +5,30 @@ from pathlib import Path
 
 from compdd_eval.complexity.distilled import FILE_NAME
 from compdd_eval.config import ComplexityConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, load_subset
 
 _SHOWN = 40  # classes that are printed all; of more, the ends
+_FILES = ("classes.csv", "images.parquet", "scores.json")
 
 
 def print_classes(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
-    """Print the classes by complexity, the subsets that are scored whole, and where the files are."""
+    """Print the classes by complexity, the subsets that are scored whole, and where the files are; or all as JSON."""
     folder = Path(config.output_dir)
     facts = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    subsets = _subsets({row["imagenet_label"]: row["mean"] for row in rows if row["wnid"]})
+    if config.json:
+        files = [str(folder / name) for name in _FILES]
+        print_json({"files": files, "scores": facts, "classes": rows, "subsets": subsets})
+        return
     ranked = sorted(rows, key=lambda row: -row["mean"])
     ends = ranked if len(ranked) <= _SHOWN else [*ranked[: _SHOWN // 2], None, *ranked[-_SHOWN // 2 :]]
     lines = [["...", "", "", ""] if row is None else _line(row) for row in ends]
     right = "" if facts["top1"] is None else f", top-1 {100 * facts['top1']:.1f} %"
     title = f"Complexity in %: {config.model}, {config.method} at {facts['layer']}, {facts['images']:,} images{right}"
     print_table(title, ["class", "mean ± std>", "95 %>", "images>"], lines)
-    _print_subsets({row["imagenet_label"]: row["mean"] for row in rows if row["wnid"]})
-    for name in ("classes.csv", "images.parquet", "scores.json"):
+    _print_subsets(subsets)
+    for name in _FILES:
         print(f"{folder / name}")
 
 
@@ -32,23 +38,38 @@ def _line(row: dict[str, object]) -> list[str]:
     return [row["name"], f"{100 * row['mean']:.1f}{spread}", interval, str(row["n"])]
 
 
-def _print_subsets(means: dict[int, float]) -> None:
-    """Print easy beside hard for the categories all of whose published classes are scored, at least one image each."""
-    lines = []
+def _subsets(means: dict[int, float]) -> list[dict[str, object]]:
+    """Return easy beside hard for the categories all of whose published classes are scored, at least one image each."""
+    rows = []
     for category in CATEGORIES:
         subsets = [load_subset(f"{category}-{difficulty}") for difficulty in DIFFICULTIES]
         if not all(index in means for subset in subsets for index in subset.class_map):
             continue
-        found = [100 * sum(means[index] for index in subset.class_map) / len(subset.classes) for subset in subsets]
-        published = [subset.published_complexity_percent for subset in subsets]
-        cells = [f"{value:.1f} ({paper:.1f})" for value, paper in zip(found, published, strict=True)]
-        lines.append([category, *cells, f"{found[1] - found[0]:+.1f} ({published[1] - published[0]:+.1f})"])
+        row: dict[str, object] = {"category": category}
+        for difficulty, subset in zip(DIFFICULTIES, subsets, strict=True):
+            row[difficulty] = sum(means[index] for index in subset.class_map) / len(subset.classes)
+            row[f"published_{difficulty}"] = subset.published_complexity_percent / 100
+        rows.append(row)
+    return rows
+
+
+def _print_subsets(rows: list[dict[str, object]]) -> None:
+    lines = []
+    for row in rows:
+        pairs = [(100 * row[name], 100 * row[f"published_{name}"]) for name in DIFFICULTIES]
+        cells = [f"{value:.1f} ({paper:.1f})" for value, paper in pairs]
+        differences = [hard - easy for easy, hard in zip(*pairs, strict=True)]
+        lines.append([row["category"], *cells, "{:+.1f} ({:+.1f})".format(*differences)])
     if lines:
         print_table("Subsets, in % (as published)", ["category", "easy>", "hard>", "hard - easy>"], lines)
 
 
 def print_distilled(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
-    """Print the classes of a distilled set beside real ones."""
+    """Print the classes of a distilled set beside real ones, or JSON: what the file holds, and where it is."""
+    path = Path(config.output_dir) / FILE_NAME
+    if config.json:
+        print_json({"file": str(path), **json.loads(path.read_text(encoding="utf-8"))})
+        return
     lines = [
         [
             row["name"],
@@ -62,4 +83,4 @@ def print_distilled(config: ComplexityConfig, rows: list[dict[str, object]]) -> 
     ]
     header = ["class", "distilled>", "images>", "recognised>", "real (images)>", "difference>"]
     print_table(f"Complexity in % of {config.distilled}: {config.model}, {config.method}", header, lines)
-    print(Path(config.output_dir) / FILE_NAME)
+    print(path)

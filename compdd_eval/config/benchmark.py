@@ -26,6 +26,7 @@ class PrepareConfig:
         verify: Decode every image, list those that are bad, and build only if there are none.
         link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and to that folder.
         cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
+        json: Print JSON, for programs.
     """
 
     data_path: str | None = None
@@ -38,6 +39,7 @@ class PrepareConfig:
     verify: bool = False
     link: bool = False
     cache_dir: str | None = None
+    json: bool = False
 
     def __post_init__(self) -> None:
         self.names()

@@ -42,6 +42,7 @@ class ComplexityConfig:
         output_dir: Folder for images.parquet, classes.csv, scores.json and the examples.
         overwrite: Replace scores of other settings that the folder holds.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
     """
 
     data_path: str | None = None
@@ -64,6 +65,7 @@ class ComplexityConfig:
     output_dir: str = "complexity"
     overwrite: bool = False
     threads: int = 0
+    json: bool = False
 
     def __post_init__(self) -> None:
         require("--threshold", self.threshold, 0 < self.threshold <= 1, "an activation in (0, 1]")

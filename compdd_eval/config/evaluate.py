@@ -51,6 +51,8 @@ class EvaluateConfig(Protocol, ReadConfig):
         parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
         output_dir: Folder for the results; one distilled set and one subset each.
         overwrite: Train again what is finished.
+        save_students: Keep the weights of every student of the set beside its result, as seedK.safetensors, for
+            `push --student`; finished students without them are trained again.
         grid: YAML file with settings of which some are lists: all combinations are evaluated, each in a folder of its
             own.
         dry_run: Print what would be trained, and stop.
@@ -62,6 +64,7 @@ class EvaluateConfig(Protocol, ReadConfig):
             "never".
         students_per_device: Students of one network that a device trains together, as one; "auto" takes as many as fill
             a GPU, and one on a CPU, where that is faster. Memory that runs out halves it.
+        json: Print JSON, for programs.
     """
 
     data_path: str | None = None
@@ -85,6 +88,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     parallel: Literal["students", "ddp"] = "students"
     output_dir: str = "results"
     overwrite: bool = False
+    save_students: bool = False
     grid: str | None = None
     dry_run: bool = False
     log_with: str | None = None
@@ -92,6 +96,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     precision: Literal["float32", "tf32", "bfloat16"] | None = None
     compile: Literal["auto", "always", "never"] = "auto"
     students_per_device: int | Literal["auto"] = AUTO
+    json: bool = False
 
     def __post_init__(self) -> None:
         if self.scores is not None and self.lr_net is None:

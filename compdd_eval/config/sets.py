@@ -130,6 +130,7 @@ class ConvertConfig(ReadConfig):
         paper: The paper, as a URL or a citation.
         licence: Licence of the set, as the Hub spells it, for example mit or cc-by-4.0.
         protocol: Protocol that the set was made for, for example comp-dd.
+        json: Print JSON, for programs.
     """
 
     source: str | None = None
@@ -142,6 +143,7 @@ class ConvertConfig(ReadConfig):
     paper: str | None = None
     licence: str | None = None
     protocol: str | None = None
+    json: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,16 +161,22 @@ class ConvertConfig(ReadConfig):
 
 @dataclass(frozen=True)
 class PushConfig(ReadConfig):
-    """Send a distilled set, or an export of the benchmark's images, to the Hugging Face Hub, in one commit.
+    """Send a distilled set, a student, or an export of the benchmark's images, to the Hugging Face Hub, in one commit.
 
     Args:
         path: The distilled set: a folder or a file, as --distilled of `evaluate` takes it.
-        repo_id: Dataset repository for the set, USER/NAME; it is made where there is none.
+        repo_id: Dataset repository for the set (of a student, model repository), USER/NAME; it is made where there is
+            none.
         private: Make a new repository private; refuse one that is public.
-        results: Folder with results of `evaluate`, for a table in the card.
+        results: Folder with results of `evaluate` on the set: they go into a table in the card and, for `leaderboard`,
+            into the folder results/ of the repository, without places on this machine.
         revision: Branch to push to; it is made where there is none. Default: main.
-        overwrite: Replace another set that the repository holds; its commits stay in the history.
-        benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private.
+        overwrite: Replace another set or student that the repository holds; its commits stay in the history.
+        student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, whose weights lie
+            beside it; it becomes a model repository.
+        benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private. With
+            --student, the repository of the benchmark that it was tested on: then the result is sent along as the
+            Hub's leaderboard of that benchmark reads it.
         folder: That export: what `export` wrote.
         public: Let everybody download the benchmark's images. ImageNet's terms of access: "Researcher may provide
             research associates and colleagues with access to the Database provided that they first agree to be bound by
@@ -183,29 +191,40 @@ class PushConfig(ReadConfig):
     results: str | None = None
     revision: str | None = None
     overwrite: bool = False
+    student: str | None = None
     benchmark: str | None = None
     folder: str = "out/comp_dd"
     public: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.benchmark and not self.repo_id:
+        if self.student:
+            self._check_student()
+        if not self.repo_id and (self.student or not self.benchmark):
             raise InputError(
                 "--repo_id is missing; give the repository, as in push my_set --repo_id USER/NAME (for the benchmark's "
                 "images: push --benchmark USER/comp_dd)"
             )
-        if self.benchmark and (self.repo_id or self.path):
+        if self.benchmark and not self.student and (self.repo_id or self.path):
             raise InputError("--benchmark is for an export of the benchmark's images, --repo_id for a set; give one")
         if self.revision is not None:
             valid = re.fullmatch(r"[\w./-]+", self.revision) is not None
             require("--revision", repr(self.revision), valid, "the name of a branch")
         if self.repo_id is not None:
             require("--repo_id", repr(self.repo_id), "/" in self.repo_id, "USER/NAME")
-        if self.public and not self.benchmark:
-            raise InputError("--public is for --benchmark; a distilled set is public unless you say --private")
-        if not self.benchmark:
+        if self.public and (self.student or not self.benchmark):
+            raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
+        if not self.benchmark and not self.student:
             _check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
         object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+    def _check_student(self) -> None:
+        for flag, value in (("PATH", self.path), ("--results", self.results), ("--revision", self.revision)):
+            if value is not None:
+                raise InputError(f"{flag} is for a distilled set, --student for a network; give one")
+        if self.benchmark is not None:
+            require("--benchmark", repr(self.benchmark), self.benchmark.count("/") == 1, "USER/NAME")
+        object.__setattr__(self, "student", os.path.expanduser(self.student))
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,14 @@ class DemoConfig:
         num_eval: Students of each distilled set.
         epoch_eval_train: Epochs of each student.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
     """
 
     output_dir: str = "demo_results"
     num_eval: int = 3
     epoch_eval_train: int = 30
     threads: int = 0
+    json: bool = False
 
     def __post_init__(self) -> None:
         check_epochs(self.epoch_eval_train)
@@ -89,7 +91,7 @@ class StatusConfig:
 
     Args:
         output_dir: The --output_dir of the evaluation.
-        json: Print JSON.
+        json: Print JSON, for programs.
     """
 
     output_dir: str = "results"
@@ -108,12 +110,14 @@ class ReproduceConfig:
         data_path: The copy of ImageNet, where it lies elsewhere now.
         distilled: The distilled set, where it lies elsewhere now.
         threads: CPU threads; 0 takes the recorded number, which decides the last bits of sums.
+        json: Print JSON, for programs.
     """
 
     result: str | None = None
     data_path: str | None = None
     distilled: str | None = None
     threads: int = 0
+    json: bool = False
 
     def __post_init__(self) -> None:
         if self.result is None:

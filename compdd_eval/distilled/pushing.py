@@ -1,4 +1,4 @@
-"""Send a distilled set to the Hugging Face Hub: our files, a Parquet copy to look at, and the card, in one commit."""
+"""Send a distilled set to the Hugging Face Hub: our files, a Parquet copy to look at, card, results; one commit."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from compdd_eval.distilled.parquet_copy import write_parquet
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json, write_text
 from compdd_eval.hub_errors import clear_hub_error
+from compdd_eval.public_results import RESULTS_FOLDER, public_summary, results_file
 from compdd_eval.results import SUMMARY_NAME
 
 _EMPTY = {".gitattributes", "README.md"}  # what a repository may hold that has no data yet
@@ -65,7 +66,8 @@ def push_distilled(
         repo_id: `USER/NAME`; it is made where there is none.
         private: Make it private; one that is public is refused.
         revision: Branch, which is made where there is none; None: `main`.
-        results: Folder with `summary.json` files of `evaluate`, for a table in the card.
+        results: Folder with `summary.json` files of `evaluate`: a table of them goes into the card, and they
+            themselves, without places on this machine, into `results/`, beside those that are there.
         overwrite: Replace another set that lies there.
         folder: Folder of our format that the set was read from: its facts and its card are sent as they are.
 
@@ -74,7 +76,8 @@ def push_distilled(
     """
     if distilled.definition is None:
         raise InputError("it is not known which subset the set is for; give --category and --subset")
-    summaries = [] if results is None else summaries_of(Path(os.path.expanduser(results)), distilled.sha256)
+    found = [] if results is None else summaries_of(Path(os.path.expanduser(results)), distilled.sha256)
+    summaries = {results_file(summary): summary for summary in map(public_summary, found)}
     try:
         return _push(distilled, repo_id, private, revision, summaries, overwrite, folder)
     except InputError:
@@ -95,7 +98,7 @@ def summaries_of(path: Path, sha256: str) -> list[dict]:
     summaries = []
     for file in files:
         try:
-            summary = json.loads(file.read_text(encoding="utf-8"))
+            summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
             if summary["digests"]["distilled"] == sha256:
                 card.results_table([summary])  # has all that the table needs
                 summaries.append(summary)
@@ -109,12 +112,16 @@ def summaries_of(path: Path, sha256: str) -> list[dict]:
     return summaries
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it has {name}")
+
+
 def _push(
     distilled,
     repo_id: str,
     private: bool,
     revision: str | None,
-    summaries: list[dict],
+    summaries: dict[str, dict],
     overwrite: bool,
     folder: Path | None,
 ) -> Pushed:
@@ -144,8 +151,8 @@ def _push(
             repo_type="dataset",
             folder_path=staging,
             revision=revision,
-            allow_patterns=[*FILES, card.DATA_FILES],
-            delete_patterns="data/*",
+            allow_patterns=[*FILES, card.DATA_FILES, f"{RESULTS_FOLDER}/*"],
+            delete_patterns=["data/*", *([f"{RESULTS_FOLDER}/*"] if other not in (None, distilled.sha256) else [])],
             commit_message=f"Distilled set: {title_of(distilled)}",
         )
     changed = commit.oid != info.sha
@@ -185,19 +192,23 @@ def _look(repo_id: str, info: object) -> _Remote:
     return _Remote(names, facts, texts.get(card.CARD_NAME))
 
 
-def _stage(staging: Path, distilled, repo_id: str, summaries: list[dict], folder: Path | None, remote: _Remote) -> bool:
+def _stage(
+    staging: Path, distilled, repo_id: str, summaries: dict[str, dict], folder: Path | None, remote: _Remote
+) -> bool:
     """Write all files that are to be there; return whether anything differs from what is there."""
     facts, local = facts_of(distilled), read_facts(folder) if folder is not None else None
     if local and _without_versions(local) == _without_versions(facts):  # else flags have changed what was read
         facts = local
     same = remote.facts is not None and _without_versions(remote.facts) == _without_versions(facts)
-    text = _card_for(distilled, facts, repo_id, summaries, folder, remote, same)
-    if same and text == remote.card and {TENSORS_NAME, card.DATA_FILES} <= remote.names:
+    text = _card_for(distilled, facts, repo_id, list(summaries.values()), folder, remote, same)
+    if same and text == remote.card and {TENSORS_NAME, card.DATA_FILES, *summaries} <= remote.names:
         return False
     save_folder(distilled, staging)
     write_json(staging / FACTS_NAME, remote.facts if same else facts)
     write_text(staging / card.CARD_NAME, text)
     write_parquet(distilled, staging / card.DATA_FILES)
+    for name, summary in summaries.items():
+        write_json(staging / name, summary)
     return True
 
 

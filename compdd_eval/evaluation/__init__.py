@@ -28,7 +28,7 @@ from compdd_eval.evaluation.plan import (
 )
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.students import Workshop
-from compdd_eval.evaluation.summary import finish
+from compdd_eval.evaluation.summary import finish, planned
 from compdd_eval.evaluation.tables import print_plan, print_results
 from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher_task
 from compdd_eval.evaluation.tracking import Tracker, check_trackers, logging_dir
@@ -61,7 +61,7 @@ def evaluate(
     Returns:
         The summary that is also written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
         list as of `compdd_eval.evaluation.comparison.Outcome.entries`), `regimes`, `scores`, `rate_search`, and what
-        the numbers were made from. With `config.dry_run` an empty one.
+        the numbers were made from. With `config.dry_run`, as of `compdd_eval.evaluation.summary.planned`.
 
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
@@ -74,9 +74,10 @@ def evaluate(
         run = Evaluation(accelerator, threads)
         run.open(config, distilled, cache_dir, held)
         if config.dry_run:
+            number = expected_students(run.config)
             if accelerator.is_main_process and not quiet:
-                print_plan(run.study, run.environment, expected_students(run.config), [], None)
-            return {}
+                print_plan(run.study, run.environment, number, [], None)
+            return planned(run.study, run.environment, number)
         with run.recorded():
             summary = run.all(quiet)
     return summary
@@ -109,7 +110,8 @@ class Evaluation:
         held: contextlib.ExitStack,
     ) -> None:
         """Read and check set and validation images; `held` keeps the lock of the output folder."""
-        config = config.changed(precision=precision_of(config.precision, self.accelerator.device))
+        precision = precision_of(config.precision, self.accelerator.device)
+        config = config.changed(precision=precision, json=False)  # results do not record how they were printed
         set_precision(config.precision)
         self.environment = results.environment(self.accelerator, self.threads, config.precision)
 

@@ -195,9 +195,8 @@ def make_task(
     lr: float,
     lr_source: str,
     searching: bool = False,
-    weights: Path | None = None,
 ) -> Task:
-    """Put together what one student needs."""
+    """Put together what one student needs; whether its weights are kept decides neither its digest nor its path."""
     config = study.config
     protocol = config.full_protocol if source == FULL else condition.protocol(config)
     material = material_key(source, condition, seed)
@@ -211,6 +210,8 @@ def make_task(
     if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
         decisive |= {"teacher": teacher.digest}
     digests["config"] = digest_of([decisive, digests, results.SCHEMA_VERSION])
+    path = _path(study, source, model, digests["config"], seed, searching)
+    kept = config.save_students and source == SET and not searching
     return Task(
         source=source,
         condition=condition,
@@ -222,8 +223,8 @@ def make_task(
         lr_source=lr_source,
         searching=searching,
         digests=digests,
-        path=_path(study, source, model, digests["config"], seed, searching),
-        weights=weights,
+        path=path,
+        weights=results.weights_path(path) if kept else None,
         cost=count_flops(model, NUM_CLASSES, (config.res, config.res)) * protocol.passes * len(trained_on.images),
     )
 

@@ -10,15 +10,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
 from compdd_eval import results
 from compdd_eval.config.checks import AUTO
 from compdd_eval.errors import InputError
+from compdd_eval.evaluation.kept import collect_weights, is_done, save_weights
 from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
-from compdd_eval.files import written_whole
 from compdd_eval.models import create_model
 from compdd_eval.processes import once
 from compdd_eval.speed import compiling_failed, forget_compiled, images_at_a_time, pays_to_compile, students_at_a_time
@@ -77,11 +76,14 @@ class Workshop:
             for group in self._groups(mine):
                 for task, result in zip(group, self._run(group, bar), strict=True):
                     if main or not self._as_team:
+                        if task.weights is None:  # those of an earlier training are not of this result
+                            results.weights_path(task.path).unlink(missing_ok=True)
                         results.write_student(task.path, result)
                         new.append((task.path, result))
                     if main:
                         self._finished(result)
         self._collect(new)
+        collect_weights(self.accelerator, pending)
         self._made |= {task.path for task in pending}
         return self._read(tasks)
 
@@ -132,9 +134,7 @@ class Workshop:
         again = self.study.config.overwrite
 
         def look() -> list[bool]:
-            return [
-                task.path in self._made or (task.path.exists() and not again and _has_weights(task)) for task in tasks
-            ]
+            return [task.path in self._made or (not again and is_done(task)) for task in tasks]
 
         done = once(self.accelerator, look)
         unique = {task.path: task for task, there in zip(tasks, done, strict=True) if not there}
@@ -242,8 +242,8 @@ class Workshop:
             predictions = []
             for member, (network, predicted) in zip(group, self._tests(group, training), strict=True):
                 predictions.append(predicted)
-                if member.weights is not None and self.accelerator.is_main_process:
-                    _save_weights(network, member.weights)
+                if member.weights is not None and (self.accelerator.is_main_process or not self._as_team):
+                    save_weights(network, member.weights)
         losses = torch.stack(losses, dim=1).tolist()
         return [
             {"losses": own, "curve": curve, "predicted": predicted}
@@ -364,13 +364,3 @@ def teacher_network(teacher: Teacher, res: int) -> nn.Module:
 
 def _uses_teacher(task: Task, material: Material) -> bool:
     return task.protocol.labels == "soft+kd" or "teacher" in material.remark
-
-
-def _has_weights(task: Task) -> bool:
-    return task.weights is None or task.weights.exists()
-
-
-def _save_weights(model: nn.Module, path: object) -> None:
-    network = getattr(model, "module", model)
-    with written_whole(path) as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)

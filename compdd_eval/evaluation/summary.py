@@ -59,6 +59,23 @@ def finish(
     return summary
 
 
+def planned(study: Study, environment: dict[str, object], students: int) -> dict[str, object]:
+    """Return what a run would do: the facts of a summary that are known before, `models`, `seeds` and `students`."""
+    config = study.config
+    return {
+        **_facts(study),
+        "protocol": config.settings(),
+        "protocol_changes": config.changes(),
+        "models": config.models,
+        "seeds": config.seeds,
+        "baselines": config.baselines,
+        "students": students,
+        "distilled": study.distilled.metadata | study.distilled.origin,
+        "config": asdict(config),
+        "environment": environment,
+    }
+
+
 def _facts(study: Study) -> dict[str, object]:
     config, tested = study.config, study.validation
     return {

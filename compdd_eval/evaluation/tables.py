@@ -7,6 +7,7 @@ from compdd_eval.config import PRESET_SOURCES
 from compdd_eval.config.checks import AUTO
 from compdd_eval.console import print_table
 from compdd_eval.distilled.content import name_of, notes_of
+from compdd_eval.evaluation.kept import is_done
 from compdd_eval.evaluation.plan import FULL, RANDOM, Study, Task, Teacher, baseline_dir
 
 
@@ -74,7 +75,7 @@ def _students(study: Study, number: int, tasks: list[Task]) -> str:
     seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
     if not tasks:
         return f"{', '.join(config.models)}; seeds {seeds}; {number} in all"
-    done = 0 if config.overwrite else sum(task.path.exists() for task in tasks)
+    done = 0 if config.overwrite else sum(is_done(task) for task in tasks)
     return f"{', '.join(config.models)}; seeds {seeds}; {number - done} to train, {done} done"
 
 
