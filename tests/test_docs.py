@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -16,14 +17,17 @@ import compdd_eval
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.config import (
     BenchConfig,
+    CompareConfig,
     ComplexityConfig,
     ConvertConfig,
     EvaluateConfig,
     ExportConfig,
     FigureConfig,
     InfoConfig,
+    LeaderboardConfig,
     PullConfig,
     PushConfig,
+    ReportConfig,
     SelectConfig,
     ValidateConfig,
 )
@@ -91,7 +95,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 29
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 32
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -124,13 +128,13 @@ def imagenet(tmp_path_factory, drawn):
     return root
 
 
-def make_distilled(place, hub, pushed):
-    """Make what the README converts, and send it to the stand-in."""
+def make_distilled(place, hub, pushed, with_results):
+    """Make what the README converts, and send it to the stand-in, with its results where they are asked for."""
     calls = []
     if not (place / "distilled").exists():
         calls.append(["convert", "my_set", "distilled", "--category", "bird", "--subset", "easy"])
     if pushed:
-        calls.append(["push", "distilled", "--repo_id", "tester/name"])
+        calls.append(["push", "distilled", "--repo_id", "tester/name", *(["--results", "results"] * with_results)])
     for arguments in calls:
         command = [sys.executable, "-m", "compdd_eval", *arguments]
         subprocess.run(command, cwd=place, env=environment(**hub.environment), check=True, capture_output=True)
@@ -171,14 +175,19 @@ def test_commands_run(line, place, imagenet, hub):
             ExportConfig(str(imagenet), "bird", cache_dir=str(place / "cache"), output_dir=str(place / "out/comp_dd"))
         )
         changes |= hub.environment
-    if "convert" not in words and {"USER/NAME", "my_set_dd"} & set(words):
-        make_distilled(place, hub, "push" not in words)
-        changes |= hub.environment
-        words = [{"USER/NAME": "tester/name", "my_set_dd": f"{place}/distilled"}.get(word, word) for word in words]
-    if {"status", "reproduce"} & set(words) and not (place / "results/summary.json").exists():
+    looked = {"status", "reproduce", "report", "compare", "leaderboard"}
+    if looked & set(words) and not (place / "results/summary.json").exists():
         evaluated = ["--data_path", str(imagenet), "--category", "bird", "--subset", "easy", "--distilled", "my_set"]
         command = [sys.executable, "-m", "compdd_eval", *evaluated, *SHORT]
         subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
+    if "convert" not in words and {"USER/NAME", "my_set_dd"} & set(words):
+        make_distilled(place, hub, "push" not in words, with_results="leaderboard" in words)
+        changes |= hub.environment
+        names = {"USER/NAME": "tester/name", "my_set_dd": f"{place}/distilled", "USER/leaderboard": "tester/board"}
+        words = [names.get(word, word) for word in words]
+    if "compare" in words:
+        for method in ("results_edf", "results_datm"):
+            shutil.copytree(place / "results", place / method)
     if "select" in words or "scores" in words[-1:] or "--subsets_dir" in words:
         make_scores(place, imagenet, "--subsets_dir" in words)
     if "select" in words and "--check" not in words:
@@ -214,6 +223,15 @@ def test_python_examples_run(place, imagenet, cache):
     assert "flamingo" in done.stdout
 
 
+def test_pictures_and_anchors_exist():
+    pictures = re.findall(r'src="([^"]+)"', README)
+    assert len(pictures) == 5 and all((ROOT / name).stat().st_size < 100_000 for name in pictures)
+    headings = {
+        re.sub(r"[^\w -]", "", line[3:].lower()).replace(" ", "-") for line in README.splitlines() if line[:3] == "## "
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= headings
+
+
 def test_names_in_the_readme_exist():
     line = README[README.index("Also importable:") :].splitlines()
     for name in re.findall(r"`(\w+)`", " ".join(line[:2])):
@@ -221,6 +239,7 @@ def test_names_in_the_readme_exist():
     flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
     configs = (EvaluateConfig, ExportConfig, PushConfig, PullConfig, InfoConfig, ValidateConfig, ConvertConfig)
     configs += (ComplexityConfig, SelectConfig, FigureConfig, BenchConfig)
+    configs += (ReportConfig, CompareConfig, LeaderboardConfig)
     known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
     assert flags <= known, flags - known
 
