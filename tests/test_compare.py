@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from compdd_eval.config import Protocol
-from compdd_eval.reports.methods import clean, read_methods
+from compdd_eval.reports.fields import clean
+from compdd_eval.reports.methods import read_methods
 from compdd_eval.reports.paper_tables import build_tables
 from compdd_eval.reports.table_formats import escape_csv, escape_latex, escape_markdown, print_text, render
 

@@ -145,7 +145,7 @@ def test_a_row_has_numbers_made_anew(tmp_path):
     lying = entry() | {"accuracy_mean": 0.99, "accuracy_std": 0.0, "improvement": {"mean": 0.7}, "n": 1000}
     row = rows_in(tmp_path, summary(entries=[lying])).rows[0]
     assert row.mean == pytest.approx(0.3) and row.std == pytest.approx(0.01) and row.n == 3
-    assert row.over_random == pytest.approx(0.05) and row.verdict == board_rows.BETTER
+    assert row.over_random == pytest.approx(0.05) and row.verdict == "better"
     assert row.recovery == pytest.approx(0.5) and row.random == pytest.approx(0.25)
     assert row.interval[0] < 0.3 < row.interval[1] and row.marks == []
 

@@ -1,7 +1,6 @@
 """What a result was asked for: its settings, and the command that makes it again; nothing of it is believed."""
 
 import shlex
-import unicodedata
 from dataclasses import fields
 from pathlib import PurePath
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -11,6 +10,7 @@ from compdd_eval.config.protocol import PRESETS, WITH_DSA, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError
 from compdd_eval.reports.board_sources import is_commit
+from compdd_eval.reports.fields import clean
 from compdd_eval.reports.reading import Run
 
 DATA_PATH = "/path/to/imagenet"
@@ -23,18 +23,6 @@ _MACHINE += ("log_with", "threads")
 _PATHS = ("distilled", "data_dir", "label_dir", "lr_dir", "subsets_dir", "teacher")
 _OF_FILES = ("label_dir", "lr_dir", "label_kind", "label_order", "pixel_range", "mean", "std", "data_dir")
 _LONGEST = 200  # characters of a setting
-_MARKS = 2  # combining marks on one letter; more only cover what is above and below
-
-
-def clean(text: object, most: int = 80) -> str:
-    """Return a text in one line that can be shown: no control or direction characters, cut where it is too long."""
-    kept, marks = [], 0
-    for letter in str(text)[: 4 * most]:
-        marks = marks + 1 if unicodedata.combining(letter) else 0
-        if marks <= _MARKS:
-            kept.append(letter if letter.isprintable() else " ")
-    line = " ".join("".join(kept).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def protocol_of(run: Run) -> Protocol:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from functools import cache
 
-from compdd_eval.reports.board_command import DATA_PATH, clean, command_of, settings_of
+from compdd_eval.reports.board_command import DATA_PATH, command_of, settings_of
 from compdd_eval.reports.board_rows import BY_FILE, Result, Row, Rows
 from compdd_eval.reports.board_sources import is_commit
+from compdd_eval.reports.fields import clean
 from compdd_eval.reports.pages import as_link, asset, json_for_script, percent, points, policy, render, short, span
 from compdd_eval.reports.reading import Group
 
@@ -209,7 +210,7 @@ def _environment(said: dict[str, object]) -> Iterator[tuple[str, str]]:
     """Return what is known of a machine; only what `evaluate` writes."""
     for name in ("device", "precision", "threads", "processes", "commit"):
         if said.get(name) is not None:
-            yield name, clean(said[name])
+            yield name, clean(said[name], 80)
     versions = said.get("versions")
     if isinstance(versions, dict):
         pairs = list(versions.items())[:_VERSIONS]

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.errors import InputError
-from compdd_eval.reports.board_command import clean, protocol_name, protocol_of
+from compdd_eval.reports.board_command import protocol_name, protocol_of
 from compdd_eval.reports.board_sources import Found, is_commit
+from compdd_eval.reports.fields import clean
 from compdd_eval.reports.pages import as_link
+from compdd_eval.reports.pairs import pair
 from compdd_eval.reports.reading import Entry, Run
-from compdd_eval.statistics import paired_difference
 from compdd_eval.subsets import config_names, load_subset
 
-BETTER, WORSE, UNCLEAR, UNKNOWN = "better", "worse", "cannot tell", "one seed"
+UNKNOWN = "one seed"
 OTHER_IMAGES = "other validation images"
 OTHER_SET = "not the set of its repository"
 BY_FILE, BY_MOST, BY_NONE = "given", "most results", "unclear"
@@ -180,7 +181,7 @@ def read_canonical(path: str) -> dict[str, str]:
     except OSError as error:
         raise InputError(f"{path}: the --canonical file cannot be read ({error.strerror}); {expected}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({clean(error)}); {expected}") from error
+        raise InputError(f"{path}: is no JSON ({clean(error, 80)}); {expected}") from error
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds no configuration by name; {expected}")
     for name, digest in content.items():
@@ -292,7 +293,8 @@ def _marks(one: Found, canonical: Canonical) -> list[str]:
 
 def _row(entry: Entry, of_run: dict[str, object]) -> Row:
     group, recovery = entry.students, entry.recovery
-    difference = _difference(entry)
+    found = pair(group, entry.random) if entry.random else None
+    difference = found and found["difference"]
     return Row(
         **of_run,
         student=clean(entry.model, 60),
@@ -304,24 +306,6 @@ def _row(entry: Entry, of_run: dict[str, object]) -> Row:
         random=entry.random.mean if entry.random else None,
         over_random=difference and difference["mean"],
         over_random_interval=difference and difference["interval"],
-        verdict=difference and _verdict(difference["interval"]),
+        verdict=difference and (found["verdict"] if difference["interval"] else UNKNOWN),
         recovery=recovery["ratio"] if recovery else None,
     )
-
-
-def _difference(entry: Entry) -> dict[str, object] | None:
-    """Compare with random images over the seeds that both have."""
-    if entry.random is None:
-        return None
-    ours = dict(zip(entry.students.seeds, entry.students.accuracies, strict=True))
-    theirs = dict(zip(entry.random.seeds, entry.random.accuracies, strict=True))
-    common = [seed for seed in ours if seed in theirs]
-    return paired_difference([ours[s] for s in common], [theirs[s] for s in common]) if common else None
-
-
-def _verdict(interval: list[float] | None) -> str:
-    if interval is None:
-        return UNKNOWN
-    if interval[0] > 0:
-        return BETTER
-    return WORSE if interval[1] < 0 else UNCLEAR

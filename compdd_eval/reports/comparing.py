@@ -11,7 +11,9 @@ from compdd_eval.console import print_json
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_text
 from compdd_eval.reports import paper_tables, table_formats
-from compdd_eval.reports.methods import BETTER, NO_PAIRS, UNCLEAR, WORSE, Method, Setting, clean, pair, read_methods
+from compdd_eval.reports.fields import clean
+from compdd_eval.reports.methods import Method, Setting, read_methods
+from compdd_eval.reports.pairs import BETTER, NO_PAIRS, UNCLEAR, WORSE, pair
 from compdd_eval.reports.paper_tables import Table, build_tables
 
 _MOST_SEEDS = 8  # that are listed in a line

@@ -1,5 +1,8 @@
 """Fields of a file that anybody may have written: each is what it should be, or it is said what is wrong."""
 
+import unicodedata
+
+_MARKS = 2  # combining marks on one letter; more only cover what is above and below
 _MOST_TEXT = 300  # characters of a name
 _MOST_DEPTH = 8
 
@@ -61,3 +64,14 @@ def plain_of(name: str, value: object) -> dict:
     if layer:
         raise Wrong(f"{name} is too deep")
     return value
+
+
+def clean(text: object, most: int = 1000) -> str:
+    """Return a text in one line that can be shown: no control or direction characters, cut where it is too long."""
+    kept, marks = [], 0
+    for letter in str(text)[: 4 * most]:
+        marks = marks + 1 if unicodedata.combining(letter) else 0
+        if marks <= _MARKS:
+            kept.append(letter if letter.isprintable() else " ")
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

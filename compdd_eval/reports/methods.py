@@ -1,4 +1,4 @@
-"""Methods as their results tell them: what was measured under which settings, and how two groups of students differ."""
+"""Methods as their results tell them: what was measured under which settings."""
 
 import itertools
 from collections import Counter
@@ -7,13 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compdd_eval.errors import InputError
-from compdd_eval.reports.reading import Entry, Group, Run, read_runs
-from compdd_eval.statistics import paired_difference
+from compdd_eval.reports.fields import clean
+from compdd_eval.reports.reading import Entry, Run, read_runs
 
-BETTER, WORSE, UNCLEAR, NO_PAIRS = "better", "worse", "cannot tell", "no seed in common"
 _MOST_NAME = 80  # characters of the name of a method
 _MOST_SHOWN = 200  # characters of a protocol in a line
-_SAME = 1e-9  # a difference of accuracies up to this is rounding
 _WORDS = {"config_name": "subset", "ipc": "IPC", "model": "network", "validation": "validation images"}
 
 
@@ -113,30 +111,6 @@ def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Meth
     names = list(names) or [_name(found, source) for found, source in zip(runs, sources, strict=True)]
     names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
     return [Method(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
-
-
-def pair(first: Group, other: Group) -> dict[str, object]:
-    """Compare two groups of students over the seeds that both have.
-
-    Returns:
-        `seeds` (those in common), `difference` (of `first - other`, as of `paired_difference`; None without a common
-        seed) and `verdict`: `better` or `worse` where the 95 % interval of the mean difference excludes 0, else
-        `cannot tell`; `no seed in common`.
-    """
-    ours, theirs = (dict(zip(group.seeds, group.accuracies, strict=True)) for group in (first, other))
-    seeds = [seed for seed in first.seeds if seed in theirs]
-    if not seeds:
-        return {"seeds": [], "difference": None, "verdict": NO_PAIRS}
-    found = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-    low, high = found["interval"] or (0, 0)
-    verdict = BETTER if low > _SAME else WORSE if high < -_SAME else UNCLEAR
-    return {"seeds": seeds, "difference": found, "verdict": verdict}
-
-
-def clean(text: str, most: int | None = None) -> str:
-    """Return a text in one line, without characters that steer a terminal or change the direction of writing."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:most]
 
 
 def shortened(text: str) -> str:

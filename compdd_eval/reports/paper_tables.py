@@ -7,7 +7,8 @@ interval over the seeds that both have excludes 0. Where one of the others canno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compdd_eval.reports.methods import BETTER, Cell, Method, Setting, pair
+from compdd_eval.reports.methods import Cell, Method, Setting
+from compdd_eval.reports.pairs import BETTER, pair
 from compdd_eval.reports.reading import Group
 from compdd_eval.statistics import ratio_interval
 from compdd_eval.subsets import subset_names

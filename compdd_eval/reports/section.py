@@ -9,9 +9,9 @@ from compdd_eval.errors import InputError
 from compdd_eval.reports import charts
 from compdd_eval.reports.overview import chance_of, with_spread
 from compdd_eval.reports.pages import as_link, percent, points, short, span
+from compdd_eval.reports.pairs import NO_PAIRS, UNCLEAR, pair
 from compdd_eval.reports.reading import Entry, Group, Run
 from compdd_eval.reports.students import accuracy_curve, loss_curve, read_students
-from compdd_eval.statistics import paired_difference
 
 _EXACT_SIDE = 64  # pixels; larger pictures are embedded with losses that nobody sees
 _QUALITY = 90
@@ -212,23 +212,13 @@ def _improvement(entry: Entry) -> tuple[dict[str, object] | None, str]:
     """Return the paired difference to random images, and the verdict on it."""
     if entry.random is None:
         return None, ""
-    random = dict(zip(entry.random.seeds, entry.random.accuracies, strict=True))
-    pairs = [
-        (accuracy, random[seed])
-        for seed, accuracy in zip(entry.students.seeds, entry.students.accuracies, strict=True)
-        if seed in random
-    ]
-    if not pairs:
-        return None, "no seed in common with the random baseline"
-    difference = paired_difference(*zip(*pairs, strict=True))
-    interval, number = difference["interval"], len(pairs)
-    if interval is None:
-        return difference, "one seed: cannot tell from random"
-    if interval[0] > 0:
-        return difference, "better than random"
-    if interval[1] < 0:
-        return difference, "worse than random"
-    return difference, f"cannot tell from random with {number} seeds"
+    found = pair(entry.students, entry.random)
+    seeds = "1 seed" if len(found["seeds"]) == 1 else f"{len(found['seeds'])} seeds"
+    words = {
+        NO_PAIRS: "no seed in common with the random baseline",
+        UNCLEAR: f"cannot tell from random with {seeds}",
+    }
+    return found["difference"], words.get(found["verdict"], f"{found['verdict']} than random")
 
 
 def _answer(entry: Entry, verdict: str, difference: dict[str, object] | None) -> str:
