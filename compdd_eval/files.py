@@ -92,7 +92,13 @@ def write_text(path: Path, content: str) -> None:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write beside `path`; in the end it takes its place, after a failure it is gone."""
+    """Give the name of a file to write beside `path`; in the end it takes its place, after a failure it is gone.
+
+    Raises:
+        InputError: There is something at `path` that is no file, such as a folder or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is there already and is no file; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)

@@ -448,7 +448,7 @@ def test_every_odd_value_in_every_place_does_no_harm(tmp_path):
 def test_nothing_left_is_one_error(tmp_path, run):
     write(tmp_path / "in", "{}")
     status, printed, lines = run("leaderboard", tmp_path / "in", "--output", tmp_path / "site")
-    assert status == 2 and not printed and "no result that can be read" in lines[-1]
+    assert status == 2 and not printed and len(lines) == 1 and "schema version" in lines[0]
     assert not (tmp_path / "site").exists()
     status, _, lines = run("leaderboard", tmp_path / "no/such/place")
     assert status == 2 and "no such file or folder" in lines[-1] and len(lines) == 1
@@ -539,7 +539,7 @@ def test_results_of_repositories(hub, client, tmp_path):
     assert status == 0, lines
     content = json.loads(printed)
     rows = {row["method"]: row for row in content["rows"]}
-    assert set(rows) == {"mine", "moved", "local"} and content["left_out"] == 2 and content["twice"] == 1
+    assert set(rows) == {"mine", "moved", "local"} and content["left_out"] == 3 and content["twice"] == 1
     assert rows["mine"]["set_link"] == f"https://huggingface.co/datasets/me/set/tree/{commit}"
     assert rows["mine"]["marks"] == [] and rows["moved"]["marks"] == [board_rows.OTHER_SET]
     assert rows["local"]["set_link"] is None and len(lines) == 3, lines
@@ -565,9 +565,9 @@ def test_names_and_sizes_of_a_repository():
         "results/z.json": None,
     }
     names, left_out = board_sources._allowed(sizes, "me/set")
-    assert len(names) == 256 and left_out == 45
+    assert len(names) == 256 and len(left_out) == 45 and len(set(left_out)) == 1
     names, left_out = board_sources._allowed({f"results/{number:05}.json": 9 for number in range(2500)}, "me/set")
-    assert len(names) == board_sources.MOST_FILES and left_out == 500
+    assert len(names) == board_sources.MOST_FILES and len(left_out) == 500
 
 
 def test_nobody_fills_the_table_alone(tmp_path, monkeypatch, run):

@@ -1,5 +1,6 @@
 """Reports: every number is in the page, nothing is loaded from elsewhere, hostile files do no harm."""
 
+import dataclasses
 import html
 import json
 import math
@@ -19,6 +20,7 @@ from compdd_eval.baselines import random_images
 from compdd_eval.distilled.pictures import MOST_OF_A_CLASS, read_pictures, save_pictures
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import denormalise
+from compdd_eval.reports.overview import overview_of
 from compdd_eval.reports.pages import as_link, json_for_script, points, short
 from compdd_eval.reports.reading import parse_run, read_runs
 from compdd_eval.reports.section import section_of
@@ -115,6 +117,42 @@ def test_the_report_needs_nothing_else(run, results, tmp_path):
     assert text.count("<svg") == text.count('role="img" aria-label="')
     again = tmp_path / "again.html"
     assert run("report", results, "--output", again)[0] == 0 and again.read_text() == text
+
+
+def test_halves_of_characters_are_written(run, copied):
+    """What a file's name that is no UTF-8 becomes in JSON."""
+    summary = summary_of(copied / "hard")
+    summary["distilled"] |= {"method": None, "paper": "a\udce9b", "files": {"images": "c\udce9"}}
+    summary["config"]["distilled"] = "x/\udce9t\udce9"
+    (copied / "hard/summary.json").write_text(json.dumps(summary))
+    status, _, lines = run("report", copied)
+    assert status == 0 and lines == []
+
+
+def test_the_same_difference_for_every_seed_is_no_evidence(run, copied):
+    summary = summary_of(copied / "hard")
+    for entry in summary["results"]:
+        entry["accuracies"] = [value + 0.25 for value in entry["random"]["accuracies"]]
+    (copied / "hard/summary.json").write_text(json.dumps(summary))
+    assert run("report", copied / "hard")[0] == 0
+    text = Texts((copied / "hard/report.html").read_text()).text
+    assert "cannot tell from random with 2 seeds: +25.00 points" in text and "better" not in text
+
+
+def test_many_methods_in_one_chart(results):
+    """The chart says how many of them it shows, and keeps the random baseline."""
+    (one,) = read_runs(str(results / "hard"))
+    runs = [
+        dataclasses.replace(one, ipc=ipc, place=f"{number}-{ipc}", origin={"method": f"method {number}"})
+        for number in range(20)
+        for ipc in (1, 10)
+    ]
+    found = overview_of(runs)
+    assert [title.split(" (")[1] for title, _ in found.charts] == ["7 of 20 methods)"] * 2
+    assert all("random, " in chart and "method 6" in chart and "method 7" not in chart for _, chart in found.charts)
+    twice = [one, dataclasses.replace(one, place="b", digests=one.digests | {"distilled": "f" * 64})]
+    more = dataclasses.replace(one, place="c", ipc=10)
+    assert all("ffffff" in chart for _, chart in overview_of([*twice, more]).charts)
 
 
 def test_regimes_and_scores_are_shown(run, copied):
@@ -269,6 +307,16 @@ def test_damaged_summaries(run, copied, tmp_path):
         assert status == 2 and len(lines) == 1 and str(path) in lines[0] and out == ""
         status, out, lines = run("report", copied)
         assert status == 0 and "(1 run" in out and "left out" in lines[0] and str(path) in lines[0]
+        for command in (["report"], ["leaderboard", "--output", tmp_path / "site"]):
+            status, out, lines = run(*command, copied / "hard")
+            assert status == 2 and len(lines) == 1 and str(path) in lines[0] and out == ""
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(summary_of(copied / "soft")).encode())
+    assert run("report", path)[0] == 0  # as editors of Windows write it
+    path.unlink()
+    path.symlink_to(path)
+    status, _, lines = run("leaderboard", copied, "--output", tmp_path / "site")
+    assert status == 0 and str(path) in lines[0]
+    path.unlink()
     with path.open("wb") as file:
         file.truncate(2**30)  # a gigabyte that takes no room
     status, _, lines = run("report", path)
@@ -287,8 +335,19 @@ def test_bad_input(run, results, tmp_path):
     (tmp_path / "empty").mkdir()
     status, _, lines = run("report", tmp_path / "empty")
     assert status == 2 and "holds no summary.json" in lines[0]
-    status, _, lines = run("report", results, "--output", tmp_path)
+    (tmp_path / "page.html").mkdir()
+    status, _, lines = run("report", results, "--output", tmp_path / "page.html")
     assert status == 2 and "is a folder" in lines[0]
+    (tmp_path / "page.html").rmdir()
+    status, _, lines = run("report", results, "--output", results / "hard/summary.json")
+    assert status == 2 and "the name of a file that ends with .html" in lines[0]
+    os.mkfifo(tmp_path / "pipe.html")
+    status, _, lines = run("report", results, "--output", tmp_path / "pipe.html")
+    assert status == 2 and "is no file" in lines[0]
+    (tmp_path / "pipe.html").unlink()
+    for empty in (["report", ""], ["report", results, "--output", ""], ["leaderboard", "", results]):
+        status, _, lines = run(*empty)
+        assert status == 2 and len(lines) == 1, lines
     (tmp_path / "file").write_text("")
     status, _, lines = run("report", results, "--output", tmp_path / "file/r.html")
     assert status == 2 and "is a file, expected a folder" in lines[0]
@@ -328,7 +387,7 @@ def test_in_a_browser(open_page, page_file):  # noqa: F811
             assert page.problems == []
     assert grounds[False] != grounds[True]
     page = open_page(page_file)
-    page.locator("nav a").nth(1).click()
+    page.locator("section a").nth(1).click()
     assert page.evaluate("location.hash") == "#run2"
     tile = page.locator("#run2 .tile").first
     assert not tile.locator(".tip").is_visible()
@@ -350,7 +409,7 @@ def test_contrast_in_a_browser(open_page, page_file):  # noqa: F811
     for dark in (False, True):
         page = open_page(page_file, dark=dark)
         ground = luminance(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
-        for selector in ("h1", ".soft", "nav a", "dt", "summary"):
+        for selector in ("h1", ".soft", "section a", "dt", "summary"):
             text = luminance(page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).color"))
             high, low = max(text, ground), min(text, ground)
             assert (high + 0.05) / (low + 0.05) >= 4.5, (selector, dark)

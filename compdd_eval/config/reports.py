@@ -33,6 +33,8 @@ class ReportConfig:
             folder = first if os.path.isdir(first) else os.path.dirname(first)
             object.__setattr__(self, "output", os.path.join(folder, "report.html"))
         object.__setattr__(self, "output", os.path.expanduser(self.output))
+        page = self.output.lower().endswith((".html", ".htm"))
+        require("--output", repr(self.output), page, "the name of a file that ends with .html")
         if os.path.isdir(self.output):
             raise InputError(f"{self.output}: is a folder, expected a file such as report.html; give another --output")
 
@@ -102,6 +104,7 @@ class LeaderboardConfig:
 
     def __post_init__(self) -> None:
         _check_given("SOURCES", self.sources, 1, "leaderboard results USER/NAME --output site")
+        require("--output", repr(self.output), bool(self.output.strip()), "the name of a folder, such as site")
         object.__setattr__(self, "sources", [os.path.expanduser(source) for source in self.sources])
         for name in ("output", "canonical"):
             if getattr(self, name) is not None:
@@ -116,3 +119,5 @@ def _check_given(name: str, values: list[str], least: int, example: str) -> None
     if len(values) < least:
         missing = "is missing" if not values else f"has {len(values)}, expected {least} or more"
         raise InputError(f"{name} {missing}, as in: compdd_eval {example}")
+    if not all(value.strip() for value in values):
+        raise InputError(f"{name} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}")

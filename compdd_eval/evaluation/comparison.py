@@ -12,6 +12,7 @@ from compdd_eval.scores import (
 )
 from compdd_eval.statistics import paired_bootstrap_interval, paired_difference, ratio_interval
 
+_SAME = 1e-9  # a difference of accuracies up to this is rounding
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
 
@@ -99,6 +100,8 @@ def verdict(interval: list[float] | None) -> str:
     """Say in words what a 95 % interval of the improvement over random means."""
     if interval is None:
         return UNKNOWN
+    if interval[1] - interval[0] <= _SAME:  # the same difference for every seed: no spread to judge by
+        return UNCLEAR
     if interval[0] > 0:
         return BEATS
     return LOSES if interval[1] < 0 else UNCLEAR

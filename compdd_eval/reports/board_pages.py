@@ -26,7 +26,7 @@ _COLUMNS = (  # field of a row, words, whether it is a number
     ("n", "n", True),
     ("interval", "95 %", True),
     ("over_random", "Over random", True),
-    ("recovery", "Recovery", True),
+    ("recovery", "Recovery %", True),
     ("teacher", "Teacher", False),
 )
 _UNSHOWN = ("random", "over_random_interval")  # only in the files and on the page of a result
@@ -136,7 +136,7 @@ def _protocols(rows: list[Row]) -> list[str]:
 def _texts(row: Row) -> list[str]:
     """Return the numbers of a row as the table shows them: mean, spread, interval, over random, recovery."""
     spread = "" if row.std is None else f"± {percent(row.std)}"
-    recovery = "–" if row.recovery is None else f"{row.recovery:.2f}"
+    recovery = "–" if row.recovery is None else f"{100 * row.recovery:.1f}"
     return [percent(row.mean), spread, span(row.interval), points(row.over_random), recovery]
 
 

@@ -47,7 +47,7 @@ class Sources:
 
     Attributes:
         found: The results.
-        left_out: Files that could not be read; each was warned of.
+        left_out: Files that could not be read, and repositories without results; each was warned of.
     """
 
     found: list[Found]
@@ -63,7 +63,7 @@ def read_sources(places: list[str]) -> Sources:
     Raises:
         InputError: A place that does not exist, a repository that cannot be reached, or no result at all.
     """
-    found, left_out = [], 0
+    found, reasons = [], []
     for place in dict.fromkeys(places):
         here = Path(place).exists()
         if not here and not is_repository(place):
@@ -73,19 +73,23 @@ def read_sources(places: list[str]) -> Sources:
             )
         rows = 0
         for one in _local(Path(place)) if here else _on_hub(place):
-            rows += 0 if one is None else len(one.run.entries)
-            if one is None:
-                left_out += 1
+            rows += 0 if isinstance(one, str) else len(one.run.entries)
+            if isinstance(one, str):
+                reasons.append(one)
             elif rows <= MOST_ROWS:
                 found.append(one)
             else:
-                _logger.warning(f"left out: {place}: all from {one.run.place}: it has more than {MOST_ROWS:,} rows")
-                left_out += 1
+                reasons.append(f"{place}: all from {one.run.place}: it has more than {MOST_ROWS:,} rows")
                 break
+    if not found and reasons:
+        more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
+        raise InputError(f"{reasons[0]}{more}")
     if not found:
         tried = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
         raise InputError(f"{tried}: no result that can be read; give the --output_dir of evaluate, or push --results")
-    return Sources(found, left_out)
+    for reason in dict.fromkeys(reasons):
+        _logger.warning(f"left out: {reason}")
+    return Sources(found, len(reasons))
 
 
 def is_commit(repository: object) -> bool:
@@ -93,37 +97,37 @@ def is_commit(repository: object) -> bool:
     return isinstance(repository, str) and _REPOSITORY.fullmatch(repository) is not None
 
 
-def _local(place: Path) -> Iterator[Found | None]:
+def _local(place: Path) -> Iterator[Found | str]:
+    """Yield results, and for each file that is none the reason."""
     if not place.is_dir():
         yield _read(place)
         return
     root = place.resolve()
     paths = sorted(summaries_in(place))
     for path in tqdm(paths, desc="reading results", unit="file", disable=len(paths) < _MANY):
-        if not path.resolve().is_relative_to(root):
-            _logger.warning(f"left out: {path}: is a link that leaves {place}; give the other folder as a source, too")
-            yield None
+        if not Path(os.path.realpath(path)).is_relative_to(root):  # unlike resolve(), it takes links in a circle
+            yield f"{path}: is a link that leaves {place}; give the other folder as a source, too"
             continue
         yield _read(path)
 
 
-def _read(path: Path, place: str | None = None, **of_repository: str | None) -> Found | None:
+def _read(path: Path, place: str | None = None, **of_repository: str | None) -> Found | str:
     try:
         return Found(read_run(path, place), **of_repository)
     except InputError as error:
-        _logger.warning(f"left out: {error}")
-        return None
+        return str(error)
 
 
-def _on_hub(place: str) -> Iterator[Found | None]:
+def _on_hub(place: str) -> Iterator[Found | str]:
+    """Yield results of a repository, and for each file that is none the reason."""
     repo_id, _, revision = place.removeprefix(PREFIX).partition("@")
     try:
-        folder, names, left_out, commit = _download(repo_id, revision or None)
+        folder, names, reasons, commit = _download(repo_id, revision or None)
     except InputError:
         raise
     except Exception as error:
         raise clear_hub_error(error, place, f"no such folder ({Path(place).absolute()}), and ") from error
-    yield from [None] * left_out
+    yield from reasons
     facts = folder / _FACTS
     of_repository = {"repository": f"{repo_id}@{commit}", "set_digest": _set_digest(facts)}
     if not is_commit(of_repository["repository"]):
@@ -132,38 +136,38 @@ def _on_hub(place: str) -> Iterator[Found | None]:
         yield _read(folder / name, f"{repo_id}: {name}", **of_repository)
 
 
-def _download(repo_id: str, revision: str | None) -> tuple[Path, list[str], int, str]:
-    """Bring the results of a repository here: folder, names, how many were left out, commit."""
+def _download(repo_id: str, revision: str | None) -> tuple[Path, list[str], list[str], str]:
+    """Bring the results of a repository here: folder, names, reasons of what was left out, commit."""
     from huggingface_hub import HfApi, snapshot_download
 
     info = HfApi().dataset_info(repo_id, revision=revision, files_metadata=True)
     sizes = {file.rfilename: file.size for file in info.siblings}
-    names, left_out = _allowed(sizes, repo_id)
+    names, reasons = _allowed(sizes, repo_id)
     wanted = [*names, *([_FACTS] if _fits(sizes.get(_FACTS)) else [])]
     if not names:
-        _logger.warning(f"{repo_id}: holds no results/*.json that can be read; push them with push --results")
-        return Path(), [], left_out, info.sha
+        reasons = reasons or [f"{repo_id}: holds no results/*.json; push them with push --results"]
+        return Path(), [], reasons, info.sha
     folder = snapshot_download(repo_id, repo_type="dataset", revision=info.sha, allow_patterns=wanted)
-    return Path(folder), names, left_out, info.sha
+    return Path(folder), names, reasons, info.sha
 
 
-def _allowed(sizes: dict[str, int | None], repo_id: str) -> tuple[list[str], int]:
-    """Return names of results that are small enough to be downloaded, and how many are not."""
-    names, total = [], 0
+def _allowed(sizes: dict[str, int | None], repo_id: str) -> tuple[list[str], list[str]]:
+    """Return names of results that are small enough to be downloaded, and reasons for those that are not."""
+    names, reasons, total = [], [], 0
     found = sorted(name for name in sizes if _RESULT.fullmatch(name))
-    for name in found:
+    for place, name in enumerate(found):
         size = sizes[name]
         if not _fits(size):
             shown = "of unknown size" if size is None else f"{size / 2**20:,.0f} MB"
-            _logger.warning(f"left out: {repo_id}: {name}: {shown}; a result has at most {MOST_BYTES // 2**20} MB")
+            reasons.append(f"{repo_id}: {name}: {shown}; a result has at most {MOST_BYTES // 2**20} MB")
         elif len(names) < MOST_FILES and total + size <= _MOST_TOTAL:
             names.append(name)
             total += size
         else:
             limit = f"{MOST_FILES} results or {_MOST_TOTAL // 2**20} MB"
-            _logger.warning(f"left out: {repo_id}: all from {name}: it holds more than {limit}")
+            reasons += [f"{repo_id}: all from {name}: it holds more than {limit}"] * (len(found) - place)
             break
-    return names, len(found) - len(names)
+    return names, reasons
 
 
 def _fits(size: int | None) -> bool:

@@ -174,7 +174,7 @@ def _svg(draw: object, height: float, alt: str) -> object:
     from markupsafe import Markup, escape
     from matplotlib.figure import Figure
 
-    salt = hashlib.sha256(alt.encode()).hexdigest()[:16]  # ids of the charts of a page must differ
+    salt = hashlib.sha256(alt.encode(errors="replace")).hexdigest()[:16]  # ids of the charts of a page must differ
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": salt}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         draw(figure)

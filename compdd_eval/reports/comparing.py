@@ -70,6 +70,8 @@ class Comparison:
             sentence = (
                 f"{self.methods[0].name} against {other.name}: {', '.join(words)}, of {_counted(total, 'setting')}"
             )
+            if total > 1:
+                sentence += "; each is a test of its own, and one in twenty is clear by chance"
             found.append({"first": self.methods[0].name, "other": other.name, **counts, "sentence": sentence})
         return found
 

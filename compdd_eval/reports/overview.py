@@ -1,5 +1,6 @@
 """The head of a report: all runs in one table, and charts over IPC."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from compdd_eval.reports import charts
@@ -25,7 +26,8 @@ def overview_of(runs: list[Run]) -> Overview:
     """Draw accuracy over IPC for runs that are alike but for IPC and method."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        key = (run.config_name, run.resolution, run.protocol_name, run.labels, run.digests["validation"])
+        teacher = next((entry.teacher for entry in run.entries if entry.teacher), None)
+        key = (run.config_name, run.resolution, run.protocol_name, run.labels, teacher, run.digests["validation"])
         groups.setdefault(key, []).append(run)
     found = []
     for key, members in groups.items():
@@ -36,24 +38,38 @@ def overview_of(runs: list[Run]) -> Overview:
 
 
 def _charts(title: str, runs: list[Run], ipcs: list[float]) -> list[tuple[str, object]]:
-    methods = list(dict.fromkeys(run.method for run in runs))
+    named = _named(runs)
+    methods = list(dict.fromkeys(named.values()))
     models = list(dict.fromkeys(entry.model for run in runs for entry in run.entries))
     split = len(methods) > 1 or 2 * len(models) > _MOST_LINES  # then a chart for each student
     parts = [[model] for model in models] if split else [models]
-    return [_chart(title, runs, ipcs, methods, part) for part in parts]
+    return [_chart(title, runs, named, ipcs, methods, part) for part in parts]
 
 
-def _chart(title: str, runs: list[Run], ipcs: list[float], methods: list[str], models: list[str]) -> tuple[str, object]:
+def _named(runs: list[Run]) -> dict[str, str]:
+    """Return a name for each run, by its place: its method, and its set where a method has several of one IPC."""
+    counts = Counter((run.method, run.ipc) for run in runs)
+    several = {method for (method, _), number in counts.items() if number > 1}
+    return {
+        run.place: f"{run.method} {run.digests['distilled'][:6]}" if run.method in several else run.method
+        for run in runs
+    }
+
+
+def _chart(
+    title: str, runs: list[Run], named: dict[str, str], ipcs: list[float], methods: list[str], models: list[str]
+) -> tuple[str, object]:
     series = []
     for model in models:
-        for method in methods:
-            own = [run for run in runs if run.method == method]
-            name = model if len(methods) == 1 else method
-            series.append(_over_ipcs(name, own, model, ipcs, lambda entry: entry.students))
         random = _over_ipcs(f"random, {model}", runs, model, ipcs, lambda entry: entry.random)
         series += [random] if any(value is not None for value in random.values) else []
-    series = series[:_MOST_LINES]
+        shown = methods[: _MOST_LINES - len(series)] if len(models) == 1 else methods
+        for method in shown:
+            own = [run for run in runs if named[run.place] == method]
+            name = model if len(methods) == 1 else method
+            series.append(_over_ipcs(name, own, model, ipcs, lambda entry: entry.students))
     title = title if len(methods) == 1 else f"{title}, student {models[0]}"
+    title += f" ({len(shown)} of {len(methods)} methods)" if len(shown) < len(methods) else ""
     alt = f"Accuracy in % over images per class, {title}. " + " ".join(_in_words(one, ipcs) for one in series)
     places = [f"{ipc:g}" for ipc in ipcs]
     return title, charts.lines(places, series, "accuracy in % (mean ± std)", alt, "images per class (IPC)")

@@ -26,7 +26,8 @@ def _environment() -> object:
 
 def render(template: str, **values: object) -> str:
     """Fill in a template of this package; texts are escaped, but for `markupsafe.Markup`."""
-    return _environment().get_template(template).render(**values)
+    text = _environment().get_template(template).render(**values)
+    return text.encode("utf-8", errors="replace").decode("utf-8")  # half a pair of surrogates cannot be written
 
 
 def asset(name: str) -> object:

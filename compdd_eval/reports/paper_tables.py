@@ -107,7 +107,8 @@ def _head(setting: Setting, no_teacher: str | None = None) -> tuple:
 def _table(methods: Sequence[Method], settings: list[Setting], several: dict[str, str]) -> Table:
     """Fill in a table; `several` are the validation images of subsets that have more than one table."""
     rows: dict[str, dict[Column, Value]] = {}
-    random = RANDOM if all(method.name != RANDOM for method in methods) else f"{RANDOM} (baseline)"
+    alike = any(method.name.lower().startswith(RANDOM.lower()) for method in methods)
+    random = f"{RANDOM} (baseline)" if alike else RANDOM
     for setting in settings:
         having = [method for method in methods if setting in method.cells]
         drawn = next((method for method in having if method.cells[setting].entry.random), None)

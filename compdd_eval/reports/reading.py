@@ -14,7 +14,17 @@ import numpy as np
 
 from compdd_eval.config import PRESETS
 from compdd_eval.errors import InputError
-from compdd_eval.reports.fields import Wrong, digest_of, list_of, number_of, plain_of, table_of, text_of, whole_of
+from compdd_eval.reports.fields import (
+    Wrong,
+    clean,
+    digest_of,
+    list_of,
+    number_of,
+    plain_of,
+    table_of,
+    text_of,
+    whole_of,
+)
 from compdd_eval.results import SCHEMA_VERSION, SUMMARY_NAME
 from compdd_eval.statistics import mean_interval, ratio_interval
 from compdd_eval.subsets import NUM_CLASSES
@@ -158,15 +168,14 @@ class Run:
     @property
     def method(self) -> str:
         """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
-        said = " ".join(str(self.origin.get("method") or "").split())
-        if said and said.isprintable():
-            return said[:_MOST_NAME]
+        if said := clean(self.origin.get("method") or "", _MOST_NAME):
+            return said
         repository = self.repository
         if repository:
             return repository.partition("@")[0]
         for name in ("distilled", "data_dir"):
             if found := Path(str(self.config.get(name) or "")).name:
-                return (_IPC.sub("", found) or found)[:_MOST_NAME]
+                return clean(_IPC.sub("", found) or found, _MOST_NAME)
         return f"set {self.digests['distilled'][:8]}"
 
     @property
@@ -198,18 +207,20 @@ def read_runs(place: str) -> list[Run]:
         raise InputError(f"{place}: no such file or folder; give the --output_dir of evaluate, or a {SUMMARY_NAME}")
     if path.is_file():
         return [read_run(path)]
-    runs = list(_readable(path))
-    if not runs:
-        raise InputError(f"{place}: holds no {SUMMARY_NAME} that can be read; give the --output_dir of evaluate")
-    return runs
-
-
-def _readable(folder: Path) -> Iterator[Run]:
-    for path in sorted(summaries_in(folder)):
+    runs, damaged = [], []
+    for file in sorted(summaries_in(path)):
         try:
-            yield read_run(path)
+            runs.append(read_run(file))
         except InputError as error:
-            _logger.warning(f"left out: {error}")
+            damaged.append(error)
+    if not runs and damaged:
+        more = f" (and {len(damaged) - 1} more like it)" if len(damaged) > 1 else ""
+        raise InputError(f"{damaged[0]}{more}")
+    if not runs:
+        raise InputError(f"{place}: holds no {SUMMARY_NAME}; give the --output_dir of evaluate")
+    for error in damaged:
+        _logger.warning(f"left out: {error}")
+    return runs
 
 
 def summaries_in(folder: Path) -> Iterator[Path]:
@@ -237,7 +248,7 @@ def read_run(path: Path, place: str | None = None) -> Run:
         size = f"{found.st_size / 2**20:,.0f} MB" if regular else "not a regular file"
         raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
     try:
-        return parse_run(json.loads(content.decode("utf-8"), parse_constant=_no_constant), place, path)
+        return parse_run(json.loads(content.decode("utf-8-sig"), parse_constant=_no_constant), place, path)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:

@@ -1,9 +1,10 @@
 """One HTML file on the results of one run or many: nothing in it is loaded from elsewhere."""
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tqdm import tqdm
 
 from compdd_eval.config import ReportConfig
 from compdd_eval.errors import InputError
@@ -14,7 +15,7 @@ from compdd_eval.reports.reading import Run, read_runs
 from compdd_eval.reports.section import Section, section_of
 
 _MOST_PICTURES = 2000  # distilled images in one report; some 10 KB each
-_logger = logging.getLogger(__name__)
+_MANY = 20  # runs; fewer need no progress bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def report_of(runs: list[Run], title: str) -> str:
     """Return the page on these runs."""
     left = _MOST_PICTURES
     sections: list[Section] = []
-    for number, run in enumerate(runs, start=1):
+    for number, run in enumerate(tqdm(runs, desc="drawing", unit="run", disable=len(runs) < _MANY), start=1):
         section = section_of(run, f"run{number}", left)
         left -= sum(len(members) for _, members in section.pictures)
         sections.append(section)

@@ -3,6 +3,7 @@
 import base64
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 from compdd_eval.distilled.pictures import Picture, read_pictures
 from compdd_eval.errors import InputError
@@ -45,11 +46,12 @@ class Row:
     each: str
     random: str
     improvement: str
+    improvement_interval: str
     verdict: str
     full: str
     recovery: str
+    recovery_interval: str
     answer: str
-    lr: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _facts(run: Run) -> list[tuple[str, str, str | None]]:
         ("protocol", f"{run.protocol_name}" + (f" ({passes + 1} passes)" if isinstance(passes, int) else ""), None),
         ("labels", run.labels + (f", teacher {teacher}" if teacher else ", no teacher"), None),
         ("seeds", ", ".join(map(str, seeds)), None),
+        ("learning rate", _rates(run), None),
         ("validation images", f"{run.validation_images} of {run.validation_expected}{whole}", None),
         ("their digest", run.digests["validation"], None),
         *[("made on", _environment(entry), None) for entry in run.environments[:3]],
@@ -153,12 +156,20 @@ def _facts(run: Run) -> list[tuple[str, str, str | None]]:
     return facts
 
 
+def _rates(run: Run) -> str:
+    """Return the rate of each network, once where all are the same."""
+    rates = {entry.model: f"{entry.lr:g} ({entry.lr_source})" for entry in run.entries}
+    if len(set(rates.values())) == 1:
+        return next(iter(rates.values()))
+    return ", ".join(f"{model} {rate}" for model, rate in rates.items())
+
+
 def _source(run: Run) -> str:
     """Return the repository or the files of the set, in words."""
     files = run.origin.get("files")
     if run.repository or not isinstance(files, dict):
         return run.repository or "memory: the set was given in Python"
-    return ", ".join(map(str, files.values()))
+    return ", ".join(Path(str(name)).name for name in files.values())
 
 
 def _address(run: Run) -> str | None:
@@ -189,19 +200,14 @@ def _row(entry: Entry) -> Row:
         number=len(entry.students.seeds),
         each=" ".join(percent(value) for value in entry.students.accuracies[:20]),
         random="–" if entry.random is None else _spread(entry.random),
-        improvement="–"
-        if difference is None
-        else f"{points(difference['mean'])} ({span(difference['interval'], True)})",
+        improvement="–" if difference is None else points(difference["mean"]),
+        improvement_interval="" if difference is None else span(difference["interval"], True),
         verdict=verdict,
         full="–" if entry.full is None else _spread(entry.full),
-        recovery="–" if recovery is None else f"{percent(recovery['ratio'])} % ({span(recovery['interval'])})",
+        recovery="–" if recovery is None else f"{percent(recovery['ratio'])} %",
+        recovery_interval="" if recovery is None else span(recovery["interval"]),
         answer=_answer(entry, verdict, difference),
-        lr=f"{entry.lr:g} ({entry.lr_source})",
     )
-
-
-def _with_span(difference: dict[str, object]) -> str:
-    return f"{points(difference['mean'])} ({span(difference['interval'], True)})"
 
 
 def _spread(group: Group) -> str:
