@@ -92,11 +92,12 @@ def test_students_together_are_those_alone(name, changes):
 
 @pytest.mark.parametrize("options", [{}, {"compiled": True}, {"part": 4}], ids=str)
 def test_fifty_passes_together(options):
+    """Fifty passes multiply rounding by ten thousand: seen in float64, where something else would stand out."""
     how = Protocol(epoch_eval_train=49, batch_train=20)
-    together, _ = seeds_together("ConvNetD1", how, [0, 1], torch.float32, **options)
+    together, _ = seeds_together("ConvNetD1", how, [0, 1], torch.float64, **options)
     for seed in (0, 1):
-        alone, _ = seeds_together("ConvNetD1", how, [seed], torch.float32)
-        assert (together[:, seed] - alone[:, 0]).abs().max() < 1e-3
+        alone, _ = seeds_together("ConvNetD1", how, [seed], torch.float64)
+        assert (together[:, seed] - alone[:, 0]).abs().max() < 1e-8
 
 
 def test_more_students_than_images_at_a_time():
