@@ -36,21 +36,23 @@ class Converted:
 
     def content(self) -> dict[str, object]:
         """Return all but the images and labels, as JSON can hold it."""
-        distilled = self.distilled
-        return {
-            "config_name": distilled.definition.name if distilled.definition else None,
-            "images": len(distilled.images),
-            "ipc": distilled.ipc,
-            "resolution": distilled.resolution,
-            "label_kind": distilled.label_kind,
-            "lr": distilled.lr,
-            "sha256": distilled.sha256,
-            "metadata": distilled.metadata,
-            "origin": distilled.origin,
-            "target": str(self.target),
-            "format": self.format,
-            "lost": list(self.lost),
-        }
+        facts = {"target": str(self.target), "format": self.format, "lost": list(self.lost)}
+        return content_of(self.distilled) | facts
+
+
+def content_of(distilled: DistilledSet) -> dict[str, object]:
+    """Return all of a set but its images and labels, as JSON can hold it."""
+    return {
+        "config_name": distilled.definition.name if distilled.definition else None,
+        "images": len(distilled.images),
+        "ipc": distilled.ipc,
+        "resolution": distilled.resolution,
+        "label_kind": distilled.label_kind,
+        "lr": distilled.lr,
+        "sha256": distilled.sha256,
+        "metadata": distilled.metadata,
+        "origin": distilled.origin,
+    }
 
 
 def convert(config: ConvertConfig) -> Converted:

@@ -15,6 +15,7 @@ from compdd_eval.config.checks import require
 
 CONFIDENCE = 0.95
 _SAME = 1e-12  # a standard deviation up to this is rounding
+_ROUNDING = 1e-9  # a difference of accuracies up to this is none
 _SHUFFLES = 200
 _DEVIATIONS = 5  # standard deviations above the mean of the shuffles
 _MOVED_LEVEL = 1e-4
@@ -107,6 +108,17 @@ def paired_bootstrap_interval(first: object, second: object, draws: int = 2000, 
     first, second = _image_means("first", first), _image_means("second", second)
     require("second", f"of {len(second)} images", len(first) == len(second), f"the same {len(first)} images")
     return _percentiles(first - second, draws, seed)
+
+
+def clear_sign(interval: Sequence[float] | None) -> int:
+    """Return 1 or -1 where an interval of a mean difference lies above or below 0, else 0.
+
+    An interval without width is 0, too: the same difference in every pair is no spread to judge by, and common where
+    an image of 500 is 0.2 points and pairs are few. So is None, one pair.
+    """
+    if interval is None or interval[1] - interval[0] <= _ROUNDING:
+        return 0
+    return 1 if interval[0] > _ROUNDING else -1 if interval[1] < -_ROUNDING else 0
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, object]:

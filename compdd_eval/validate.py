@@ -12,6 +12,7 @@ from compdd_eval.distilled.content import Content
 from compdd_eval.distilled.reading import Meaning, assemble, check_digest, open_content, rate_of, understand
 from compdd_eval.distilled.set import checked_images, checked_kind, checked_labels, checked_rate
 from compdd_eval.errors import InputError
+from compdd_eval.exchange import content_of
 from compdd_eval.set_checks import FAILED, SKIPPED, WARNING, Check, RealImages, check_of
 from compdd_eval.subsets import Subset
 
@@ -119,7 +120,7 @@ def _check_whole(
             f"--category is missing, and nothing in {content.name} says which subset it is for; give one, for example "
             "--category bird --subset easy"
         )
-    report.facts = _facts(distilled, subset)
+    report.facts = content_of(distilled) | {"config_name": subset.name}
     report.checks += [
         set_checks.resolution(distilled, config.res),
         set_checks.value_range(distilled),
@@ -134,20 +135,6 @@ def _check_whole(
         set_checks.label_order(distilled, subset, real, config.label_order == "auto" and content.names is None),
         set_checks.storage(distilled, subset, real),
     ]
-
-
-def _facts(distilled: DistilledSet, subset: Subset) -> dict[str, object]:
-    return {
-        "config_name": subset.name,
-        "images": len(distilled.images),
-        "ipc": distilled.ipc,
-        "resolution": distilled.resolution,
-        "label_kind": distilled.label_kind,
-        "lr": distilled.lr,
-        "sha256": distilled.sha256,
-        "metadata": distilled.metadata,
-        "origin": distilled.origin,
-    }
 
 
 def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages | None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # before `datasets` and `huggingface_hub` are imported: they read these once
@@ -116,13 +117,19 @@ def students(folder: Path) -> list[Path]:
 @pytest.fixture
 def hub(tmp_path):
     """A stand-in for the Hub; `hub.environment` makes the real clients of another process use it."""
-    server = FakeHub().start()
+    yield from served(FakeHub(), tmp_path)
+
+
+def served(server: FakeHub, place: Path, token: str = "hf_of_a_test", **more: str) -> Iterator[FakeHub]:
+    """Run a stand-in for the Hub; its `environment` makes real clients use it, with their cache in a folder."""
+    server.start()
     server.environment = {
         "HF_ENDPOINT": server.url,
-        "HF_TOKEN": "hf_of_a_test",
-        "HF_HOME": str(tmp_path / "hub_home"),
+        "HF_TOKEN": token,
+        "HF_HOME": str(place / "hub_home"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
+        **more,
     }
     yield server
     server.stop()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from compdd_eval import DistilledSet
 from compdd_eval.distilled import save_published
-from tests.conftest import environment, python
+from tests.conftest import environment, python, served
 from tests.hub_client import Client
 from tests.hub_stand_in import Blob, FakeHub
 
@@ -37,18 +37,9 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(place):
-    server = FakeHub(token=TOKEN).start()
+    server = FakeHub(token=TOKEN)
     server.readers.add("hf_of_a_test_that_reads")
-    server.environment = {
-        "HF_ENDPOINT": server.url,
-        "HF_TOKEN": TOKEN,
-        "HF_HOME": str(place / "hub_home"),
-        "HF_DATASETS_CACHE": str(place / "datasets_cache"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-    }
-    yield server
-    server.stop()
+    yield from served(server, place, TOKEN, HF_DATASETS_CACHE=str(place / "datasets_cache"))
 
 
 @pytest.fixture(scope="module")

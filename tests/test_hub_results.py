@@ -27,7 +27,7 @@ from compdd_eval.reports.reading import read_run
 from compdd_eval.results import read_student, weights_path
 from compdd_eval.subsets import load_subset
 from compdd_eval.train import predict
-from tests.conftest import ROOT, environment, students
+from tests.conftest import ROOT, environment, served, students
 from tests.hub_client import Client
 from tests.hub_stand_in import Blob, FakeHub, Repo
 
@@ -43,17 +43,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(place):
-    server = FakeHub(token="hf_of_a_test").start()
-    server.environment = {
-        "HF_ENDPOINT": server.url,
-        "HF_TOKEN": "hf_of_a_test",
-        "HF_HOME": str(place / "hub_home"),
-        "HF_DATASETS_CACHE": str(place / "datasets_cache"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_OFFLINE": "0",
-    }
-    yield server
-    server.stop()
+    yield from served(FakeHub(token="hf_of_a_test"), place, HF_DATASETS_CACHE=str(place / "datasets_cache"))
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ from compdd_eval.scores import (
     improvement_over_random,
     label_robust_score,
 )
-from compdd_eval.statistics import paired_bootstrap_interval, paired_difference, ratio_interval
+from compdd_eval.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
 
-_SAME = 1e-9  # a difference of accuracies up to this is rounding
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
 
@@ -100,11 +99,7 @@ def verdict(interval: list[float] | None) -> str:
     """Say in words what a 95 % interval of the improvement over random means."""
     if interval is None:
         return UNKNOWN
-    if interval[1] - interval[0] <= _SAME:  # the same difference for every seed: no spread to judge by
-        return UNCLEAR
-    if interval[0] > 0:
-        return BEATS
-    return LOSES if interval[1] < 0 else UNCLEAR
+    return {1: BEATS, -1: LOSES, 0: UNCLEAR}[clear_sign(interval)]
 
 
 def _ratio(students: list[StudentResult], full: list[StudentResult]) -> dict[str, object] | None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -215,8 +214,3 @@ def _environment(said: dict[str, object]) -> Iterator[tuple[str, str]]:
     if isinstance(versions, dict):
         pairs = list(versions.items())[:_VERSIONS]
         yield "versions", ", ".join(f"{clean(name, 30)} {clean(version, 30)}" for name, version in pairs)
-
-
-def dumps(content: object) -> str:
-    """Write JSON in lines."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -8,11 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from compdd_eval.config import LeaderboardConfig
-from compdd_eval.console import print_table
+from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
-from compdd_eval.files import check_writable
+from compdd_eval.files import check_writable, write_json
 from compdd_eval.hub_errors import clear_hub_error
-from compdd_eval.reports.board_pages import as_csv, as_json, dumps, index_page, readme, run_page
+from compdd_eval.reports.board_pages import as_csv, as_json, index_page, readme, run_page
 from compdd_eval.reports.board_rows import BY_NONE, Rows, read_canonical, rows_of
 from compdd_eval.reports.board_sources import read_sources
 from compdd_eval.reports.pages import short
@@ -65,7 +65,7 @@ def print_built(config: LeaderboardConfig, built: Built) -> None:
     if config.json:
         counts = {"left_out": built.left_out, "twice": built.rows.twice, "marked": doubtful}
         about = {"output": str(built.output), "pushed": built.pushed, **counts}
-        print(dumps(about | as_json(built.title, built.rows)), end="")
+        print_json(about | as_json(built.title, built.rows))
         return
     lines = [
         ("results", f"{len(rows):,}"),
@@ -149,7 +149,8 @@ def _write_site(output: Path, title: str, rows: Rows) -> None:
         new = Path(staging) / "new"
         (new / "runs").mkdir(parents=True)
         pages = {"index.html": index_page(title, rows), "README.md": readme(title, rows), "results.csv": as_csv(rows)}
-        pages |= {"results.json": dumps(as_json(title, rows)), MARKER: "replaced by compdd_eval leaderboard\n"}
+        write_json(new / "results.json", as_json(title, rows))
+        pages |= {MARKER: "replaced by compdd_eval leaderboard\n"}
         for name, text in pages.items():
             (new / name).write_text(text, encoding="utf-8")
         for result in tqdm(rows.results, desc="writing pages", unit="page", disable=len(rows.results) < _MANY):
