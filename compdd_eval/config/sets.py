@@ -14,39 +14,20 @@ FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
 
 
 @dataclass(frozen=True)
-class ReadConfig:
-    """What the files of a distilled set may leave unsaid; what they say is taken from them.
+class SubsetConfig:
+    """Which subset.
 
     Args:
         category: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir, one that is there.
         subset: easy or hard.
         subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
-        label_dir: The labels, where they lie elsewhere: a file, or a folder with labels.pt (or labels_best.pt).
-        lr_dir: The learned rate, where it lies elsewhere: a file, or a folder with lr.pt (or lr_best.pt). "none"
-            ignores the rate.
-        label_kind: What the labels are; "auto" looks at them.
-        label_order: What label 0, 1, ... means: "subset" as in the subset, "sorted" the subset's classes sorted by
-            WordNet id, "imagenet" the labels are ImageNet indices 0-999, or ten WordNet ids, ImageNet indices or class
-            names joined by commas; "auto" looks at the labels.
-        pixel_range: Range of the stored images: normalised by `mean` and `std`, [0, 1] or [0, 255]; "auto" looks at
-            them.
-        mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:
-            ImageNet's, 0.485,0.456,0.406.
-        std: Standard deviation by which they are; default: ImageNet's, 0.229,0.224,0.225.
     """
 
     category: str | None = None
     subset: str | None = None
     subsets_dir: str | None = None
     published: bool = False
-    label_dir: str | None = None
-    lr_dir: str | None = None
-    label_kind: Literal["auto", *LABEL_KINDS] = "auto"
-    label_order: str = "auto"
-    pixel_range: Literal["auto", *PIXEL_RANGES] = "auto"
-    mean: str | None = None
-    std: str | None = None
 
     def __post_init__(self) -> None:
         if (self.category is None) != (self.subset is None):
@@ -61,7 +42,6 @@ class ReadConfig:
             object.__setattr__(self, "subset", name.split("-")[1])
         elif self.published:
             raise InputError("--published needs --category music --subset hard")
-        self.statistics()
 
     def _check_own(self) -> None:
         """Read the list of a user's own, so that sets that were made for it are known."""
@@ -75,6 +55,38 @@ class ReadConfig:
         if self.category is None:
             return None
         return load_subset(f"{self.category}-{self.subset}", self.published, self.subsets_dir)
+
+
+@dataclass(frozen=True)
+class ReadConfig(SubsetConfig):
+    """What the files of a distilled set may leave unsaid; what they say is taken from them.
+
+    Args:
+        label_dir: The labels, where they lie elsewhere: a file, or a folder with labels.pt (or labels_best.pt).
+        lr_dir: The learned rate, where it lies elsewhere: a file, or a folder with lr.pt (or lr_best.pt). "none"
+            ignores the rate.
+        label_kind: What the labels are; "auto" looks at them.
+        label_order: What label 0, 1, ... means: "subset" as in the subset, "sorted" the subset's classes sorted by
+            WordNet id, "imagenet" the labels are ImageNet indices 0-999, or ten WordNet ids, ImageNet indices or class
+            names joined by commas; "auto" looks at the labels.
+        pixel_range: Range of the stored images: normalised by `mean` and `std`, [0, 1] or [0, 255]; "auto" looks at
+            them.
+        mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:
+            ImageNet's, 0.485,0.456,0.406.
+        std: Standard deviation by which they are; default: ImageNet's, 0.229,0.224,0.225.
+    """
+
+    label_dir: str | None = None
+    lr_dir: str | None = None
+    label_kind: Literal["auto", *LABEL_KINDS] = "auto"
+    label_order: str = "auto"
+    pixel_range: Literal["auto", *PIXEL_RANGES] = "auto"
+    mean: str | None = None
+    std: str | None = None
+
+    def __post_init__(self) -> None:
+        SubsetConfig.__post_init__(self)
+        self.statistics()
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""
