@@ -30,6 +30,7 @@ def diff_augment(
     strategy: str = DSA_STRATEGY,
     crop_pad: float = PRESETS["comp-dd"]["crop_pad"],
     generator: torch.Generator | None = None,
+    siamese: bool = False,
 ) -> torch.Tensor:
     """Augment a batch: draw one operation of the strategy, and its parameters for each image.
 
@@ -38,6 +39,8 @@ def diff_augment(
         strategy: Operations joined by `_`, out of color, crop, cutout, flip, scale, rotate; `none` does nothing.
         crop_pad: Padding of the crop as a share of the image size.
         generator: Where random numbers come from; torch's default CPU generator if None.
+        siamese: Draw the parameters once, for all images: with equal generators, batches of any size are augmented
+            alike.
 
     Returns:
         Augmented images of the same shape, dtype and device.
@@ -51,7 +54,7 @@ def diff_augment(
     device = generator.device if generator is not None else "cpu"
     # drawn also where there is only one operation: the stream of the reference
     chosen = operations[int(torch.randint(0, len(operations), (1,), generator=generator, device=device))]
-    draw = _Draw(images, generator)
+    draw = _Draw(images, generator, siamese)
     return _crop(images, draw, crop_pad) if chosen == "crop" else _OPERATIONS[chosen](images, draw)
 
 
@@ -115,20 +118,23 @@ def _drawing_from(generator: torch.Generator) -> Iterator[None]:
 class _Draw:
     """Random numbers for a batch, drawn on the generator's device and moved to that of the images."""
 
-    def __init__(self, images: torch.Tensor, generator: torch.Generator | None) -> None:
+    def __init__(self, images: torch.Tensor, generator: torch.Generator | None, siamese: bool = False) -> None:
         self._images, self._generator = images, generator
+        self._number = 1 if siamese else len(images)
         self._device = generator.device if generator is not None else torch.device("cpu")
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` from [0, 1)."""
-        shape = (len(self._images), *shape)
-        numbers = torch.rand(shape, generator=self._generator, device=self._device)
-        return numbers.to(self._images.device, self._images.dtype)
+        numbers = torch.rand((self._number, *shape), generator=self._generator, device=self._device)
+        return self._for_all(numbers).to(self._images.device, self._images.dtype)
 
     def integers(self, low: int, high: int) -> torch.Tensor:
         """Draw `[N, 1]` from low ... high - 1."""
-        numbers = torch.randint(low, high, (len(self._images), 1), generator=self._generator, device=self._device)
-        return numbers.to(self._images.device)
+        numbers = torch.randint(low, high, (self._number, 1), generator=self._generator, device=self._device)
+        return self._for_all(numbers).to(self._images.device)
+
+    def _for_all(self, numbers: torch.Tensor) -> torch.Tensor:
+        return numbers.expand(len(self._images), *numbers.shape[1:])
 
 
 def _color(images: torch.Tensor, draw: _Draw) -> torch.Tensor:

@@ -241,10 +241,22 @@ class Training:
                 optimizer = self._optimizer(self.lr * 0.1)
 
     def _backward(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Add the gradients of the mean loss of a batch (one of each student), part by part; return that loss."""
+        """Add the gradients of the mean loss of a batch (one of each student); return that loss."""
         drawn = [feed.batch(places) for feed, places in zip(self._feeds, batches, strict=True)]
         inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
-        size = len(batches[0])
+        return self.add_gradients(inputs, targets)
+
+    def add_gradients(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Add the gradients of the mean loss of an augmented batch, part by part; a subclass may make others.
+
+        Args:
+            inputs: Float `[N, C, H, W]` on the device; with a dimension more for a stack.
+            targets: int64 `[N]`, or probabilities `[N, K]`, likewise.
+
+        Returns:
+            That loss, detached: a scalar, or `[K]` for a stack of K.
+        """
+        size = inputs.shape[1 if self._stacked else 0]
         places = torch.arange(size, device=self.device)
         mine = places if self.team is None else self.team.share(places)
         total = torch.zeros((), device=self.device)
