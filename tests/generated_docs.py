@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from comp_dd import _CITATION
+from compdd_eval.baselines import list_methods
 from compdd_eval.card import CardEntry, card_metadata
 from compdd_eval.config import DSA_STRATEGY, PRESET_SOURCES, PRESETS
 from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, subset_names
@@ -73,7 +74,17 @@ def protocol_table() -> str:
     return "\n".join([*lines, "", *sources])
 
 
+def methods_table() -> str:
+    """One line a distillation method of ours."""
+    lines = ["| method | | paper | cost | needs |", "| --- | --- | --- | --- | --- |"]
+    ours = [method for method in list_methods() if method.run.__module__.startswith("compdd_eval.")]
+    for method in ours:
+        lines.append(f"| `{method.name}` | {method.title} | {method.paper} | {method.cost} | {method.needs} |")
+    return "\n".join(lines)
+
+
 PARTS = {
+    "methods_table": methods_table,
     "protocol_table": protocol_table,
     "subset_table": subset_table,
     "totals": card_totals,

@@ -20,11 +20,14 @@ from compdd_eval.config import (
     CompareConfig,
     ComplexityConfig,
     ConvertConfig,
+    DistillConfig,
     EvaluateConfig,
+    ExpertsConfig,
     ExportConfig,
     FigureConfig,
     InfoConfig,
     LeaderboardConfig,
+    MethodsConfig,
     PullConfig,
     PushConfig,
     ReportConfig,
@@ -95,7 +98,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 32
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 38
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -154,6 +157,23 @@ def make_scores(place, imagenet, also_subsets):
         subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
 
 
+TRAINED = ["--res", "16", "--model", "ConvNetD1", "--num_experts", "1", "--epochs", "20", "--compile", "never"]
+
+
+def distilling(words, place, imagenet):
+    """Return what makes a distillation of the README short; make the experts that it matches."""
+    if "tests.smoke_table" in words:
+        short = ["--methods", "random,mtt", "--ipc", "1", "--num_experts", "1", "--num_eval", "2"]
+        return [*short, "--category", "bird", "--steps", "1", "--epoch_eval_train", "1"]
+    if "distill" not in words:
+        return TRAINED
+    if "--experts" in words and not (place / "experts/experts.json").exists():
+        made = ["experts", "--data_path", str(imagenet), "--category", "bird", "--subset", "easy"]
+        command = [sys.executable, "-m", "compdd_eval", *made, *TRAINED]
+        subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
+    return ["--preset", "smoke", "--steps", "2", "--res", "16", "--model", "ConvNetD1"]
+
+
 @pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
 def test_commands_run(line, place, imagenet, hub):
     line = line.replace("/path/to/imagenet", str(imagenet))
@@ -162,7 +182,9 @@ def test_commands_run(line, place, imagenet, hub):
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         changes[name] = value
-    if "complexity" in words and "bench" not in words:
+    if "experts" in words[:5] or "distill" in words or "tests.smoke_table" in words:
+        words += distilling(words, place, imagenet)
+    elif "complexity" in words and "bench" not in words:
         words += ["--images_per_class", "1", "--overwrite"]
         words += [] if "--category" in words else ["--category", "bird"]  # all whose candidates are drawn
     elif "--data_dir" in words or "--distilled" in words:
@@ -239,7 +261,7 @@ def test_names_in_the_readme_exist():
     flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
     configs = (EvaluateConfig, ExportConfig, PushConfig, PullConfig, InfoConfig, ValidateConfig, ConvertConfig)
     configs += (ComplexityConfig, SelectConfig, FigureConfig, BenchConfig)
-    configs += (ReportConfig, CompareConfig, LeaderboardConfig)
+    configs += (ReportConfig, CompareConfig, LeaderboardConfig, DistillConfig, ExpertsConfig, MethodsConfig)
     known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
     assert flags <= known, flags - known
 

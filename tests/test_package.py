@@ -76,6 +76,7 @@ def test_a_module_imports_only_from_lower_layers():
             "statistics",
             "results",
             "console",
+            "user_code",
             "__init__",
         },
         {
@@ -112,7 +113,7 @@ def test_a_module_imports_only_from_lower_layers():
         {"weights"},
         {"baselines", "reports", "complexity", "exchange", "set_checks", "evaluated_set"},
         {"evaluation", "validate", "bench_complexity", "student_repository"},
-        {"demo", "grid", "status", "reproduce"},
+        {"demo", "distill", "grid", "status", "reproduce"},
         {"commands"},
         {"__main__"},
     ]

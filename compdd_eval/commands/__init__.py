@@ -19,6 +19,9 @@ COMMANDS = {
     "report": "one HTML file on results: numbers with intervals, curves, confusion, the distilled images",
     "compare": "methods side by side, seed by seed; tables for papers in Markdown, LaTeX or CSV",
     "leaderboard": "a static site that ranks results, for a folder or a Space on the Hugging Face Hub",
+    "distill": "make a distilled set: random, k-center, herding, dm, dc, mtt, datm, edf, or a method of your own",
+    "experts": "train expert trajectories, which mtt, datm and edf match",
+    "methods": "the distillation methods: papers, costs, needs and settings",
     "prepare": 'build subsets from ImageNet, so that load_dataset("comp_dd", ...) works',
     "info": "the sixteen subsets, one of them, or what a copy of ImageNet can serve",
     "export": "write the prepared subsets as Parquet files with a card, for load_dataset(FOLDER, ...)",
@@ -32,7 +35,8 @@ COMMANDS = {
     "bench": "measure how fast this machine does the work, as ratios",
     "demo": "the whole job on drawn images: no ImageNet, no network, a few minutes",
 }
-MULTI_PROCESS = ("evaluate", "reproduce", "demo", "complexity")  # the others run once, whatever launches them
+# the others run once, whatever launches them
+MULTI_PROCESS = ("evaluate", "reproduce", "demo", "complexity", "distill", "experts")
 
 
 def parse(config_class: type, command: str, arguments: list[str], positional: Sequence[str] = ()) -> object:

@@ -3,6 +3,14 @@
 from compdd_eval.config.benchmark import ExportConfig, InfoConfig, PrepareConfig
 from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, digest_of, require
 from compdd_eval.config.complexity import ComplexityConfig
+from compdd_eval.config.distill import (
+    DISTILL_PRESETS,
+    DistillConfig,
+    ExpertsConfig,
+    MatchingConfig,
+    MethodsConfig,
+    TrainingDataConfig,
+)
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.figure import FigureConfig
 from compdd_eval.config.protocol import (
@@ -20,6 +28,7 @@ from compdd_eval.config.sets import FORMATS, ConvertConfig, PullConfig, PushConf
 from compdd_eval.config.trials import BenchConfig, DemoConfig, ReproduceConfig, StatusConfig
 
 __all__ = [
+    "DISTILL_PRESETS",
     "DSA_OPERATIONS",
     "DSA_STRATEGY",
     "FORMATS",
@@ -35,11 +44,15 @@ __all__ = [
     "ComplexityConfig",
     "ConvertConfig",
     "DemoConfig",
+    "DistillConfig",
     "EvaluateConfig",
+    "ExpertsConfig",
     "ExportConfig",
     "FigureConfig",
     "InfoConfig",
     "LeaderboardConfig",
+    "MatchingConfig",
+    "MethodsConfig",
     "PrepareConfig",
     "Protocol",
     "PullConfig",
@@ -49,6 +62,7 @@ __all__ = [
     "ReproduceConfig",
     "SelectConfig",
     "StatusConfig",
+    "TrainingDataConfig",
     "ValidateConfig",
     "digest_of",
     "parse_strategy",

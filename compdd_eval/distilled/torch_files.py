@@ -11,17 +11,27 @@ from compdd_eval.distilled.content import MAX_BYTES
 from compdd_eval.errors import InputError
 
 
-def load_torch(path: Path) -> object:
+def load_torch(path: Path, *, largest: int | None = 2 * MAX_BYTES, mapped: bool = False) -> object:
     """Return what a `.pt` file holds, tensors on the CPU, whatever device they were saved from.
+
+    Args:
+        path: The file.
+        largest: Bytes that the file of a distilled set may have; None has no limit.
+        mapped: Leave tensors in the file until they are read, where its format allows (torch 1.6 and later).
 
     Raises:
         InputError: It holds more than tensors and plain containers, is damaged, or claims more than it has.
     """
     try:
-        _check_archive(path)
-        with path.open("rb") as file, warnings.catch_warnings():
+        archive = zipfile.is_zipfile(path)
+        if archive:
+            _check_archive(path, largest)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd pickle protocols; what cannot be read is refused
-            return torch.load(file, map_location="cpu", weights_only=True)
+            if mapped and archive:
+                return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except PermissionError as error:
@@ -34,10 +44,8 @@ def load_torch(path: Path) -> object:
         raise InputError(f"{path}: {reason}; or save plain tensors with torch.save(tensor, path)") from error
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(path: Path, largest: int | None) -> None:
     """Refuse an archive whose members claim more bytes than the file has: torch stores them as they are."""
-    if not zipfile.is_zipfile(path):
-        return
     with zipfile.ZipFile(path) as archive:
         claimed = sum(member.file_size for member in archive.infolist())
     size = path.stat().st_size
@@ -45,5 +53,5 @@ def _check_archive(path: Path) -> None:
         raise InputError(
             f"{path}: its parts claim {claimed:,} bytes, the file has {size:,}; it is no .pt file of torch's"
         )
-    if size > 2 * MAX_BYTES:
+    if largest is not None and size > largest:
         raise InputError(f"{path}: {size / 10**9:.0f} GB; a distilled set has at most {MAX_BYTES / 10**9:.1f} GB")

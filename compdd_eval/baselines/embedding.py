@@ -1,0 +1,28 @@
+"""Features of a network: what goes into its last linear layer."""
+
+import torch
+from torch import nn
+
+from compdd_eval.errors import InputError
+
+
+def embed(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return what goes into the last linear layer of a network, float `[N, D]`; part of the graph.
+
+    Args:
+        network: Any classifier that ends with a `torch.nn.Linear`.
+        images: Float `[N, 3, H, W]`, normalised, on its device.
+
+    Raises:
+        InputError: It has no linear layer.
+    """
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError(f"{type(network).__name__} has no linear layer at its end; take another --model")
+    seen: list[torch.Tensor] = []
+    handle = linear[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        network(images)
+    finally:
+        handle.remove()
+    return seen[-1].flatten(1)

@@ -1,0 +1,305 @@
+"""Settings of `distill`, `experts` and `methods`."""
+
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, require
+from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
+from compdd_eval.config.sets import SubsetConfig
+from compdd_eval.errors import InputError, unknown
+
+DISTILL_PRESETS = ("published", "smoke")
+INITS = ("real", "noise")
+MOST_STEPS = 10_000_000
+CROP_PAD = 0.125  # of DSA in DC, DM, MTT, DATM; the benchmark's evaluator has 0.25
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Settings of the methods; each takes some of them, and what is left out is taken from its preset.
+
+    Args:
+        features: For k-center and herding: "trained" (--model, trained on the subset's training images), "pixels", or a
+            classifier as --model of `complexity` takes it: torchvision:NAME, efficientnet-lite0, FILE.py.
+        feature_epochs: Passes over the training images that the network of --features trained makes.
+        steps: Updates of the synthetic images.
+        init: What the images start from: "real" photographs, drawn by the seed, or "noise".
+        lr_img: Learning rate of the images' pixels (in normalised space).
+        momentum_img: Its momentum.
+        batch_real: Real images of each class in a step (dm, dc).
+        dsa: Whether real and synthetic images are augmented by DSA; without it, `dc` is DC, with it DSA.
+        dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each step.
+        crop_pad: Padding of its crop operation as a share of the image size.
+        outer_loop: Updates of the images for each random network (dc).
+        inner_loop: Passes over the synthetic images that train this network after each update (dc).
+        lr_net: Learning rate of this network (dc).
+        batch_train: Synthetic images in a batch of its training (dc).
+        experts: Folder that `experts` wrote, or a folder or file of the published kind (replay_buffer_*.pt).
+        syn_steps: Steps of a student on the synthetic images, whose parameters are matched.
+        expert_epochs: Epochs that an expert makes meanwhile.
+        batch_syn: Synthetic images in such a step.
+        min_start_epoch: First epoch of an expert that a student starts from.
+        max_start_epoch: End of the window of start epochs; this one is not drawn.
+        first_max_start_epoch: That end at the first step; it grows to max_start_epoch (datm, edf).
+        window_steps: Steps in which it grows.
+        lr_student: Learning rate of the students in the beginning; it is learned.
+        lr_lr: Learning rate of this rate.
+        momentum_lr: Its momentum.
+        lr_label: Learning rate of the soft labels (datm, edf).
+        momentum_label: Its momentum.
+        match_threshold: Images are updated only where the matching loss is at most this (datm, edf).
+        loss_threshold: Common pattern dropout: share of the parameters, those that match best, that is left out of the
+            loss (edf).
+        interval: Discriminative area enhancement: steps between two looks at the class-activation maps (edf).
+        beta: Where a map reaches its threshold, the gradient of a pixel is multiplied by beta + map (edf).
+        map_threshold: Activation from which that is done; default: the mean of each map (edf).
+        map_model: Classifier whose maps are taken: "expert", or one as --model of `complexity` takes it (edf).
+        recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
+            the same gradients (mtt, datm, edf).
+    """
+
+    features: str | None = None
+    feature_epochs: int | None = None
+    steps: int | None = None
+    init: Literal[*INITS] | None = None
+    lr_img: float | None = None
+    momentum_img: float | None = None
+    batch_real: int | None = None
+    dsa: bool | None = None
+    dsa_strategy: str | None = None
+    crop_pad: float | None = None
+    outer_loop: int | None = None
+    inner_loop: int | None = None
+    lr_net: float | None = None
+    batch_train: int | None = None
+    experts: str | None = None
+    syn_steps: int | None = None
+    expert_epochs: int | None = None
+    batch_syn: int | None = None
+    min_start_epoch: int | None = None
+    max_start_epoch: int | None = None
+    first_max_start_epoch: int | None = None
+    window_steps: int | None = None
+    lr_student: float | None = None
+    lr_lr: float | None = None
+    momentum_lr: float | None = None
+    lr_label: float | None = None
+    momentum_label: float | None = None
+    match_threshold: float | None = None
+    loss_threshold: float | None = None
+    interval: int | None = None
+    beta: float | None = None
+    map_threshold: float | None = None
+    map_model: str | None = None
+    recompute: bool | None = None
+
+    def check_values(self) -> None:
+        """Raise InputError for a value that no method can use."""
+        for name in _COUNTS:
+            self._require(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
+        for name in _RATES:
+            self._require(name, lambda value: 0 < value < math.inf, "a finite number above 0")
+        for name in _MOMENTA:
+            self._require(name, lambda value: 0 <= value < 1, "a number in [0, 1)")
+        self._require("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
+        self._require("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
+        self._require("crop_pad", lambda value: 0 <= value <= 1, "a number in [0, 1]")
+        self._require("beta", lambda value: 0 <= value < math.inf, "a finite number from 0")
+        self._require("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
+        if self.dsa_strategy is not None:
+            parse_strategy(self.dsa_strategy)
+        if self.init is not None and self.init not in INITS:
+            raise unknown("value of --init", self.init, INITS)
+
+    def _require(self, name: str, valid: object, expected: str) -> None:
+        value = getattr(self, name)
+        require(f"--{name}", value, value is None or valid(value), expected)
+
+    def given(self) -> dict[str, object]:
+        """Return the settings of methods that are set, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(MatchingConfig)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+_COUNTS = ("feature_epochs", "steps", "batch_real", "outer_loop", "inner_loop", "batch_train", "syn_steps")
+_COUNTS += ("expert_epochs", "batch_syn", "max_start_epoch", "first_max_start_epoch", "window_steps", "interval")
+_RATES = ("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
+_MOMENTA = ("momentum_img", "momentum_lr", "momentum_label")
+
+
+@dataclass(frozen=True)
+class TrainingDataConfig(SubsetConfig):
+    """The real training images.
+
+    Args:
+        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub); else the environment variable
+            COMP_DD_IMAGENET, else what `prepare` made.
+        layout: How that copy of ImageNet is stored; "auto" looks at it.
+        res: Resolution in pixels.
+        antialias: Whether real images are resized with antialiasing.
+        resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
+    """
+
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    res: int = 128
+    antialias: bool = True
+    resize: Literal["squash", "crop"] = "squash"
+
+    def __post_init__(self) -> None:
+        SubsetConfig.__post_init__(self)
+        if self.category is None:
+            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
+        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+
+
+@dataclass(frozen=True)
+class DistillConfig(MatchingConfig, TrainingDataConfig):
+    """Distil a subset into a few images, by a method that `methods` lists.
+
+    Args:
+        method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
+        ipc: Images per class.
+        model: Network that is matched, or that gives features: ConvNetD5, ...
+        preset: Where the method's settings come from: "published" for this IPC, or "smoke" for minutes on a CPU.
+        seed: Seeds everything that is drawn.
+        output_dir: Folder for the distilled set, in our format, and for `progress`.
+        save_every: Steps between two checkpoints, each with a preview.
+        eval_every: Steps between two evaluations with few students; 0 makes none.
+        num_eval: Students of such an evaluation.
+        epoch_eval_train: Their epochs.
+        keep: The set that is kept: the "last" one, or the "best" of the evaluations. They test on the validation
+            images, so this chooses on the benchmark's test data; it is recorded with the set.
+        overwrite: Begin anew where the folder holds a distillation with other settings.
+        plugin: Python file of your own that registers methods; its code is run.
+        options: Settings of a plugin's method, by name, for example {"temperature": 2}.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
+    """
+
+    method: str | None = None
+    ipc: int = 1
+    model: str = "ConvNetD5"
+    preset: Literal[*DISTILL_PRESETS] = "published"
+    seed: int = 0
+    output_dir: str = "distilled"
+    save_every: int = 100
+    eval_every: int = 0
+    num_eval: int = 2
+    epoch_eval_train: int = 1000
+    keep: Literal["last", "best"] = "last"
+    overwrite: bool = False
+    plugin: str | None = None
+    options: dict[str, int | float | str | bool] | None = None
+    threads: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method is None:
+            raise InputError("METHOD is missing; `python -m compdd_eval methods` lists them")
+        TrainingDataConfig.__post_init__(self)
+        self.check_values()
+        require("--ipc", self.ipc, 1 <= self.ipc <= MOST_STEPS, "a number of images per class from 1")
+        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
+        require("--save_every", self.save_every, 1 <= self.save_every <= MOST_STEPS, "a number of steps from 1")
+        require("--eval_every", self.eval_every, 0 <= self.eval_every <= MOST_STEPS, "a number of steps, or 0 for none")
+        check_students(self.num_eval, self.threads)
+        check_epochs(self.epoch_eval_train)
+        if self.keep == "best" and not self.eval_every:
+            raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
+        for name in ("output_dir", "plugin", "experts"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        for name in ("features", "map_model"):
+            value = getattr(self, name)
+            if value is not None and value.endswith(".py"):
+                object.__setattr__(self, name, os.path.abspath(os.path.expanduser(value)))
+
+
+@dataclass(frozen=True)
+class ExpertsConfig(TrainingDataConfig):
+    """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
+
+    Args:
+        model: Network: ConvNetD5, ...
+        num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
+        epochs: Epochs of each.
+        seed: Seed of the first expert.
+        lr: Learning rate.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay.
+        batch_train: Images in a batch.
+        dsa: Whether the images are augmented by DSA.
+        dsa_strategy: Operations of DSA, joined by "_".
+        crop_pad: Padding of its crop operation as a share of the image size.
+        sam: Sharpness-aware training, for flat trajectories (FTD): the gradient is taken where the loss is worst within
+            --rho, and changed by --sam_alpha as in GSAM.
+        rho: Radius of that neighbourhood in parameter space.
+        sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
+        sam_adaptive: Scale that neighbourhood by the size of each weight (ASAM), as FTD's release always does; its
+            paper does not say so.
+        output_dir: Folder for the experts.
+        overwrite: Train again what is there.
+        compile: Compile the training steps: "auto" does where it pays, "always", "never".
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
+    """
+
+    model: str = "ConvNetD5"
+    num_experts: int = 100
+    epochs: int = 50
+    seed: int = 0
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_train: int = 256
+    dsa: bool = True
+    dsa_strategy: str = DSA_STRATEGY
+    crop_pad: float = CROP_PAD
+    sam: bool = False
+    rho: float = 0.01
+    sam_alpha: float = 0.3
+    sam_adaptive: bool = False
+    output_dir: str = "experts"
+    overwrite: bool = False
+    compile: Literal["auto", "always", "never"] = AUTO
+    threads: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_students(self.num_experts, self.threads)
+        require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
+        last = self.seed + self.num_experts
+        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
+        require("--lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0")
+        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
+        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
+        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
+        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
+        require("--rho", self.rho, 0 < self.rho < math.inf, "a finite number above 0")
+        require("--sam_alpha", self.sam_alpha, 0 <= self.sam_alpha < math.inf, "a finite number from 0")
+        parse_strategy(self.dsa_strategy)
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+@dataclass(frozen=True)
+class MethodsConfig:
+    """List the distillation methods: paper, cost, what they need, their settings.
+
+    Args:
+        name: One method, to see all of its settings.
+        ipc: Images per class that its settings are for.
+        plugin: Python file of your own that registers methods; its code is run.
+        json: Print JSON, for programs.
+    """
+
+    name: str | None = None
+    ipc: int = 1
+    plugin: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        require("--ipc", self.ipc, self.ipc >= 1, "a number of images per class from 1")

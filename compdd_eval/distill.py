@@ -1,0 +1,302 @@
+"""`distill`: a method makes a distilled set, in a folder that evaluates, validates and pushes as it is."""
+
+import logging
+import shutil
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval import results
+from compdd_eval.baselines import find_method, load_plugin
+from compdd_eval.baselines.job import Job, Synthetic, TrainingImages
+from compdd_eval.baselines.loop import (
+    CHECKPOINT_NAME,
+    LOSSES_NAME,
+    Learning,
+    learn,
+    read_checkpoint,
+    write_losses,
+)
+from compdd_eval.baselines.random_images import images_at
+from compdd_eval.baselines.registry import Method, settled
+from compdd_eval.config import DistillConfig, EvaluateConfig, digest_of
+from compdd_eval.console import print_table
+from compdd_eval.data import open_split
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.distilled.facts import FACTS_NAME
+from compdd_eval.distilled.folder import FILES, check_card
+from compdd_eval.distilled.preview import save_preview
+from compdd_eval.errors import InputError
+from compdd_eval.evaluation import evaluate
+from compdd_eval.files import written_whole
+from compdd_eval.models import count_flops
+from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
+from compdd_eval.run_file import claim
+from compdd_eval.speed import keep_memory, set_precision
+from compdd_eval.subsets import NUM_CLASSES
+
+_logger = logging.getLogger(__name__)
+PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
+BEST_NAME = "best"
+_PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
+_LAST_LOSSES = 10  # that are recorded with the set
+_WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
+
+
+def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> DistilledSet:
+    """Make a distilled set and write it to `config.output_dir`; every process must call this.
+
+    A run that was interrupted goes on from its last checkpoint, with the same result; a finished one is read.
+
+    Args:
+        config: All settings.
+        accelerator: Devices and processes; None makes one.
+        quiet: Show no bar of the steps, and say nothing in between.
+
+    Returns:
+        The set, on every process.
+
+    Raises:
+        InputError: Anything in the settings or the data that the user can mend.
+    """
+    if config.plugin is not None:
+        load_plugin(config.plugin)
+    method = find_method(config.method)
+    config = settled(config, method)
+    count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
+    accelerator = accelerator or make_accelerator()
+    set_threads(config.threads, accelerator)
+    repeatable()
+    keep_memory()
+    set_precision("float32")
+    with ExitStack() as held:
+        once(accelerator, lambda: _claim(config, held))
+        return Distillation(config, method, accelerator, quiet).run()
+
+
+def _claim(config: DistillConfig, held: ExitStack) -> None:
+    folder = Path(config.output_dir)
+    claim(folder, held)
+    check_card(folder)
+
+
+class Distillation:
+    """One run, on every process.
+
+    Args:
+        config: All settings; those of the method are filled in.
+        method: The method.
+        accelerator: Devices and processes.
+        quiet: Show no bar of the steps, and say nothing in between.
+    """
+
+    def __init__(self, config: DistillConfig, method: Method, accelerator: Accelerator, quiet: bool) -> None:
+        self.config, self.method, self.accelerator, self.quiet = config, method, accelerator, quiet
+        self.folder = Path(config.output_dir)
+        self.progress_dir = self.folder / PROGRESS_NAME
+        self.subset = config.load_subset()
+        self.inputs = method.inputs(config) if method.inputs else None  # refuses bad files before any work
+
+    @property
+    def _main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def run(self) -> DistilledSet:
+        """Make the set, or read the one that is finished."""
+        config, method = self.config, self.method
+        if not method.shared and self.accelerator.num_processes > 1 and self._main:
+            _logger.warning(f"{method.name}: its steps cannot be shared; every process makes all of them")
+        size = (config.res, config.res)
+        split = open_split(
+            self.subset,
+            "train",
+            config.data_path,
+            size,
+            antialias=config.antialias,
+            resize=config.resize,
+            layout=config.layout,
+        )
+        real = TrainingImages(split, self.accelerator.device)
+        self.digest = self._digest(real)
+        finished = once(self.accelerator, self._finished)
+        if finished is not None:
+            if self._main and not self.quiet:
+                _logger.info(f"{self.folder}: is made already")
+            return finished
+        job = Job(config, real, self.accelerator.device, self.accelerator if method.shared else None)
+        distilled = self._select(job) if method.selects else self._learn(job)
+        once(self.accelerator, lambda: distilled.save(self.folder))
+        return distilled
+
+    def _digest(self, real: TrainingImages) -> str:
+        """Return a digest of all that decides the synthetic images but the number of steps."""
+        settings = asdict(self.config)
+        for name in (*_PLACES, *_WATCHING):
+            settings.pop(name)
+        if self.config.experts is not None:
+            settings["experts"] = None  # where they lie decides nothing
+        return digest_of([settings, real.digest, self.method.name, self.inputs])
+
+    def _finished(self) -> DistilledSet | None:
+        """Return the set that the folder holds, if it is the one that is asked for; the main process looks."""
+        made = None
+        if (self.folder / FACTS_NAME).is_file():
+            found = DistilledSet.load(self.folder)
+            made = found.metadata.get("distillation")
+            if made is None:
+                raise InputError(f"{self.folder}: holds a set that `distill` did not make; give another --output_dir")
+        if self.config.overwrite:
+            shutil.rmtree(self.progress_dir, ignore_errors=True)
+            for name in FILES if made else ():
+                (self.folder / name).unlink(missing_ok=True)
+            return None
+        if made is None:
+            return None
+        if made.get("digest") != self.digest:
+            raise InputError(
+                f"{self.folder}: holds a set that was made otherwise; give another --output_dir, or --overwrite"
+            )
+        same = made.get("keep") == self.config.keep and made.get("steps") == self.config.steps
+        return found if same else None
+
+    def _select(self, job: Job) -> DistilledSet:
+        places = once(self.accelerator, lambda: self.method.run(job))
+        chosen = images_at(job.real.split, places, self.config.seed)
+        metadata = {**chosen.metadata, **self._metadata(job, None)}
+        return replace(chosen, metadata=metadata)
+
+    def _learn(self, job: Job) -> DistilledSet:
+        begin = self.method.begin or Synthetic.begin
+        learning = Learning(job, self.method, begin(job))
+        path = self.progress_dir / CHECKPOINT_NAME
+        state = once(self.accelerator, lambda: read_checkpoint(path, self.digest))
+        if state is not None:
+            learning.go_on(*state)
+            if learning.progress.step > self.config.steps:
+                done = learning.progress.step
+                raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
+            if self._main and not self.quiet:
+                _logger.info(f"going on from step {learning.progress.step} of {self.config.steps}")
+        learn(learning, self.config.steps, self._after, self._main and not self.quiet)
+        distilled = learning.synthetic.as_set(self._metadata(job, learning))
+        return self._kept(distilled, learning)
+
+    def _after(self, learning: Learning) -> None:
+        """Evaluate and save, where it is time to."""
+        step, last = learning.progress.step, learning.progress.step == self.config.steps
+        if self.config.eval_every and (step % self.config.eval_every == 0 or last):
+            self._evaluate(learning)
+        if self._main and (step % self.config.save_every == 0 or last):
+            distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
+            self.progress_dir.mkdir(parents=True, exist_ok=True)
+            with written_whole(self.progress_dir / f"preview-{step:06}.png") as temporary:
+                save_preview(distilled, self.subset.label_names, temporary, f"{self.method.name}, step {step}")
+            write_losses(learning.progress, self.progress_dir / LOSSES_NAME)
+            learning.save(self.progress_dir / CHECKPOINT_NAME, self.digest)
+
+    def _evaluate(self, learning: Learning) -> None:
+        """Train a few students on what there is now; keep it where it is the best so far."""
+        config, step = self.config, learning.progress.step
+        distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
+        settings = EvaluateConfig(
+            category=config.category,
+            subset=config.subset,
+            subsets_dir=config.subsets_dir,
+            published=config.published,
+            data_path=config.data_path,
+            layout=config.layout,
+            model=config.model,
+            res=config.res,
+            antialias=config.antialias,
+            resize=config.resize,
+            num_eval=config.num_eval,
+            epoch_eval_train=config.epoch_eval_train,
+            threads=config.threads,
+            output_dir=str(self.progress_dir / "evaluations" / f"step-{step:06}"),
+        )
+        entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
+        best = max((found["accuracy_mean"] for found in learning.progress.evaluations), default=-1.0)
+        found = {"step": step, **{name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}}
+        learning.progress.evaluations.append(found)
+        if self._main and not self.quiet:
+            _logger.info(f"step {step}: {results.mean_and_spread(entry)} %, {entry['n']} students")
+        if self._main and config.keep == "best" and entry["accuracy_mean"] > best:
+            distilled.save(self.progress_dir / BEST_NAME)
+
+    def _kept(self, distilled: DistilledSet, learning: Learning) -> DistilledSet:
+        """Return the set that is kept: this one, or the best of the evaluations."""
+        evaluations = learning.progress.evaluations
+        if self.config.keep == "last" or not evaluations:
+            return distilled
+        best = once(self.accelerator, lambda: DistilledSet.load(self.progress_dir / BEST_NAME))
+        chosen = max(evaluations, key=lambda found: (found["accuracy_mean"], -found["step"]))
+        made = {**distilled.metadata["distillation"], "kept_step": chosen["step"]}
+        return replace(best, metadata={**distilled.metadata, "distillation": made}, origin={})
+
+    def _metadata(self, job: Job, learning: Learning | None) -> dict[str, object]:
+        """Return what is recorded with the set: all that it takes to make it again."""
+        config, method = self.config, self.method
+        made: dict[str, object] = {
+            "digest": self.digest,
+            "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
+            "options": config.options or {},
+            "preset": config.preset,
+            "model": config.model,
+            "resize": config.resize,
+            "antialias": config.antialias,
+            "training_images": len(job.real),
+            "training_digest": job.real.digest,
+            "steps": config.steps,
+            "keep": config.keep,
+            "notes": job.notes,
+            "device": str(self.accelerator.device.type),
+            "processes": self.accelerator.num_processes,
+            "commit": results.commit(),
+        }
+        if learning is not None:
+            progress = learning.progress
+            made |= {"seconds": round(progress.seconds, 1), "evaluations": list(progress.evaluations)}
+            made["last_losses"] = progress.losses[-_LAST_LOSSES:]
+        subset = self.subset
+        return {
+            "category": subset.category,
+            "subset": subset.difficulty,
+            "published": len(subset.classes) < NUM_CLASSES,
+            "method": method.name,
+            **({"paper": method.paper} if method.paper else {}),
+            "seed": config.seed,
+            "distillation": made,
+        }
+
+
+def _named(value: object) -> object:
+    """Return a setting as it is published: of a path, the name."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
+
+
+def content_of(config: DistillConfig, distilled: DistilledSet) -> dict[str, object]:
+    """Return what was made, as JSON can hold it."""
+    return {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr, **distilled.metadata}
+
+
+def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
+    """Print what was made and how it is evaluated."""
+    made = distilled.metadata["distillation"]
+    rows = [
+        ["method", f"{config.method}, preset {made['preset']}, seed {config.seed}"],
+        ["images", f"{len(distilled.images)} ({config.ipc} per class), {distilled.resolution} px"],
+        ["labels", distilled.label_kind],
+        ["learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"],
+    ]
+    losses = made.get("last_losses")
+    if losses:
+        rows.append(["steps", f"{made['steps']}, {made['seconds']:.0f} s, last loss {losses[-1]:.4g}"])
+    for found in made.get("evaluations") or []:
+        mean, std = 100 * found["accuracy_mean"], 100 * (found["accuracy_std"] or 0)
+        rows.append([f"accuracy at step {found['step']}", f"{mean:.2f} ± {std:.2f} %, {found['n']} students"])
+    if "kept_step" in made:
+        rows.append(["kept", f"step {made['kept_step']}, the best on the validation images (--keep best)"])
+    print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
+    print(f"distilled set: {config.output_dir}")

@@ -1,0 +1,271 @@
+"""`distill`: one loop for all methods; checkpoints, resume, evaluation in between, methods of one's own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+
+import pytest
+import torch
+
+from compdd_eval.baselines import list_methods, load_plugin, register_method
+from compdd_eval.baselines.loop import CHECKPOINT_NAME
+from compdd_eval.baselines.registry import ByIPC, Method, find_method, settled
+from compdd_eval.config import DistillConfig, MatchingConfig
+from compdd_eval.distill import distill
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.errors import InputError
+from tests.conftest import ROOT, environment
+
+PLUGIN = str(ROOT / "tests/own_method.py")
+BIRDS = {"category": "bird", "subset": "easy", "res": 16, "model": "ConvNetD1", "threads": 1}
+OURS = ["random", "k-center", "herding", "dm", "dc", "mtt", "datm", "edf"]
+
+
+@pytest.fixture
+def make(drawn, cache, tmp_path):
+    """Distil drawn birds by the method of this folder, in a second."""
+
+    def run(name="set", quiet=True, **changes):
+        base = {"method": "pixel-means", "plugin": PLUGIN, "data_path": str(drawn), "ipc": 2, "batch_real": 4}
+        settings = {**BIRDS, **base, "steps": 6, "output_dir": str(tmp_path / name), **changes}
+        return distill(DistillConfig(**settings), quiet=quiet)
+
+    return run
+
+
+def test_the_set_has_its_recipe(make, tmp_path, drawn):
+    distilled = make(ipc=2, options={"weight": 2.0})
+    assert distilled.images.shape == (20, 3, 16, 16) and distilled.label_kind == "hard" and distilled.lr is None
+    found = DistilledSet.load(tmp_path / "set")
+    assert found.sha256 == distilled.sha256 and found.definition.name == "bird-easy" and found.ipc == 2
+    made = found.metadata["distillation"]
+    assert found.metadata["method"] == "pixel-means" and found.metadata["paper"] == "an example"
+    assert made["settings"] == {
+        "steps": 6,
+        "lr_img": 100.0,
+        "momentum_img": 0.5,
+        "init": "real",
+        "batch_real": 4,
+    }
+    assert made["options"] == {"weight": 2.0} and made["model"] == "ConvNetD1" and made["training_images"] == 120
+    assert len(made["last_losses"]) == 6 and made["last_losses"][-1] < made["last_losses"][0]
+
+
+def test_the_update_is_sgd_with_momentum(make, drawn, cache):
+    """Two steps against a computation by hand."""
+    load_plugin(PLUGIN)
+    before = make("before", steps=1, lr_img=1e-30).images.double()
+    from compdd_eval.data import load_comp_dd
+
+    images, labels = load_comp_dd(drawn, "bird", "easy", (16, 16)).dst_train.tensors()
+    means = torch.stack([images[labels == label].double().mean(dim=0) for label in range(10)])
+    moved, velocity = before.clone(), torch.zeros_like(before)
+    for _ in range(2):
+        gap = means - moved.view(10, 2, 3, 16, 16).mean(dim=1)
+        gradient = (-2 * gap / gap[0].numel() / 2).repeat_interleave(2, dim=0)
+        velocity = 0.5 * velocity + gradient
+        moved = moved - 100 * velocity
+    distilled = make("after", steps=2, batch_real=1000)
+    torch.testing.assert_close(distilled.images.double(), moved, rtol=0, atol=1e-5)
+
+
+def test_a_run_goes_on_where_it_was(make, tmp_path):
+    whole = make("whole", save_every=4)
+    make("parts", steps=4, save_every=4)
+    assert make("parts", save_every=4).sha256 == whole.sha256
+    assert make("other_seed", seed=1).sha256 != whole.sha256
+    rows = list(csv.reader((tmp_path / "parts/progress/losses.csv").open()))
+    assert rows[0] == ["step", "loss"] and [row[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
+    names = {path.name for path in (tmp_path / "parts/progress").iterdir()}
+    assert {"preview-000004.png", "preview-000006.png", CHECKPOINT_NAME, "losses.csv"} <= names
+
+
+def test_a_finished_set_is_not_made_again(make, tmp_path):
+    make()
+    before = (tmp_path / "set/distilled.safetensors").stat().st_mtime_ns
+    make(save_every=3)
+    assert (tmp_path / "set/distilled.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("changes", [{"seed": 3}, {"lr_img": 7.0}, {"ipc": 1}, {"options": {"weight": 3.0}}])
+def test_other_settings_are_refused(make, changes):
+    first = make()
+    with pytest.raises(InputError, match="--overwrite"):
+        make(**changes)
+    assert make(overwrite=True, **changes).sha256 != first.sha256
+
+
+def test_a_damaged_checkpoint(make, tmp_path):
+    make()
+    (tmp_path / "set/distilled.json").unlink()
+    (tmp_path / "set/progress" / CHECKPOINT_NAME).write_bytes(b"nothing")
+    (tmp_path / "set/README.md").unlink()
+    with pytest.raises(InputError, match="damaged.*--overwrite"):
+        make()
+
+
+def test_fewer_steps_than_are_done(make, tmp_path):
+    make()
+    with pytest.raises(InputError, match="6 steps already"):
+        make(steps=3)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_images_are_spoilt(make, tmp_path):
+    with pytest.raises(InputError, match="loss of step .*--lr_img"):
+        make(lr_img=1e30, steps=40)
+    assert not (tmp_path / "set/distilled.json").exists()
+
+
+def test_evaluations_in_between(make, tmp_path):
+    distilled = make(eval_every=4, num_eval=2, epoch_eval_train=1)
+    found = distilled.metadata["distillation"]["evaluations"]
+    assert [entry["step"] for entry in found] == [4, 6] and all(entry["n"] == 2 for entry in found)
+    assert "kept_step" not in distilled.metadata["distillation"]
+    assert distilled.sha256 == make("without").sha256
+
+
+def test_the_best_is_kept_only_where_it_is_asked_for(make, tmp_path, monkeypatch):
+    import compdd_eval.distill
+
+    rates = iter([0.3, 0.9, 0.4])
+
+    def evaluate(settings, distilled, accelerator, quiet):
+        entry = {"accuracy_mean": next(rates), "accuracy_std": 0.01, "n": 2, "accuracies": [0.1, 0.2]}
+        return {"results": [entry]}
+
+    monkeypatch.setattr(compdd_eval.distill, "evaluate", evaluate)
+    best = make(eval_every=2, keep="best")
+    made = best.metadata["distillation"]
+    assert made["kept_step"] == 4 and made["keep"] == "best"
+    assert best.sha256 == make("four", steps=4).sha256
+    assert DistilledSet.load(tmp_path / "set").sha256 == best.sha256
+
+
+def test_killed_and_run_again(drawn, tmp_path):
+    """SIGKILL at any moment: the next start ends with the images of a run that was never stopped."""
+    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--steps", 3000]
+    arguments += ["--save_every", 20, "--batch_real", 2]
+    for name, value in BIRDS.items():
+        arguments += [f"--{name}", value]
+    env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
+
+    def start(folder):
+        command = [sys.executable, "-m", "compdd_eval", *map(str, arguments), "--output_dir", str(tmp_path / folder)]
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    killed = start("killed")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed/progress" / CHECKPOINT_NAME).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed/distilled.json").exists()
+    again, whole = start("killed"), start("whole")
+    for process in (again, whole):
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    assert "going on from step" not in out
+    first, second = (DistilledSet.load(tmp_path / name) for name in ("killed", "whole"))
+    assert first.sha256 == second.sha256
+
+
+def test_the_command(run, drawn, cache, tmp_path):
+    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--preset", "smoke"]
+    for name, value in BIRDS.items():
+        arguments += [f"--{name}", value]
+    status, out, lines = run(*arguments, "--output_dir", tmp_path / "set", "--options", '{"weight": 0.5}')
+    assert (status, lines) == (0, []) and "distilled set:" in out and "20, " in out
+    status, out, _ = run(*arguments, "--output_dir", tmp_path / "set2", "--json")
+    assert status == 0 and json.loads(out)["distillation"]["settings"]["steps"] == 20
+    status, _, _ = run("validate", tmp_path / "set", "--data_path", drawn)
+    assert status == 0
+    evaluated = ["--distilled", tmp_path / "set", "--data_path", drawn, "--res", 16, "--model", "ConvNetD1"]
+    status, out, _ = run(*evaluated, "--epoch_eval_train", 1, "--num_eval", 1, "--output_dir", tmp_path / "results")
+    assert status == 0 and "bird-easy" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--method", "dmm"], "unknown method 'dmm'"),
+        (["--syn_steps", "3"], "--syn_steps: pixel-means has no such setting; it has --steps"),
+        (["--steps", "0"], "--steps 0: expected a whole number from 1"),
+        (["--lr_img", "-1"], "--lr_img -1.0: expected a finite number above 0"),
+        (["--ipc", "13"], "has 12 training images, fewer than the IPC of 13"),
+        (["--keep", "best"], "--keep best chooses among evaluations"),
+        (["--model", "ConvNetD33"], "unknown model"),
+        (["--plugin", "nowhere.py"], "nowhere.py: no such file"),
+        (["--init", "zeros"], "unknown value of --init"),
+        (["--category", "brid"], "brid"),
+    ],
+)
+def test_bad_input(run, drawn, cache, tmp_path, changes, message):
+    load_plugin(PLUGIN)
+    arguments = ["distill", "--method", "pixel-means", "--data_path", drawn, "--output_dir", tmp_path / "set"]
+    for name, value in BIRDS.items():
+        arguments += [f"--{name}", value]
+    status, out, lines = run(*arguments, *changes)
+    assert (status, out, len(lines)) == (2, "", 1) and message in lines[0]
+    assert not (tmp_path / "set/distilled.json").exists()
+
+
+def test_a_plugin_that_fails_or_registers_nothing(tmp_path):
+    (tmp_path / "fails.py").write_text("import nowhere_to_be_found")
+    with pytest.raises(InputError, match="fails.py: running it failed .*nowhere_to_be_found"):
+        load_plugin(str(tmp_path / "fails.py"))
+    (tmp_path / "empty.py").write_text("x = 1")
+    with pytest.raises(InputError, match="registers no method"):
+        load_plugin(str(tmp_path / "empty.py"))
+    with pytest.raises(ValueError, match="registered already"):
+        register_method("dm", title="", paper="")(lambda job: [])
+    with pytest.raises(ValueError, match="no field of MatchingConfig"):
+        register_method("new", title="", paper="", settings={"temperature": 1.0})
+
+
+def test_settings_go_with_the_ipc():
+    assert [ByIPC({1: "a", 10: "b", 50: "c"}).at(ipc) for ipc in (1, 5, 10, 49, 50, 100)] == list("aabbcc")
+    assert ByIPC({10: "b", 50: "c"}).at(1) == "b"
+    for ipc, threshold in ((1, 1.7), (10, 2.0), (50, 1.0)):
+        method = find_method("edf")
+        config = settled(DistillConfig(method="edf", category="bird", subset="easy", ipc=ipc, experts="x"), method)
+        assert config.match_threshold == threshold and config.steps == 10_000 and config.syn_steps == 40
+
+
+def test_experts_have_to_be_given():
+    for name in ("mtt", "datm", "edf"):
+        with pytest.raises(InputError, match="--experts is missing"):
+            settled(DistillConfig(method=name, category="bird", subset="easy"), find_method(name))
+
+
+def test_every_method_says_what_it_is():
+    methods = [method for method in list_methods() if method.paper != "an example"]
+    assert [method.name for method in methods] == OURS
+    known = {field.name for field in fields(MatchingConfig)}
+    used = set()
+    for method in methods:
+        assert isinstance(method, Method) and method.title and (method.paper or method.name == "random")
+        for preset in ("published", "smoke"):
+            for ipc in (1, 10, 50):
+                values = method.settings(preset, ipc)
+                used |= set(values)
+                filled = {"experts": "x"} | {name: value for name, value in values.items() if value is not None}
+                filled = {name: value for name, value in filled.items() if name in values}
+                DistillConfig(method=method.name, category="bird", subset="easy", ipc=ipc, **filled)
+    assert used == known  # no flag that nothing takes
+
+
+def test_methods_lists_them(run):
+    status, out, _ = run("methods")
+    assert status == 0 and all(name in out for name in OURS)
+    status, out, _ = run("methods", "edf", "--ipc", 50)
+    assert status == 0 and "--loss_threshold" in out and "0.375" in out
+    status, out, _ = run("methods", "--plugin", PLUGIN, "--json")
+    assert {entry["name"] for entry in json.loads(out)} >= {*OURS, "pixel-means"}
+    status, _, lines = run("methods", "edff")
+    assert status == 2 and "did you mean 'edf'" in lines[0]
