@@ -269,3 +269,39 @@ def test_methods_lists_them(run):
     assert {entry["name"] for entry in json.loads(out)} >= {*OURS, "pixel-means"}
     status, _, lines = run("methods", "edff")
     assert status == 2 and "did you mean 'edf'" in lines[0]
+
+
+def torchrun(processes, *arguments, cwd):
+    """Run the command in real CPU processes, as a launcher does."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", processes, "-m", "compdd_eval"]
+    for name, value in BIRDS.items():
+        arguments += (f"--{name}", value)
+    changes = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(cwd / "cache")}
+    command = [str(part) for part in [*command, *arguments]]
+    done = subprocess.run(command, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dm", "dc", "edf", "pixel-means"])
+def test_two_processes_make_the_same_set(method, drawn, tmp_path):
+    """Shared by class: the same bits; by image: other last bits; what cannot be shared is run alike in both."""
+    data = ["--data_path", drawn]
+    arguments = ["distill", method, *data, "--ipc", 2, "--preset", "smoke", "--steps", 4, "--plugin", PLUGIN]
+    if method == "edf":
+        trained = ["--num_experts", 1, "--epochs", 20, "--compile", "never", "--output_dir", "experts"]
+        torchrun(2, "experts", *data, *trained, cwd=tmp_path)
+        arguments += ["--experts", "experts", "--syn_steps", 2]
+    tested = ["--eval_every", 4, "--num_eval", 2, "--epoch_eval_train", 1]
+    printed = torchrun(2, *arguments, *tested, "--output_dir", "two", cwd=tmp_path)
+    assert ("cannot be shared" in printed) == (method == "pixel-means")
+    torchrun(1, *arguments, *tested, "--output_dir", "one", cwd=tmp_path)
+    two, one = (DistilledSet.load(tmp_path / name) for name in ("two", "one"))
+    if method == "edf":
+        torch.testing.assert_close(two.images, one.images, rtol=0, atol=1e-4)
+        torch.testing.assert_close(two.labels, one.labels, rtol=0, atol=1e-4)
+    else:
+        assert two.sha256 == one.sha256
+    evaluations = [found.metadata["distillation"]["evaluations"] for found in (two, one)]
+    assert evaluations[0] == evaluations[1] or method == "edf"

@@ -98,7 +98,7 @@ def runnable(line):
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 38
+    assert len(left_out) == 5 and len(commands()) - len(left_out) == 39
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -174,7 +174,13 @@ def distilling(words, place, imagenet):
     return ["--preset", "smoke", "--steps", "2", "--res", "16", "--model", "ConvNetD1"]
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if runnable(line)])
+def marked(line):
+    """Through launchers, and what trains or measures at length, commands take too long for every day."""
+    takes_long = not line.startswith("python ") or " bench " in line or "smoke_table" in line
+    return pytest.param(line, marks=pytest.mark.slow if takes_long else ())
+
+
+@pytest.mark.parametrize("line", [marked(line) for line in commands() if runnable(line)])
 def test_commands_run(line, place, imagenet, hub):
     line = line.replace("/path/to/imagenet", str(imagenet))
     words = shlex.split(line)
@@ -214,6 +220,7 @@ def test_commands_run(line, place, imagenet, hub):
         make_scores(place, imagenet, "--subsets_dir" in words)
     if "select" in words and "--check" not in words:
         words.append("--overwrite")
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
     launchers = {
         "python": [sys.executable],
         "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],

@@ -14,15 +14,17 @@ def embed(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         images: Float `[N, 3, H, W]`, normalised, on its device.
 
     Raises:
-        InputError: It has no linear layer.
+        InputError: It has no linear layer, or does not use the last one.
     """
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise InputError(f"{type(network).__name__} has no linear layer at its end; take another --model")
+        raise InputError(f"{type(network).__name__} has no linear layer at its end; take another network")
     seen: list[torch.Tensor] = []
     handle = linear[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
         network(images)
     finally:
         handle.remove()
+    if not seen:
+        raise InputError(f"{type(network).__name__} does not use its last linear layer; take another network")
     return seen[-1].flatten(1)

@@ -58,8 +58,18 @@ DATM_SETTINGS = _STUDENTS | {
     "momentum_label": 0.9,
     "match_threshold": ByIPC({1: 1.7, 10: 2.0, 50: 1.0}),
 }
-MTT_SMOKE = {"steps": 150, "lr_img": 1000.0, "syn_steps": 10}
-DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "max_start_epoch": 10, "window_steps": 50}
+# For experts of 20 epochs on 600 images at 32 px; a higher first rate blows the images up in the first steps.
+MTT_SMOKE = {
+    "steps": 120,
+    "lr_img": ByIPC({1: 5e3, 10: 1e4}),
+    "syn_steps": 10,
+    "expert_epochs": 4,
+    "batch_syn": 20,
+    "max_start_epoch": 10,
+    "lr_student": ByIPC({1: 0.001, 10: 0.002}),
+    "lr_lr": 1e-6,
+}
+DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 40}
 
 
 @functools.lru_cache(maxsize=1)
