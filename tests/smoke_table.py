@@ -29,6 +29,7 @@ def main() -> None:
     options = parse()
     place = Path(options.output_dir)
     data = ["--category", options.category, "--subset", options.subset, "--res", 32, "--model", "ConvNetD3"]
+    data += ["--threads", options.threads]
     data += ["--data_path", options.data_path] if options.data_path else []
     trained = ["--num_experts", options.num_experts, "--epochs", options.epochs, "--batch_train", 64]
     if set(MATCH_EXPERTS) & set(options.methods):
@@ -58,10 +59,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", type=lambda text: text.split(","), default=METHODS)
     parser.add_argument("--ipc", type=lambda text: [int(part) for part in text.split(",")], default=IPCS)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--num_experts", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--num_eval", type=int, default=5)
-    parser.add_argument("--epoch_eval_train", type=int, default=200)
+    parser.add_argument("--epoch_eval_train", type=int, default=150)
     parser.add_argument("--precision", default="bfloat16")  # of the students; two CPU cores are thrice as fast in it
     return parser.parse_args()
 

@@ -50,7 +50,7 @@ _NETWORK, _VELOCITY = "network.", "velocity."  # in the job's memory
         "lr_net": 0.01,
         "batch_train": 256,
     },
-    smoke={"steps": ByIPC({1: 300, 10: 120}), "lr_img": 1.0, "batch_real": 32, "inner_loop": ByIPC({1: 1, 10: 2})},
+    smoke={"steps": ByIPC({1: 150, 10: 60}), "lr_img": 1.0, "batch_real": 32, "inner_loop": ByIPC({1: 1, 10: 2})},
 )
 def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
     """Make a step: for each class, the distance of the gradients that real and synthetic images give the network.
