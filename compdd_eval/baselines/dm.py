@@ -34,7 +34,7 @@ from compdd_eval.speed import images_at_a_time
         "dsa_strategy": DSA_STRATEGY,
         "crop_pad": CROP_PAD,
     },
-    smoke={"steps": ByIPC({1: 300, 10: 200}), "lr_img": ByIPC({1: 20.0, 10: 30.0}), "batch_real": 32},
+    smoke={"steps": 200, "lr_img": ByIPC({1: 2.0, 10: 10.0}), "batch_real": 32},
 )
 def match_distributions(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
     """Make a step: for each class, |mean feature of a real batch - mean feature of its synthetic images|^2.
