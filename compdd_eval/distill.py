@@ -2,10 +2,12 @@
 
 import logging
 import shutil
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from compdd_eval import results
@@ -23,9 +25,9 @@ from compdd_eval.baselines.random_images import images_at
 from compdd_eval.baselines.registry import Method, settled
 from compdd_eval.config import DistillConfig, EvaluateConfig, digest_of
 from compdd_eval.console import print_table
-from compdd_eval.data import open_split
+from compdd_eval.data import SubsetSplit, open_split
 from compdd_eval.distilled import DistilledSet
-from compdd_eval.distilled.facts import FACTS_NAME
+from compdd_eval.distilled.facts import read_facts
 from compdd_eval.distilled.folder import FILES, check_card
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.errors import InputError
@@ -39,8 +41,9 @@ from compdd_eval.subsets import NUM_CLASSES
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
-BEST_NAME = "best"
+BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
+_PLACES += ("subsets_dir", "preset")
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
@@ -61,8 +64,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
     """
-    if config.plugin is not None:
-        load_plugin(config.plugin)
+    plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = find_method(config.method)
     config = settled(config, method)
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
@@ -73,7 +75,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     set_precision("float32")
     with ExitStack() as held:
         once(accelerator, lambda: _claim(config, held))
-        return Distillation(config, method, accelerator, quiet).run()
+        return Distillation(config, method, accelerator, quiet, plugin).run()
 
 
 def _claim(config: DistillConfig, held: ExitStack) -> None:
@@ -90,14 +92,18 @@ class Distillation:
         method: The method.
         accelerator: Devices and processes.
         quiet: Show no bar of the steps, and say nothing in between.
+        plugin: SHA-256 of the file that the method may come from.
     """
 
-    def __init__(self, config: DistillConfig, method: Method, accelerator: Accelerator, quiet: bool) -> None:
+    def __init__(
+        self, config: DistillConfig, method: Method, accelerator: Accelerator, quiet: bool, plugin: str | None = None
+    ) -> None:
         self.config, self.method, self.accelerator, self.quiet = config, method, accelerator, quiet
         self.folder = Path(config.output_dir)
         self.progress_dir = self.folder / PROGRESS_NAME
         self.subset = config.load_subset()
-        self.inputs = method.inputs(config) if method.inputs else None  # refuses bad files before any work
+        files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
+        self.inputs = {"files": files, "plugin": plugin}
 
     @property
     def _main(self) -> bool:
@@ -106,18 +112,11 @@ class Distillation:
     def run(self) -> DistilledSet:
         """Make the set, or read the one that is finished."""
         config, method = self.config, self.method
-        if not method.shared and self.accelerator.num_processes > 1 and self._main:
+        if not (method.shared or method.selects) and self.accelerator.num_processes > 1 and self._main:
             _logger.warning(f"{method.name}: its steps cannot be shared; every process makes all of them")
-        size = (config.res, config.res)
-        split = open_split(
-            self.subset,
-            "train",
-            config.data_path,
-            size,
-            antialias=config.antialias,
-            resize=config.resize,
-            layout=config.layout,
-        )
+        split = self._open("train")
+        if config.eval_every:
+            self._open("validation")  # refuses a copy without any before the first step
         real = TrainingImages(split, self.accelerator.device)
         self.digest = self._digest(real)
         finished = once(self.accelerator, self._finished)
@@ -130,42 +129,67 @@ class Distillation:
         once(self.accelerator, lambda: distilled.save(self.folder))
         return distilled
 
+    def _open(self, split: str) -> SubsetSplit:
+        config = self.config
+        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
+        return open_split(self.subset, split, config.data_path, (config.res, config.res), **how)
+
     def _digest(self, real: TrainingImages) -> str:
         """Return a digest of all that decides the synthetic images but the number of steps."""
         settings = asdict(self.config)
         for name in (*_PLACES, *_WATCHING):
             settings.pop(name)
+        settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
         if self.config.experts is not None:
-            settings["experts"] = None  # where they lie decides nothing
+            settings["experts"] = None  # what they are is in the inputs
         return digest_of([settings, real.digest, self.method.name, self.inputs])
 
     def _finished(self) -> DistilledSet | None:
         """Return the set that the folder holds, if it is the one that is asked for; the main process looks."""
-        made = None
-        if (self.folder / FACTS_NAME).is_file():
-            found = DistilledSet.load(self.folder)
-            made = found.metadata.get("distillation")
-            if made is None:
-                raise InputError(f"{self.folder}: holds a set that `distill` did not make; give another --output_dir")
+        facts = read_facts(self.folder)
+        made = (facts.get("metadata") or {}).get("distillation")
+        if facts and made is None:
+            raise InputError(f"{self.folder}: holds a set that `distill` did not make; give another --output_dir")
         if self.config.overwrite:
-            shutil.rmtree(self.progress_dir, ignore_errors=True)
-            for name in FILES if made else ():
-                (self.folder / name).unlink(missing_ok=True)
+            self._clear(FILES if made else ())
             return None
         if made is None:
             return None
         if made.get("digest") != self.digest:
             raise InputError(
-                f"{self.folder}: holds a set that was made otherwise; give another --output_dir, or --overwrite"
+                f"{self.folder}: holds a set that was made with other settings, images or experts; give another "
+                "--output_dir, or --overwrite"
             )
         same = made.get("keep") == self.config.keep and made.get("steps") == self.config.steps
-        return found if same else None
+        return DistilledSet.load(self.folder) if same else None
+
+    def _clear(self, names: Iterable[str]) -> None:
+        """Remove what an earlier run wrote, and nothing else."""
+        for path in [self.folder / name for name in names]:
+            path.unlink(missing_ok=True)
+        written = [self.progress_dir / name for name in (CHECKPOINT_NAME, LOSSES_NAME)]
+        for path in [*written, *self.progress_dir.glob("preview-*.png")]:
+            path.unlink(missing_ok=True)
+        for name in (BEST_NAME, EVALUATIONS_NAME):
+            shutil.rmtree(self.progress_dir / name, ignore_errors=True)
 
     def _select(self, job: Job) -> DistilledSet:
-        places = once(self.accelerator, lambda: self.method.run(job))
+        places = once(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
         chosen = images_at(job.real.split, places, self.config.seed)
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)
+
+    def _checked(self, places: object, real: TrainingImages) -> list[int]:
+        """Return the positions that a method chose, or raise InputError."""
+        expected = f"{self.method.name}: expected {self.config.ipc} positions of each class in the training images"
+        if not isinstance(places, list) or not all(isinstance(place, int) for place in places):
+            raise InputError(f"{expected}, as a list of int; it returned {type(places).__name__}")
+        if len(set(places)) < len(places) or not set(places) <= set(range(len(real))):
+            raise InputError(f"{expected}, each once and below {len(real)}")
+        counts = torch.bincount(real.labels[places], minlength=NUM_CLASSES)[real.classes]
+        if not bool((counts == self.config.ipc).all()):
+            raise InputError(f"{expected}; it returned {counts.tolist()}")
+        return places
 
     def _learn(self, job: Job) -> DistilledSet:
         begin = self.method.begin or Synthetic.begin
@@ -177,11 +201,24 @@ class Distillation:
             if learning.progress.step > self.config.steps:
                 done = learning.progress.step
                 raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
+            self._check_evaluations(learning.progress.evaluations)
             if self._main and not self.quiet:
                 _logger.info(f"going on from step {learning.progress.step} of {self.config.steps}")
         learn(learning, self.config.steps, self._after, self._main and not self.quiet)
         distilled = learning.synthetic.as_set(self._metadata(job, learning))
         return self._kept(distilled, learning)
+
+    def _check_evaluations(self, evaluations: list[dict[str, object]]) -> None:
+        """Refuse to go on with evaluations that cannot be compared with those that were made."""
+        config = self.config
+        if not config.eval_every:
+            return
+        for found in evaluations:
+            if (found["n"], found["epochs"]) != (config.num_eval, config.epoch_eval_train):
+                raise InputError(
+                    f"{self.progress_dir}: evaluated {found['n']} students of {found['epochs']} epochs; go on with "
+                    f"--num_eval {found['n']} --epoch_eval_train {found['epochs']}, or give --overwrite"
+                )
 
     def _after(self, learning: Learning) -> None:
         """Evaluate and save, where it is time to."""
@@ -214,25 +251,30 @@ class Distillation:
             num_eval=config.num_eval,
             epoch_eval_train=config.epoch_eval_train,
             threads=config.threads,
-            output_dir=str(self.progress_dir / "evaluations" / f"step-{step:06}"),
+            output_dir=str(self.progress_dir / EVALUATIONS_NAME / f"step-{step:06}"),
         )
         entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
         best = max((found["accuracy_mean"] for found in learning.progress.evaluations), default=-1.0)
-        found = {"step": step, **{name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}}
+        found = {"step": step, "epochs": config.epoch_eval_train}
+        found |= {name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}
         learning.progress.evaluations.append(found)
         if self._main and not self.quiet:
             _logger.info(f"step {step}: {results.mean_and_spread(entry)} %, {entry['n']} students")
-        if self._main and config.keep == "best" and entry["accuracy_mean"] > best:
+        if self._main and entry["accuracy_mean"] > best:
             distilled.save(self.progress_dir / BEST_NAME)
 
     def _kept(self, distilled: DistilledSet, learning: Learning) -> DistilledSet:
         """Return the set that is kept: this one, or the best of the evaluations."""
-        evaluations = learning.progress.evaluations
-        if self.config.keep == "last" or not evaluations:
+        if self.config.keep == "last":
             return distilled
+        evaluations = learning.progress.evaluations
+        if not evaluations:
+            raise InputError(f"{self.folder}: --keep best, but no step was evaluated; give --overwrite to begin anew")
         best = once(self.accelerator, lambda: DistilledSet.load(self.progress_dir / BEST_NAME))
         chosen = max(evaluations, key=lambda found: (found["accuracy_mean"], -found["step"]))
-        made = {**distilled.metadata["distillation"], "kept_step": chosen["step"]}
+        if best.metadata["distillation"]["step"] != chosen["step"]:
+            raise InputError(f"{self.progress_dir / BEST_NAME}: is not step {chosen['step']}; give --overwrite")
+        made = {**distilled.metadata["distillation"], "kept_step": chosen["step"], "step": chosen["step"]}
         return replace(best, metadata={**distilled.metadata, "distillation": made}, origin={})
 
     def _metadata(self, job: Job, learning: Learning | None) -> dict[str, object]:
@@ -242,6 +284,7 @@ class Distillation:
             "digest": self.digest,
             "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
             "options": config.options or {},
+            "inputs": self.inputs,
             "preset": config.preset,
             "model": config.model,
             "resize": config.resize,
@@ -257,6 +300,7 @@ class Distillation:
         }
         if learning is not None:
             progress = learning.progress
+            made |= {"step": progress.step}
             made |= {"seconds": round(progress.seconds, 1), "evaluations": list(progress.evaluations)}
             made["last_losses"] = progress.losses[-_LAST_LOSSES:]
         subset = self.subset

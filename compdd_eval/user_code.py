@@ -27,7 +27,7 @@ def run_file(path: Path, expected: str) -> ModuleType:
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: running it failed ({type(error).__name__}: {reason})") from error
     return module

@@ -17,6 +17,7 @@ from compdd_eval.baselines import Job, Synthetic, register_method
     title="mean pixels of each class",
     paper="an example",
     cost="one pass over a real batch, no network",
+    options=("weight",),
     settings={"steps": 50, "lr_img": 100.0, "batch_real": 64},
     smoke={"steps": 20},
 )

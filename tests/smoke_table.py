@@ -45,7 +45,7 @@ def main() -> None:
             results = place / "results" / method / f"ipc{ipc}"
             compdd_eval("evaluate", "--distilled", made, *data, *tested, "--output_dir", results)
     folders = [place / "results" / method for method in options.methods]
-    for shape in ("text", "markdown"):
+    for shape in ("text", "markdown") if len(folders) > 1 else ():
         compdd_eval("compare", *folders, "--names", ",".join(options.methods), "--format", shape)
 
 

@@ -129,6 +129,93 @@ def test_evaluations_in_between(make, tmp_path):
     assert distilled.sha256 == make("without").sha256
 
 
+def test_the_best_is_known_whatever_was_asked_for_first(make, tmp_path, monkeypatch):
+    """Evaluated without --keep best, gone on with it: the images of the best step, under its number."""
+    import compdd_eval.distill
+
+    rates = {1: 0.2, 2: 0.9, 3: 0.1, 4: 0.3, 5: 0.95}
+
+    def evaluate(settings, distilled, accelerator, quiet):
+        rate = rates[distilled.metadata["distillation"]["step"]]
+        return {"results": [{"accuracy_mean": rate, "accuracy_std": 0.01, "n": 2, "accuracies": [rate, rate]}]}
+
+    monkeypatch.setattr(compdd_eval.distill, "evaluate", evaluate)
+    make(steps=3, eval_every=1, save_every=1, keep="best")
+    make(steps=4, eval_every=1, save_every=1)
+    made = make(steps=4, eval_every=1, save_every=1, keep="best")
+    assert made.metadata["distillation"]["kept_step"] == 2 and made.sha256 == make("two", steps=2).sha256
+    made = make(steps=5, eval_every=1, save_every=1, keep="best")
+    assert made.metadata["distillation"]["kept_step"] == 5 and made.sha256 == make("five", steps=5).sha256
+    with pytest.raises(InputError, match="--num_eval 2 --epoch_eval_train 1000"):
+        make(steps=6, eval_every=1, epoch_eval_train=3)
+    make("none", steps=2)
+    with pytest.raises(InputError, match="no step was evaluated"):
+        make("none", steps=2, eval_every=1, keep="best")
+
+
+def test_an_edited_plugin_is_another_method(drawn, tmp_path):
+    """In a process of its own: a file is run once in a process."""
+    plugin = tmp_path / "edited.py"
+    text = (ROOT / "tests/own_method.py").read_text()
+    arguments = ["distill", "pixel-means", "--plugin", plugin, "--data_path", drawn, "--steps", 2]
+    for name, value in BIRDS.items():
+        arguments += [f"--{name}", value]
+    statuses = []
+    for content in (text, text, text.replace("gap.square()", "gap.abs()")):
+        plugin.write_text(content)
+        command = [sys.executable, "-m", "compdd_eval", *map(str, arguments), "--output_dir", str(tmp_path / "set")]
+        env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
+        statuses.append(subprocess.run(command, env=env, capture_output=True, text=True).returncode)
+    assert statuses == [0, 0, 2]
+
+
+def test_overwrite_removes_only_what_was_written(make, tmp_path):
+    make()
+    (tmp_path / "set/progress/thesis.txt").write_text("mine")
+    (tmp_path / "set/distilled.safetensors").write_bytes(b"damaged")
+    assert make(overwrite=True).sha256 == make("other").sha256
+    assert (tmp_path / "set/progress/thesis.txt").read_text() == "mine"
+
+
+def wrong(name, **options):
+    """Register a method that does something wrong, once."""
+
+    def with_function(function):
+        if name not in {method.name for method in list_methods()}:
+            register_method(name, title="", paper="an example", **options)(function)
+        return name
+
+    return with_function
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "options", "message"),
+    [
+        ("returns-none", lambda job, synthetic, step: None, {}, "returned NoneType, expected its loss"),
+        ("returns-two", lambda job, synthetic, step: synthetic.images[0, 0, 0, :2], {}, r"returned \[2\], expected"),
+        ("no-gradient", lambda job, synthetic, step: torch.tensor(1.0), {}, "left no gradient"),
+        ("begins-with-none", lambda *a: None, {"begin": lambda job: None}, "`begin` returned NoneType"),
+        ("selects-none", lambda job: None, {"selects": True}, "it returned NoneType"),
+        ("selects-twice", lambda job: [0, 0], {"selects": True}, "each once"),
+        ("selects-few", lambda job: [0, 1], {"selects": True}, "2 positions of each class.*it returned"),
+    ],
+)
+def test_methods_that_do_something_wrong(make, tmp_path, name, function, options, message):
+    changes = {"batch_real": None} | ({"steps": None} if options.get("selects") else {})
+    with pytest.raises(InputError, match=message):
+        make(method=wrong(name, **options)(function), plugin=None, **changes)
+    assert not (tmp_path / "set/distilled.json").exists()
+
+
+def test_gradients_that_are_not_finite(make):
+    def step(job, synthetic, number):
+        (synthetic.images.sum() * float("inf")).backward()
+        return torch.tensor(1.0)
+
+    with pytest.raises(InputError, match="gradients are not finite"):
+        make(method=wrong("infinite")(step), plugin=None, batch_real=None)
+
+
 def test_the_best_is_kept_only_where_it_is_asked_for(make, tmp_path, monkeypatch):
     import compdd_eval.distill
 
@@ -201,6 +288,10 @@ def test_the_command(run, drawn, cache, tmp_path):
         (["--keep", "best"], "--keep best chooses among evaluations"),
         (["--model", "ConvNetD33"], "unknown model"),
         (["--plugin", "nowhere.py"], "nowhere.py: no such file"),
+        (["--options", '{"wait": 2}'], "--options: pixel-means has no 'wait'; it has weight"),
+        (["--options", '{"weight": [1]}'], "--options: weight [1]: expected a number, a text, or true or false"),
+        (["--options", "5"], "--options 5: expected settings by name"),
+        (["--output_dir", ""], "--output_dir '': expected the name of a folder"),
         (["--init", "zeros"], "unknown value of --init"),
         (["--category", "brid"], "brid"),
     ],

@@ -33,7 +33,7 @@ def map_classifier(name: str, device: torch.device) -> Classifier:
         InputError: As from `load_classifier`, or its outputs are neither ImageNet's classes nor those of a subset.
     """
     try:
-        classifier = load_classifier(ComplexityConfig(model=name), device)
+        classifier = load_classifier(ComplexityConfig(model=name), device, "--map_model")
     except InputError as error:
         raise InputError(f"--map_model takes {EXPERT}, or a --model of `complexity`: {error}") from error
     if classifier.outputs not in (len(synsets()), NUM_CLASSES):

@@ -223,12 +223,15 @@ class _Published(Experts):
         self._open: tuple[Path, list] | None = None
         self._places: list[tuple[Path, int]] = []
         lengths: list[int] = []
+        samples: list[object] = []  # a buffer of other experts has the same size
         for path in paths:
             trajectories = self._load(path)
+            sums = [float(trajectory[-1][0].double().sum()) for trajectory in trajectories]
+            samples.append([path.name, path.stat().st_size, *map(repr, sums)])
             self._places += [(path, number) for number in range(len(trajectories))]
             lengths += [len(trajectory) - 1 for trajectory in trajectories]
         origin = str(paths[0] if len(paths) == 1 else paths[0].parent)
-        super().__init__(lengths, digest_of([[path.name, path.stat().st_size] for path in paths]), origin)
+        super().__init__(lengths, digest_of(samples), origin)
 
     def _read(self, expert: int, epoch: int) -> tuple[list[torch.Tensor], Path]:
         path, number = self._places[expert]

@@ -164,6 +164,8 @@ class _Workshop:
 
     def _check_folder(self) -> None:
         """Refuse a folder with experts of other settings or images."""
+        if not expert_paths(self.folder):
+            return
         path = self.folder / FACTS_NAME
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ from compdd_eval.files import written_whole
 CHECKPOINT_NAME = "checkpoint.safetensors"
 LOSSES_NAME = "losses.csv"
 _MOMENTUM, _MEMORY = "momentum.", "memory."
+SKIPPED = "skipped_steps"  # a note of the methods whose steps may leave all as it is
 _LEAST_RATE = 1e-6  # a learned rate that a step pushes below 0 would make every later step useless
 
 
@@ -60,6 +61,11 @@ class Learning:
         self.job, self.method, self.synthetic = job, method, synthetic
         self.progress = Progress()
         config = job.config
+        if not isinstance(synthetic, Synthetic):
+            found = type(synthetic).__name__
+            raise InputError(f"{method.name}: its `begin` returned {found}, expected a compdd_eval.baselines.Synthetic")
+        if config.lr_img is None:
+            raise InputError(f"--lr_img is missing: {method.name} has no default for it")
         rates = {
             "images": (config.lr_img, config.momentum_img),
             "labels": (config.lr_label, config.momentum_label),
@@ -77,16 +83,16 @@ class Learning:
         """Make one step and return its loss.
 
         Raises:
-            InputError: The loss is not a finite number; nothing was updated.
+            InputError: Loss or gradients are not finite, or there are none; nothing was updated.
         """
         number = self.progress.step
         self._optimizer.zero_grad()
         loss = self.method.run(self.job, self.synthetic, number)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
         value = float(self._summed(loss.detach()))
-        if not math.isfinite(value):
-            raise InputError(
-                f"{self.method.name}: the loss of step {number} is {value}; give a smaller --lr_img, or other settings"
-            )
+        self._check(value)
         self._optimizer.step()
         if self.synthetic.lr is not None:
             with torch.no_grad():
@@ -94,6 +100,21 @@ class Learning:
         self.progress.step += 1
         self.progress.losses.append(value)
         return value
+
+    def _check(self, loss: float) -> None:
+        """Refuse to update by a loss or gradients that are not finite, or by none at all."""
+        name, step = self.method.name, self.progress.step
+        gradients = [tensor.grad for tensor in self._learned.values() if tensor.grad is not None]
+        if not (math.isfinite(loss) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
+            raise InputError(
+                f"{name}: the loss of step {step} is {loss}, or its gradients are not finite; give a smaller --lr_img, "
+                "or other settings"
+            )
+        if not gradients and SKIPPED not in self.job.notes:
+            raise InputError(
+                f"{name}: step {step} left no gradient in the synthetic images; call loss.backward(), or count the "
+                f"steps that are left out on purpose in job.notes[{SKIPPED!r}]"
+            )
 
     def _summed(self, loss: torch.Tensor) -> torch.Tensor:
         """Sum gradients and loss over the processes; return the loss."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from compdd_eval.baselines.expert_files import Experts, open_experts
 from compdd_eval.baselines.job import Job, Synthetic
+from compdd_eval.baselines.loop import SKIPPED
 from compdd_eval.baselines.registry import ByIPC, register_method
 from compdd_eval.baselines.trajectory import Distance, Student, StudentSteps
 from compdd_eval.config import DSA_STRATEGY, DistillConfig
@@ -90,6 +91,11 @@ def experts_of(config: DistillConfig) -> Experts:
             f"--max_start_epoch {config.max_start_epoch} and --expert_epochs {config.expert_epochs} need experts of "
             f"{last} epochs; those of {config.experts} have {experts.epochs}: lower one of both, or train longer ones"
         )
+    if config.first_max_start_epoch is not None and config.first_max_start_epoch > config.max_start_epoch:
+        raise InputError(
+            f"--first_max_start_epoch {config.first_max_start_epoch}: expected at most --max_start_epoch, "
+            f"{config.max_start_epoch}, to which it grows"
+        )
     if config.min_start_epoch >= window_end(config, 0):
         raise InputError(
             f"--min_start_epoch {config.min_start_epoch}: expected an epoch below the end of the window of start "
@@ -144,11 +150,11 @@ def match_expert(job: Job, synthetic: Synthetic, step: int, dropped: float = 0.0
     )
     most = job.config.match_threshold
     if most is not None:
-        job.notes.setdefault("skipped_steps", 0)
+        job.notes.setdefault(SKIPPED, 0)
     steps = StudentSteps(job, synthetic, student, step)
     distance, matched = steps.match(Distance(first, target, dropped), most)
     if not matched:
-        job.notes["skipped_steps"] += 1
+        job.notes[SKIPPED] += 1
     return distance / job.processes, matched
 
 

@@ -1,6 +1,7 @@
 """Names of distillation methods -> what they are; a third party's are registered in the same way."""
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +42,7 @@ class Method:
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet; "" for nothing.
         selects: Whether it chooses real images; else it learns synthetic ones, step by step.
+        options: Names that it takes as `--options`.
         shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
             summed. Others run on the main process alone.
         begin: `(job) -> Synthetic`, where the beginning is not `Synthetic.begin`.
@@ -56,6 +58,7 @@ class Method:
     cost: str
     needs: str
     selects: bool
+    options: tuple[str, ...]
     shared: bool
     begin: Callable | None
     inputs: Callable | None
@@ -75,6 +78,7 @@ def register_method(
     cost: str = "",
     needs: str = "",
     selects: bool = False,
+    options: Sequence[str] = (),
     shared: bool = False,
     begin: Callable | None = None,
     inputs: Callable | None = None,
@@ -90,6 +94,7 @@ def register_method(
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet.
         selects: Whether it chooses real images.
+        options: Names of settings of its own, which `--options` gives and `job.config.options` holds.
         shared: Whether processes can share a step.
         begin: Makes the first synthetic images.
         inputs: Says which files it reads.
@@ -110,7 +115,9 @@ def register_method(
     def register(run: Callable) -> Callable:
         if name in _METHODS:
             raise ValueError(f"a distillation method {name!r} is registered already")
-        _METHODS[name] = Method(name, run, title, paper, cost, needs, selects, shared, begin, inputs, presets)
+        _METHODS[name] = Method(
+            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, inputs, presets
+        )
         return run
 
     return register
@@ -132,23 +139,24 @@ def find_method(name: str) -> Method:
     return _METHODS[name]
 
 
-def load_plugin(file: str) -> None:
-    """Run a user's Python file that registers methods; once in a process.
+def load_plugin(file: str) -> str:
+    """Run a user's Python file that registers methods; once in a process. Return the SHA-256 of the file.
 
     Raises:
         InputError: There is no such file, it fails, or it registers nothing.
     """
     path = Path(file).expanduser()
-    if path.resolve() in _LOADED:
-        return
-    before = len(_METHODS)
-    run_file(path, "--plugin takes a Python file that registers methods")
-    if len(_METHODS) == before:
-        raise InputError(f"{path}: registers no method; put @register_method(...) above its function")
-    _LOADED.add(path.resolve())
+    place = path.resolve()
+    if place not in _LOADED:
+        before = len(_METHODS)
+        run_file(path, "--plugin takes a Python file that registers methods")
+        if len(_METHODS) == before:
+            raise InputError(f"{path}: registers no method; put @register_method(...) above its function")
+        _LOADED[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _LOADED[place]
 
 
-_LOADED: set[Path] = set()
+_LOADED: dict[Path, str] = {}
 
 
 def settled(config: DistillConfig, method: Method) -> DistillConfig:
@@ -161,6 +169,12 @@ def settled(config: DistillConfig, method: Method) -> DistillConfig:
     for name in config.given():
         if name not in takes:
             raise InputError(f"--{name}: {method.name} has no such setting; it has {_listed(takes)}")
+    for name in config.options or {}:
+        if name not in method.options:
+            known = ", ".join(method.options) or "none"
+            raise InputError(f"--options: {method.name} has no {name!r}; it has {known}")
+    if method.selects and config.eval_every:
+        raise InputError(f"--eval_every: {method.name} has no steps to evaluate in between; leave it out")
     filled = {name: value for name, value in takes.items() if getattr(config, name) is None}
     settled = replace(config, **filled)
     if "experts" in takes and settled.experts is None:

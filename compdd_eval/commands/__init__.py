@@ -178,6 +178,8 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
         if isinstance(hint, tuple):  # --lr_net
             others = [str(choice) for part in hint for choice in typing.get_args(part)]
             return InputError(f"{flag} {value}: expected a number or {', '.join(others)}")
+        if typing.get_origin(hint) is dict:
+            return InputError(f'{flag} {value}: expected settings by name, such as {{"temperature": 2}}')
         if hint in (int, float, bool):
             expected = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
             return InputError(f"{flag} {value}: expected {expected}")

@@ -65,13 +65,13 @@ class Classifier:
     digest: str
 
 
-def load_classifier(config: ComplexityConfig, device: torch.device) -> Classifier:
+def load_classifier(config: ComplexityConfig, device: torch.device, flag: str = "--model") -> Classifier:
     """Make the classifier that the flags name, with its weights.
 
     Raises:
         InputError: An unknown name or layer, weights that cannot be had or do not fit, a package that is missing.
     """
-    found = load_pretrained(config.model, config.weights, device)
+    found = load_pretrained(config.model, config.weights, device, flag)
     layer = _layer(found.network, config.layer)
     outputs = _outputs(found.network, config.model, layer, config.image_size, device)
     return Classifier(**vars(found), layer=layer, device=device, outputs=outputs)

@@ -21,9 +21,9 @@ def check_epochs(epochs: int) -> None:
     require("--epoch_eval_train", epochs, epochs >= 1, "a whole number from 1")
 
 
-def check_students(number: int, threads: int) -> None:
-    """Refuse a number of students or of CPU threads that cannot be meant."""
-    require("--num_eval", number, 1 <= number <= MANY, f"a number of students from 1 to {MANY}")
+def check_students(number: int, threads: int, flag: str = "--num_eval") -> None:
+    """Refuse a number of students (or experts) or of CPU threads that cannot be meant."""
+    require(flag, number, 1 <= number <= MANY, f"a number from 1 to {MANY}")
     require("--threads", threads, 0 <= threads <= _THREADS, f"0 or a number of CPU threads up to {_THREADS}")
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, require
 from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
@@ -153,6 +153,8 @@ class TrainingDataConfig(SubsetConfig):
         if self.category is None:
             raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        folder = getattr(self, "output_dir", "-")
+        require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     keep: Literal["last", "best"] = "last"
     overwrite: bool = False
     plugin: str | None = None
-    options: dict[str, int | float | str | bool] | None = None
+    options: dict[str, Any] | None = None
     threads: int = 0
     json: bool = False
 
@@ -207,6 +209,9 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         require("--eval_every", self.eval_every, 0 <= self.eval_every <= MOST_STEPS, "a number of steps, or 0 for none")
         check_students(self.num_eval, self.threads)
         check_epochs(self.epoch_eval_train)
+        for name, value in (self.options or {}).items():
+            plain = isinstance(value, int | float | str | bool)
+            require(f"--options: {name}", value, plain, "a number, a text, or true or false")
         if self.keep == "best" and not self.eval_every:
             raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
         for name in ("output_dir", "plugin", "experts"):
@@ -270,7 +275,7 @@ class ExpertsConfig(TrainingDataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_students(self.num_experts, self.threads)
+        check_students(self.num_experts, self.threads, "--num_experts")
         require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
         last = self.seed + self.num_experts
         require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
