@@ -101,7 +101,7 @@ class Distillation:
         self.config, self.method, self.accelerator, self.quiet = config, method, accelerator, quiet
         self.folder = Path(config.output_dir)
         self.progress_dir = self.folder / PROGRESS_NAME
-        self.subset = config.load_subset()
+        self.subset, self.commit = config.load_subset(), results.commit()
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
 
@@ -226,10 +226,13 @@ class Distillation:
         if self.config.eval_every and (step % self.config.eval_every == 0 or last):
             self._evaluate(learning)
         if self._main and (step % self.config.save_every == 0 or last):
-            distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
-            self.progress_dir.mkdir(parents=True, exist_ok=True)
             with written_whole(self.progress_dir / f"preview-{step:06}.png") as temporary:
-                save_preview(distilled, self.subset.label_names, temporary, f"{self.method.name}, step {step}")
+                save_preview(
+                    learning.synthetic.as_set({}),
+                    self.subset.label_names,
+                    temporary,
+                    f"{self.method.name}, step {step}",
+                )
             write_losses(learning.progress, self.progress_dir / LOSSES_NAME)
             learning.save(self.progress_dir / CHECKPOINT_NAME, self.digest)
 
@@ -296,13 +299,16 @@ class Distillation:
             "notes": job.notes,
             "device": str(self.accelerator.device.type),
             "processes": self.accelerator.num_processes,
-            "commit": results.commit(),
+            "commit": self.commit,
         }
         if learning is not None:
             progress = learning.progress
-            made |= {"step": progress.step}
-            made |= {"seconds": round(progress.seconds, 1), "evaluations": list(progress.evaluations)}
-            made["last_losses"] = progress.losses[-_LAST_LOSSES:]
+            made |= {
+                "step": progress.step,
+                "seconds": round(progress.seconds, 1),
+                "evaluations": list(progress.evaluations),
+                "last_losses": progress.losses[-_LAST_LOSSES:],
+            }
         subset = self.subset
         return {
             "category": subset.category,

@@ -12,7 +12,9 @@ from torch import nn
 
 from compdd_eval.config.checks import AUTO
 from compdd_eval.errors import InputError
+from compdd_eval.models.layers import has_batch_norm
 
+_logger = logging.getLogger(__name__)
 _LAUNCHER = {"no": "float32", "bf16": "bfloat16"}  # values of `accelerate launch --mixed_precision`
 _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in eager mode: measured; an estimate
 _OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
@@ -92,7 +94,7 @@ def images_at_a_time(
         students: Networks that run together.
     """
     batch = min(batch, len(images))
-    if device.type != "cpu" or any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if device.type != "cpu" or has_batch_norm(model):
         return batch
     most = max(1, min(_CPU_IMAGES, _CPU_PIXELS // (images.shape[-2] * images.shape[-1])) // students)
     return -(-batch // -(-batch // most))
@@ -119,6 +121,26 @@ def compiling_failed(error: BaseException) -> bool:
     """Return whether an error says that this machine cannot compile, for example since it has no C++ compiler."""
     exceptions = sys.modules.get("torch._dynamo.exc")
     return exceptions is not None and isinstance(error, exceptions.TorchDynamoException)
+
+
+def without_compiling(error: BaseException, how: str, who: str) -> None:
+    """Say that steps are run in eager mode from now on, and why.
+
+    Args:
+        error: What compiling failed with.
+        how: What --compile says.
+        who: Whose steps they are, for the message.
+
+    Raises:
+        InputError: The user wants them compiled: --compile always.
+    """
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if how == "always":
+        raise InputError(
+            f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
+            "missing (a C++ compiler on CPUs)"
+        ) from error
+    _logger.warning(f"{who} are not compiled, they train more slowly: {reason}")
 
 
 def pays_to_compile(flops: float, steps: int, device: torch.device) -> bool:

@@ -7,10 +7,9 @@ from tqdm import tqdm
 
 from compdd_eval.baselines.features import TRAINED, FeatureSpace, read_features
 from compdd_eval.baselines.job import Job
-from compdd_eval.baselines.random_images import draw_places
+from compdd_eval.baselines.random_images import check_ipc, draw_places
 from compdd_eval.baselines.registry import register_method
 from compdd_eval.config import require
-from compdd_eval.errors import InputError
 
 _ELEMENTS = 2**20  # of features that are taken to float64 at a time: 8 MB
 _SETTINGS = {"features": TRAINED, "feature_epochs": 10}
@@ -130,10 +129,7 @@ def _herding(job: Job) -> list[int]:
 def _by_class(job: Job, choose: Callable[[torch.Tensor, int], list[int]]) -> list[int]:
     """Choose as many images of each class, ordered by label."""
     config, real, chosen = job.config, job.real, []
-    for label in real.classes:
-        members = real.places(label)
-        if len(members) < config.ipc:
-            raise InputError(f"label {label} has {len(members)} training images, fewer than the IPC of {config.ipc}")
+    check_ipc(real.labels, config.ipc, real.classes)
     space = FeatureSpace(job)
     for label in tqdm(real.classes, unit="class", desc=config.method):
         members = real.places(label)

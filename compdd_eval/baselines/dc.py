@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from compdd_eval.baselines.dm import has_batch_norm, layers_draw, siamese_pair
+from compdd_eval.baselines.dm import layers_draw, siamese_pair
 from compdd_eval.baselines.job import Job, Synthetic
 from compdd_eval.baselines.registry import ByIPC, register_method
 from compdd_eval.config import DSA_STRATEGY
 from compdd_eval.config.distill import CROP_PAD
+from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.speed import images_at_a_time
 
 _OUTER = {1: 1, 10: 10, 20: 20, 30: 30, 40: 40, 50: 50}

@@ -15,6 +15,7 @@ from compdd_eval.baselines.job import Job, Synthetic
 from compdd_eval.baselines.registry import ByIPC, register_method
 from compdd_eval.config import DSA_STRATEGY
 from compdd_eval.config.distill import CROP_PAD
+from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.speed import images_at_a_time
 
 
@@ -85,11 +86,6 @@ def siamese_pair(job: Job, synthetic: Synthetic, step: int, label: int) -> tuple
     made = synthetic.of_class(label)
     real, made = (job.augment(images, job.generator("dsa", step, label)) for images in (real, made))
     return real, made
-
-
-def has_batch_norm(network: nn.Module) -> bool:
-    """Return whether what a network makes of an image depends on the others of its batch."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 @contextlib.contextmanager

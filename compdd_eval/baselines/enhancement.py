@@ -14,10 +14,10 @@ from compdd_eval.baselines.job import Job, Synthetic
 from compdd_eval.baselines.mtt import trained_expert
 from compdd_eval.complexity.classifier import Classifier, load_classifier
 from compdd_eval.complexity.maps import mapper_of
-from compdd_eval.complexity.scoring import normalise
+from compdd_eval.complexity.scoring import given_to
 from compdd_eval.config import ComplexityConfig
 from compdd_eval.errors import InputError
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, denormalise
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.subsets import NUM_CLASSES, synsets
 
 EXPERT = "expert"  # value of --map_model
@@ -63,7 +63,7 @@ def activation_maps(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
         classifier = _of_expert(trained_expert(job, "maps", step), job.device)
     else:
         classifier = map_classifier(name, job.device)
-        images = _resized(images.cpu(), classifier)
+        images = given_to(images.cpu(), classifier, ComplexityConfig.image_size)
         if classifier.outputs != NUM_CLASSES:
             known = {entry.label: entry.imagenet_index for entry in job.config.load_subset().classes}
             classes = torch.tensor([known[label] for label in classes.tolist()])
@@ -82,13 +82,6 @@ def _of_expert(network: nn.Module, device: torch.device) -> Classifier:
         raise InputError(f"--map_model {EXPERT}: {type(network).__name__} has no convolution; give a classifier")
     network = network.eval().requires_grad_(False)
     return Classifier(network, convolutions[-1], IMAGENET_MEAN, IMAGENET_STD, device, NUM_CLASSES, EXPERT, "")
-
-
-def _resized(images: torch.Tensor, classifier: Classifier) -> torch.Tensor:
-    """Return images as a classifier of `complexity` takes them."""
-    size = (ComplexityConfig.image_size,) * 2
-    images = F.interpolate(denormalise(images).clamp(0, 1), size, mode="bilinear", antialias=True).clamp(0, 1)
-    return normalise(images, classifier)
 
 
 def enhancement_factors(maps: torch.Tensor, beta: float, threshold: float | None) -> torch.Tensor:

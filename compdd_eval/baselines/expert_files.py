@@ -97,7 +97,8 @@ class Experts(ABC):
     Attributes:
         count: Number of experts.
         epochs: Epochs that each of them has at least; its snapshots are 0 ... epochs.
-        digest: Identifies them: settings, images and seeds of ours; names and sizes of published files.
+        digest: Identifies them: settings, images and seeds of ours; names, sizes and a sum of each trajectory's last
+            parameters of published files.
         origin: Where they are from, in words.
         training_digest: Digest of the images that ours were trained on; None where that is not known.
     """
@@ -226,7 +227,7 @@ class _Published(Experts):
         samples: list[object] = []  # a buffer of other experts has the same size
         for path in paths:
             trajectories = self._load(path)
-            sums = [float(trajectory[-1][0].double().sum()) for trajectory in trajectories]
+            sums = [float(trajectory[-1][0].detach().double().sum()) for trajectory in trajectories]
             samples.append([path.name, path.stat().st_size, *map(repr, sums)])
             self._places += [(path, number) for number in range(len(trajectories))]
             lengths += [len(trajectory) - 1 for trajectory in trajectories]

@@ -46,6 +46,7 @@ from compdd_eval.speed import (
     keep_memory,
     pays_to_compile,
     set_precision,
+    without_compiling,
 )
 from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import Feed, Training, predict
@@ -157,8 +158,7 @@ class _Workshop:
                 path.unlink(missing_ok=True)
         remove_parts(self.folder)
         self._check_folder()
-        self._write_facts()
-        there = {fact["seed"] for fact in self._there().values()}
+        there = {fact["seed"] for fact in self._write_facts()["experts"]}
         first = self.config.seed
         return [seed for seed in range(first, first + self.config.num_experts) if seed not in there]
 
@@ -255,22 +255,12 @@ class _Workshop:
             except Exception as error:
                 bar.n = first
                 if self._compiled and compiling_failed(error):
-                    self._without_compiling(error)
+                    without_compiling(error, self.config.compile, "experts")
+                    self._compiled = False
                     continue
                 if not should_reduce_batch_size(error) or self._part is None:
                     raise
                 self._with_less_memory(error)
-
-    def _without_compiling(self, error: Exception) -> None:
-        """Go on in eager mode; refuse to where the user wants it compiled."""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if self.config.compile == "always":
-            raise InputError(
-                f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
-                "missing (a C++ compiler on CPUs)"
-            ) from error
-        _logger.warning(f"experts are not compiled, they train more slowly: {reason}")
-        self._compiled = False
 
     def _with_less_memory(self, error: Exception) -> None:
         if self._part == 1:

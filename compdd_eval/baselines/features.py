@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
 from compdd_eval.baselines.embedding import embed
 from compdd_eval.baselines.job import Job
 from compdd_eval.complexity.classifier import load_pretrained
+from compdd_eval.complexity.scoring import given_to
 from compdd_eval.config import DistillConfig, Protocol
 from compdd_eval.config.complexity import OFFLINE_MODEL
 from compdd_eval.errors import InputError, unknown
-from compdd_eval.preprocess import denormalise
 from compdd_eval.train import Feed, Training, predict
 
 PIXELS, TRAINED = "pixels", "trained"
@@ -121,8 +120,7 @@ class FeatureSpace:
         job, name = self._job, self._job.config.features
         found = load_pretrained(name, None, job.device, _FLAG)
         _check_linear(found.network, f"{_FLAG} {name}")
-        mean, std = (torch.tensor(values, device=job.device).view(3, 1, 1) for values in (found.mean, found.std))
-        self._network, self._given = found.network, lambda images: (_enlarged(images) - mean) / std
+        self._network, self._given = found.network, lambda images: given_to(images, found, _SIZE)
         try:
             with torch.no_grad():
                 self._of_batch(job.real.at([0]))
@@ -130,12 +128,6 @@ class FeatureSpace:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"{name} cannot take images of {_SIZE} x {_SIZE} pixels: {reason}") from error
         self.facts |= {"weights": found.weights, "weights_digest": found.digest, "image_size": _SIZE}
-
-
-def _enlarged(images: torch.Tensor) -> torch.Tensor:
-    """Return normalised images in [0, 1] and the size that classifiers are given."""
-    images = denormalise(images).clamp(0, 1)
-    return F.interpolate(images, (_SIZE, _SIZE), mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def _check_linear(network: nn.Module, flag: str) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from compdd_eval.baselines.expert_files import Experts, open_experts
 from compdd_eval.baselines.job import Job, Synthetic
 from compdd_eval.baselines.loop import SKIPPED
+from compdd_eval.baselines.random_images import check_ipc
 from compdd_eval.baselines.registry import ByIPC, register_method
 from compdd_eval.baselines.trajectory import Distance, Student, StudentSteps
 from compdd_eval.config import DSA_STRATEGY, DistillConfig
@@ -194,14 +195,12 @@ def begin_with_soft_labels(job: Job) -> Synthetic:
     """
     config, real = job.config, job.real
     experts_of(config).check_images(real.digest)
+    check_ipc(real.labels, config.ipc, real.classes)
     logits = predict_logits(trained_expert(job, "begin"), real.images)
     places: list[int] = []
     filled = 0
     for label in real.classes:
         found, wrong = _recognised(real.places(label), logits, label, job.generator("begin", label))
-        if len(found) + len(wrong) < config.ipc:
-            count = len(found) + len(wrong)
-            raise InputError(f"label {label} has {count} training images, fewer than the IPC of {config.ipc}")
         places += (found + wrong)[: config.ipc]
         filled += max(0, config.ipc - len(found))
     job.notes["filled_up"] = filled

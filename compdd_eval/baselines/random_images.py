@@ -40,16 +40,29 @@ def draw_places(labels: torch.Tensor, ipc: int, seed: int, exclude: Iterable[int
     Raises:
         InputError: `ipc` is below 1 or above the number of images of a class.
     """
-    require("ipc", ipc, ipc >= 1, "a number of images per class from 1")
     generator, chosen = torch.Generator().manual_seed(seed), []
     allowed = torch.ones(len(labels), dtype=torch.bool)
     allowed[list(exclude)] = False
+    check_ipc(labels[allowed], ipc, labels.unique().tolist())
     for label in labels.unique().tolist():
         members = ((labels == label) & allowed).nonzero().flatten()
-        if len(members) < ipc:
-            raise InputError(f"label {label} has {len(members)} training images, fewer than the IPC of {ipc}")
         chosen += members[torch.randperm(len(members), generator=generator)[:ipc]].sort().values.tolist()
     return chosen
+
+
+def check_ipc(labels: torch.Tensor, ipc: int, classes: Iterable[int]) -> None:
+    """Raise InputError where `ipc` is below 1, or above the number of images of one of the classes.
+
+    Args:
+        labels: int64 `[N]`, of the images that can be taken.
+        ipc: Images per class.
+        classes: Labels of which as many are wanted.
+    """
+    require("ipc", ipc, ipc >= 1, "a number of images per class from 1")
+    for label in classes:
+        number = int((labels == label).sum())
+        if number < ipc:
+            raise InputError(f"label {label} has {number} training images, fewer than the IPC of {ipc}")
 
 
 def images_at(train: SubsetSplit, places: list[int], seed: int) -> DistilledSet:

@@ -66,7 +66,7 @@ class Method:
 
     def settings(self, preset: str, ipc: int) -> dict[str, object]:
         """Return the settings of a preset for a number of images per class; None is what a user has to give or may."""
-        values = self.presets.get(preset) or self.presets[DISTILL_PRESETS[0]]
+        values = self.presets[preset]
         return {name: value.at(ipc) if isinstance(value, ByIPC) else value for name, value in values.items()}
 
 

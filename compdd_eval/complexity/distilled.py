@@ -8,12 +8,11 @@ from accelerate import Accelerator
 from compdd_eval.complexity.classifier import Classifier, load_classifier
 from compdd_eval.complexity.maps import Mapper, mapper_of
 from compdd_eval.complexity.measure import class_complexity, complexity_from_maps
-from compdd_eval.complexity.scoring import normalise, score
+from compdd_eval.complexity.scoring import given_to, score
 from compdd_eval.config import ComplexityConfig, ReadConfig
 from compdd_eval.distilled import DistilledSet, read_distilled
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_json
-from compdd_eval.preprocess import denormalise
 from compdd_eval.processes import once, repeatable, set_threads
 from compdd_eval.subsets import load_subset, synsets
 
@@ -93,11 +92,9 @@ def _of_class(
     """Return the complexity of each image of a class, and the share that the classifier takes for that class."""
     values, right, known = [], 0, classifier.outputs == len(synsets())
     for number, part in enumerate(places.split(config.batch_size)):
-        images = denormalise(distilled.images[part]).clamp(0, 1)
-        size = (config.image_size, config.image_size)
-        images = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
+        images = given_to(distilled.images[part], classifier, config.image_size)
         targets = torch.full((len(part),), imagenet_index) if config.target == "true" else None
-        maps, predicted, _ = mapper(normalise(images, classifier).to(classifier.device), config.seed + number, targets)
+        maps, predicted, _ = mapper(images.to(classifier.device), config.seed + number, targets)
         values += complexity_from_maps(maps, config.threshold).tolist()
         right += (predicted == imagenet_index).sum().item()
     return values, right / len(places) if known else None

@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from compdd_eval import results
-from compdd_eval.complexity.classifier import Classifier, load_classifier
+from compdd_eval.complexity.classifier import Classifier, Pretrained, load_classifier
 from compdd_eval.complexity.images import ClassImages, LabelledImages, open_images
 from compdd_eval.complexity.maps import NOISE, SAMPLES, Mapper, mapper_of
 from compdd_eval.complexity.measure import complexity_from_maps
@@ -21,7 +21,7 @@ from compdd_eval.complexity.scores import ClassScores, ScoresFolder
 from compdd_eval.config import ComplexityConfig, digest_of
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable
-from compdd_eval.preprocess import decode_rgb, resize
+from compdd_eval.preprocess import decode_rgb, denormalise, resize
 from compdd_eval.processes import make_accelerator, once, repeatable, set_threads
 from compdd_eval.subsets import synsets
 
@@ -138,10 +138,25 @@ def _in_unit_range(config: ComplexityConfig, data: bytes, name: str) -> torch.Te
     return resize(decode_rgb(data, name, _ADVICE), (config.image_size, config.image_size))
 
 
-def normalise(images: torch.Tensor, classifier: Classifier) -> torch.Tensor:
+def normalise(images: torch.Tensor, classifier: Classifier | Pretrained) -> torch.Tensor:
     """Normalise images float `[N, 3, H, W]` or `[3, H, W]` in [0, 1] as the classifier wants them."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (classifier.mean, classifier.std))
+    mean, std = (
+        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (classifier.mean, classifier.std)
+    )
     return (images - mean) / std
+
+
+def given_to(images: torch.Tensor, classifier: Classifier | Pretrained, size: int) -> torch.Tensor:
+    """Return images as a classifier of photographs takes them.
+
+    Args:
+        images: Float `[N, 3, H, W]`, ImageNet-normalised; values outside [0, 1] after denormalising are clipped.
+        classifier: Its mean and standard deviation are taken.
+        size: Side in pixels that they are resized to, bilinear with antialiasing.
+    """
+    images = denormalise(images).clamp(0, 1)
+    images = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+    return normalise(images, classifier)
 
 
 def _noise_seed(config: ComplexityConfig, entry: ClassImages, batch: int) -> int:

@@ -19,8 +19,16 @@ from compdd_eval.errors import InputError
 from compdd_eval.evaluation.kept import collect_weights, is_done, save_weights
 from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
 from compdd_eval.models import create_model
+from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.processes import once
-from compdd_eval.speed import compiling_failed, forget_compiled, images_at_a_time, pays_to_compile, students_at_a_time
+from compdd_eval.speed import (
+    compiling_failed,
+    forget_compiled,
+    images_at_a_time,
+    pays_to_compile,
+    students_at_a_time,
+    without_compiling,
+)
 from compdd_eval.stack import Stack, can_be_stacked
 from compdd_eval.statistics import confusion_matrix
 from compdd_eval.subsets import NUM_CLASSES
@@ -166,7 +174,8 @@ class Workshop:
             except Exception as error:
                 bar.n = first
                 if task.model in self._compiled and compiling_failed(error):
-                    self._without_compiling(error)
+                    without_compiling(error, self.study.config.compile, "students")
+                    self._compiled, self._cannot_compile = set(), True
                     continue
                 if not should_reduce_batch_size(error) or self._as_team:
                     raise
@@ -201,17 +210,6 @@ class Workshop:
         """Return a network without weights."""
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return create_model(name, NUM_CLASSES, (self.study.config.res,) * 2)
-
-    def _without_compiling(self, error: Exception) -> None:
-        """Go on in eager mode; refuse to where the user wants it compiled."""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if self.study.config.compile == "always":
-            raise InputError(
-                f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
-                "missing (a C++ compiler on CPUs)"
-            ) from error
-        _logger.warning(f"students are not compiled, they train more slowly: {reason}")
-        self._compiled, self._cannot_compile = set(), True
 
     def _train(self, group: list[Task], part: int, bar: tqdm) -> list[dict[str, object]]:
         """Return losses, learning curve and predictions of each; its seed alone decides all random numbers."""
@@ -289,7 +287,7 @@ class Workshop:
     def _on_device(self, name: str) -> nn.Module:
         size = (self.study.config.res, self.study.config.res)
         model = create_model(name, NUM_CLASSES, size).to(self.accelerator.device)
-        if self._as_team and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        if self._as_team and has_batch_norm(model):
             if self.accelerator.device.type != "cuda":
                 raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)

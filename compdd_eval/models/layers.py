@@ -34,6 +34,11 @@ def map_size(im_size: Size, side_of: Callable[[int], int], least: int = 1) -> Si
     return size
 
 
+def has_batch_norm(network: nn.Module) -> bool:
+    """Return whether what a network makes of an image depends on the others of its batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
 class WindowMeans(nn.Module):
     """Adaptive average pooling, from slices: its gradient has the same bits every time on a GPU, too.
 
