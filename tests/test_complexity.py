@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -265,6 +266,15 @@ def test_other_data(run, flags, tmp_path):
         }
         assert len(images) == 9 and images[0]["key"].endswith("cats/0.png")
     assert run(*flags("--target", "true", data_path=tmp_path / "other", output="true"))[0] == 0
+    for name in ("val", "valid", "validation"):
+        shutil.copytree(tmp_path / "other", tmp_path / "splits" / name)
+        status, _, lines = run(*flags("--split", name, data_path=tmp_path / "splits", output=f"{name}_scores"))
+        assert status == 0 and len(read(tmp_path / f"{name}_scores")[1]) == 9, lines
+        (tmp_path / "splits" / name).rename(tmp_path / "splits/validation")
+        (tmp_path / "splits/val").mkdir()
+        status, _, lines = run(*flags(data_path=tmp_path / "splits", output="both"))
+        assert status == 2 and "holds both val/ and validation/; keep one of them" in lines[-1]
+        shutil.rmtree(tmp_path / "splits/validation"), (tmp_path / "splits/val").rmdir()
 
 
 def test_a_distilled_set_beside_real_images(run, flags, my_set, tmp_path):

@@ -65,6 +65,29 @@ def test_the_same_rows_in_the_same_order(five, layout):
     assert again.read(rows[17]) == source.read(rows[17]) and again.rows("train", EASY.wnids[0]) == rows[:12]
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_every_name_of_the_validation_folder(drawn, five, copy, tmp_path, name):
+    """Class folders, the competition's unsorted images, shards in a folder of the split."""
+    expected = digest_of_all_rows(open_source(drawn))
+    folders, tree = copy("imagefolder"), copy("cls-loc")
+    if name != "val":
+        (folders / "val").rename(folders / name)
+        (tree / "ILSVRC/Data/CLS-LOC/val").rename(tree / "ILSVRC/Data/CLS-LOC" / name)
+    shards = tmp_path / "shards"
+    for split, folder in (("train", "train"), ("validation", name)):
+        (shards / folder).mkdir(parents=True)
+        for number, path in enumerate(sorted(five["parquet"].rglob(f"{split}-*.parquet"))):
+            shutil.copy(path, shards / folder / f"{number}.parquet")
+    for root in (folders, tree, shards):
+        assert digest_of_all_rows(open_source(root)) == expected, root
+    with pytest.raises(InputError, match=f"give the folder above it, {folders}"):
+        open_source(folders / name)
+    (folders / name).rename(tmp_path / "moved")
+    (folders / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=f"{folders / name}: a link that leads nowhere"):
+        open_source(folders)
+
+
 def test_odd_files_are_the_same_in_all_shapes(odd, tmp_path):
     """Greyscale, CMYK, PNG named JPEG, names of the Hub's copy, padding after the end."""
     fish = load_subset("fish-easy")

@@ -11,7 +11,7 @@ import torch
 from compdd_eval.config import ComplexityConfig, digest_of
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources import Source, find_imagenet, open_source
-from compdd_eval.sources.image_folder import CLASS_FOLDER
+from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.sources.reader import read_bytes
 from compdd_eval.subsets import Synset, candidates, load_subset, subset_names, synset_of, synsets
 
@@ -145,7 +145,9 @@ def _named(text: str) -> str:
 def _is_other_data(folder: Path) -> bool:
     """Whether a folder holds class folders that are not called by WordNet ids, perhaps below train/ and others."""
     below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    splits = [entry for entry in below if entry.name in ("train", "val", "valid", "validation", "test")]
+    names = {"test"}.union(*SPLIT_FOLDERS.values())
+    splits = [entry for entry in below if entry.name in names]
+    split_folders(folder)  # refuses two folders of one split, which would be read as one
     for split in splits or [folder]:
         classes = [entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if not classes or any(CLASS_FOLDER.fullmatch(entry.name) for entry in classes):

@@ -76,7 +76,7 @@ class ComplexityConfig:
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
         check_students(1, self.threads)
         self._check_classes()
-        object.__setattr__(self, "split", {"val": "validation"}.get(self.split, self.split))
+        object.__setattr__(self, "split", "validation" if self.split in ("val", "valid") else self.split)
         if self.model.endswith(".py"):
             object.__setattr__(self, "model", os.path.abspath(os.path.expanduser(self.model)))
         for name in ("output_dir", "weights"):

@@ -1,5 +1,6 @@
 """Find the user's ImageNet and choose its reader. Only this module knows which readers there are."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources.archives import ARCHIVES, ReaderArchives
 from compdd_eval.sources.competition import ReaderCompetition
 from compdd_eval.sources.hub import HubFiles, is_repository
-from compdd_eval.sources.image_folder import CLASS_FOLDER, ReaderImageFolder, split_folders
+from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, ReaderImageFolder, split_folders
 from compdd_eval.sources.parquet import ReaderParquet
 from compdd_eval.sources.rows import Source
 from compdd_eval.sources.validation_labels import DEVKIT, TABLE
@@ -94,7 +95,7 @@ def _choose(path: Path) -> type:
 
 def _instead(path: Path) -> str:
     """Say what lies there instead, and where the right folder seems to be."""
-    if path.name in ("train", "val", "validation", "data"):
+    if path.name in ("data", *itertools.chain(*SPLIT_FOLDERS.values())):
         return f"; give the folder above it, {path.parent}"
     if CLASS_FOLDER.fullmatch(path.name) and split_folders(path.parent.parent):
         return f"; give the folder above the split, {path.parent.parent}"
