@@ -77,6 +77,9 @@ class CompDD(datasets.ArrowBasedBuilder):
     Rows are ordered by label and then by ImageNet's own file name. Features: `image` (the original bytes, decoded
     as RGB), `label` (0-9), `imagenet_label` (0-999), `wnid`, `file_name`.
 
+    Where EXIF data hold an orientation, `datasets` turns the image as it decodes it; published loader and evaluator
+    do not. Only other bytes could undo that here: decode those of `cast_column("image", datasets.Image(decode=False))`.
+
     Args:
         config_name: `bird-easy`, ..., `music-hard`.
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
