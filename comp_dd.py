@@ -83,7 +83,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     Args:
         config_name: `bird-easy`, ..., `music-hard`.
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
-            `COMP_DD_IMAGENET`.
+            `COMP_DD_IMAGENET`. "prepared" takes what is prepared, in any case.
         published: Take `music-hard` as published, with nine classes.
         subsets_dir: A folder with subset files of a user's own: `config_name` is the name of one, without `.json`.
         layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; "auto" looks at it.

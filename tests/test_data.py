@@ -1,5 +1,6 @@
 import io
 import pickle
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -183,6 +184,29 @@ def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
     monkeypatch.setenv("COMP_DD_IMAGENET", str(drawn.parent / "nowhere"))
     with pytest.raises(InputError, match="COMP_DD_IMAGENET"):
         load_comp_dd(None, "bird", "easy")
+
+
+def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
+    """Whatever the environment says; a folder that is called so has a path, and a builder or prepare cannot use it."""
+    with pytest.raises(InputError, match="bird-easy is not prepared"):
+        load_comp_dd("prepared", "bird", "easy")
+    with pytest.raises(InputError, match="data_path prepared: stands for what `prepare` made.*[(]./prepared where"):
+        prepare(PrepareConfig("prepared", "bird", "easy"))
+    expected = load_comp_dd(drawn, "bird", "easy", (16, 16)).dst_test.tensors()[0]
+    prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(tmp_path / "nowhere"))
+    by_name = load_comp_dd("prepared", "bird", "easy", (16, 16)).dst_test
+    for split in (by_name, open_split(BIRD, "validation", "prepared", (16, 16))):
+        assert "prepared from" in split.origin and torch.equal(split.tensors()[0], expected)
+    builder = CompDD(config_name="bird-easy", data_dir="prepared")
+    builder.download_and_prepare()
+    assert builder.status == "current" and builder.as_dataset("validation").num_rows == 50
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prepared").symlink_to(drawn)
+    for path in ("./prepared", tmp_path / "prepared", Path("prepared")):
+        assert load_comp_dd(path, "bird", "hard").dst_test.origin == str(tmp_path / "prepared")
+    with pytest.raises(InputError, match="bird-hard is not prepared"):
+        load_comp_dd("prepared", "bird", "hard")
 
 
 def test_several_shards(drawn, cache, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from compdd_eval.complexity.prepared import PreparedSource
 from compdd_eval.config import ComplexityConfig, digest_of
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources import Source, find_imagenet, open_source
@@ -71,14 +72,14 @@ class LabelledImages:
 
 
 def open_images(config: ComplexityConfig) -> LabelledImages:
-    """Open what --data_path names.
+    """Open what --data_path names, or else what `evaluate` takes: ImageNet of the environment, what is prepared.
 
     Raises:
-        InputError: Nothing is there, no layout is known, no class is asked for that it has.
+        InputError: Nothing is there or prepared, no layout is known, no class is asked for that it has.
     """
     given = find_imagenet(config.data_path)
     if given is None:
-        raise InputError("--data_path is missing; give a copy of ImageNet, a folder of classes or USER/NAME on the Hub")
+        return _imagenet(config, PreparedSource())
     if isinstance(given, str) and given.lower() != "ilsvrc/imagenet-1k":
         if config.layout != "auto":
             raise InputError(f"--layout {config.layout}: {given} is a dataset on the Hub; leave the flag out")
