@@ -228,12 +228,14 @@ def _card_for(
     local = None
     if folder is not None and (folder / card.CARD_NAME).is_file():
         local = (folder / card.CARD_NAME).read_text(encoding="utf-8", errors="replace")
-    edited = local is not None and card.is_ours(local) and local != card.card_text(distilled, facts)
+    edited = local is not None and card.is_ours(local) and card.without_data(local) != card.card_text(facts)
     kept = local if edited else remote.card if same and remote.card and card.is_ours(remote.card) else None
-    text = card.card_text(distilled, facts, repo_id, summaries)
+    text = card.card_text(facts, repo_id, summaries)
     if kept is not None:
         text = card.updated_card(kept, facts, repo_id, summaries)
     same_tensors = remote.facts is not None and remote.facts.get("sha256") == distilled.sha256
     if not summaries and remote.card is not None and same_tensors:
         text = card.with_results_of(text, remote.card)
-    return text
+    if remote.card is not None and card.without_data(text) == card.without_data(remote.card):
+        text = remote.card  # where it declares its data in another place, it stays there
+    return card.with_data(text, distilled)
