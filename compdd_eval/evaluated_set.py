@@ -38,7 +38,7 @@ def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
         asked = config.load_subset().name
         raise InputError(f"the set was made for {definition.name}, not for {asked}: its labels mean other classes")
     if "repository" in origin and config.distilled is not None:
-        config = replace(config, distilled=f"{origin['repository']}@{origin['revision']}")
+        config = replace(config, distilled=name_of(origin))
     return config
 
 

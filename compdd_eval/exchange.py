@@ -46,6 +46,7 @@ def content_of(distilled: DistilledSet) -> dict[str, object]:
         "config_name": distilled.definition.name if distilled.definition else None,
         "images": len(distilled.images),
         "ipc": distilled.ipc,
+        "decoded_ipc": distilled.decoded_ipc,
         "resolution": distilled.resolution,
         "label_kind": distilled.label_kind,
         "lr": distilled.lr,
@@ -102,7 +103,7 @@ def _warn(distilled: DistilledSet) -> None:
 def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
     """Return what a set is, as rows of a table."""
     subset = distilled.definition
-    size = f"{len(distilled.images)} of {distilled.resolution} px, IPC {distilled.ipc:g}"
+    size = f"{len(distilled.images)} of {distilled.resolution} px, {distilled.ipc_in_words}"
     return [
         ("subset", subset.name if subset else "not stated; --category and --subset state it"),
         ("images", size),

@@ -74,6 +74,9 @@ class ReadConfig(SubsetConfig):
         mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:
             ImageNet's, 0.485,0.456,0.406.
         std: Standard deviation by which they are; default: ImageNet's, 0.229,0.224,0.225.
+        factor: Images of a side that are stored in one, as in mosaics of IDC, DANCE and NCFM: they are cut, and each
+            part is resized to the size of the whole. 1: they are no mosaics.
+        run: Which of the runs that DC, DSA and DM save in one file, from 0; default: the first.
     """
 
     label_dir: str | None = None
@@ -83,10 +86,14 @@ class ReadConfig(SubsetConfig):
     pixel_range: Literal["auto", *PIXEL_RANGES] = "auto"
     mean: str | None = None
     std: str | None = None
+    factor: int | None = None
+    run: int | None = None
 
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         self.statistics()
+        require("--factor", self.factor, self.factor is None or 1 <= self.factor <= 16, "a whole number from 1 to 16")
+        require("--run", self.run, self.run is None or self.run >= 0, "the number of a run, from 0")
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""

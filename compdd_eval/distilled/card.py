@@ -5,6 +5,7 @@ import re
 import yaml
 
 from compdd_eval.card import size_category
+from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.results import mean_and_spread
 from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX
 
@@ -129,9 +130,11 @@ def _features(distilled) -> list[dict[str, object]]:
 
 def _facts_table(facts: dict[str, object]) -> list[str]:
     mean, std = facts["normalisation"]["mean"], facts["normalisation"]["std"]
+    factor = (facts["metadata"] or {}).get(FACTOR)
     rows = [
         ("subset", facts["config_name"]),
         ("images", f"{facts['images']}, IPC {facts['ipc']:g}, {facts['resolution']} x {facts['resolution']} pixels"),
+        *([("cut from", f"mosaics of {factor} x {factor} images")] if factor else []),
         ("labels", facts["label_kind"]),
         ("learned rate for students", facts["lr"]),
         ("values", f"float32, normalised with mean {tuple(mean)} and std {tuple(std)} of RGB in [0, 1]"),

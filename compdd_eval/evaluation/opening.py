@@ -1,6 +1,7 @@
 """Open a run: read and check everything before the first student; cheap checks come first."""
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
+from compdd_eval.evaluation.diagnosis import doubts_before_training
 from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
 from compdd_eval.evaluation.quartiles import complexity_of
 from compdd_eval.evaluation.real import RealImages
@@ -19,6 +21,8 @@ from compdd_eval.files import check_writable
 from compdd_eval.models import create_model, eval_pool
 from compdd_eval.run_file import INDEX_NAME, claim
 from compdd_eval.subsets import NUM_CLASSES
+
+_logger = logging.getLogger(__name__)
 
 
 def open_study(
@@ -47,7 +51,10 @@ def open_study(
     real = RealImages(config, subset, cache_dir)
     complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
     held_out = real.held_out() if config.lr_net == AUTO else None
-    return Study(config, subset, set_name, distilled, real.validation(), held_out, complexity), real
+    study = Study(config, subset, set_name, distilled, real.validation(), held_out, complexity)
+    for doubt in doubts_before_training(study):
+        _logger.warning(doubt)
+    return study, real
 
 
 def _with_pool(config: EvaluateConfig) -> EvaluateConfig:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error
 from compdd_eval.reports.reading import MOST_BYTES, Run, read_run, summaries_in
-from compdd_eval.sources.hub import PREFIX, is_repository
+from compdd_eval.sources.hub import is_repository, parse_address
 
 MOST_FILES = 2000  # of one repository
 MOST_ROWS = 20_000  # of one folder or repository: nobody fills the table alone
@@ -120,7 +120,8 @@ def _read(path: Path, place: str | None = None, **of_repository: str | None) -> 
 
 def _on_hub(place: str) -> Iterator[Found | str]:
     """Yield results of a repository, and for each file that is none the reason."""
-    repo_id, _, revision = place.removeprefix(PREFIX).partition("@")
+    address = parse_address(place)
+    repo_id, revision = address.repo_id, address.revision
     try:
         folder, names, reasons, commit = _download(repo_id, revision or None)
     except InputError:
