@@ -94,11 +94,7 @@ def _check_parts(
     number = len(meaning.images) if meaning.images.ndim else 0
     checks = [
         check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
-        check_of(
-            "labels",
-            lambda: checked_labels(meaning.labels, len(meaning.images) if meaning.images.ndim else 0),
-            "fit the images",
-        ),
+        check_of("labels", lambda: checked_labels(meaning.labels, number), "fit the images"),
         check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
         check_of("learned rate", lambda: checked_rate(rate_of(content, config)), _rate_in_words),
     ]
