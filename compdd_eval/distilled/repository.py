@@ -104,7 +104,7 @@ def _cached(address: Address) -> Copy | None:
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
         suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}
         complete = copy.is_ours and (copy.place / FACTS_NAME).exists()
-        if complete or (TENSORS_NAME not in wanted and suffixes & {pattern[1:] for pattern in wanted}):
+        if complete or (not copy.is_ours and suffixes & {pattern[1:] for pattern in wanted}):
             return copy
     return None
 
@@ -134,7 +134,7 @@ def _wanted(files: dict[str, int], address: Address) -> list[str]:
         tensors = [name for name in inside if "/" not in name and name.lower().endswith(SUFFIXES)]
         wanted = [name for name in inside if name.endswith(".parquet")] or images or tensors
     if not wanted:
-        raise InputError(f"{address}: {_expected(inside)}")
+        raise InputError(f"{address}: {_expected(inside, Address(address.repo_id, folder=top))}")
     wanted = [inside[name] for name in wanted]
     for name in wanted:
         if ".." in name.split("/") or name.startswith("/") or "\\" in name:
@@ -146,11 +146,11 @@ def _wanted(files: dict[str, int], address: Address) -> list[str]:
     return wanted
 
 
-def _expected(names: Iterable[str]) -> str:
+def _expected(names: Iterable[str], top: Address) -> str:
     """Say what a repository, or a folder of one, holds in place of a set, and which folder of it has one."""
     below = sorted({name.rpartition("/")[0] for name in names if name.endswith((TENSORS_NAME, *SUFFIXES))})
     if below:
-        return f"holds no set itself; its folders do: give USER/NAME/{below[0]}" + (", ..." if len(below) > 1 else "")
+        return f"holds no set itself, but folders that do; give {top}/{below[0]}" + (", ..." if len(below) > 1 else "")
     found = ", ".join(sorted(name for name in names if not name.startswith("."))[:5]) or "nothing"
     return f"holds {found}, expected {TENSORS_NAME}, Parquet files, image files in class folders, or images.pt"
 
