@@ -83,13 +83,27 @@ def test_unknown_names_suggest_the_nearest(given, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["classes"][3].update(label=4), "labels must be"),
-        (lambda d: d["classes"][3].update(d["classes"][2], label=3), "distinct"),
-        (lambda d: d["classes"][3].update(wnid="n00000000"), "differs from the table"),
-        (lambda d: d["splits"].update(train=1), "not the sums"),
-        (lambda d: d.update(name="bird-hard"), "does not match"),
-        (lambda d: d.pop("classes"), "not a subset file"),
-        (lambda d: d.update(bogus=1), "not a subset file"),
+        (lambda d: d["classes"][3].update(label=4), r"class 3 \(n02033041\): label 4, expected 3 \(dowitcher\)"),
+        (lambda d: d["classes"][3].update(label=True), "class 3 .*: label true, expected 3"),
+        (lambda d: d["classes"][3].update(d["classes"][2], label=3), r"class 3: n01798484 .* is class 2 already"),
+        (
+            lambda d: d["classes"][3].update(wnid="n00000000"),
+            r"class 3 \(n00000000\): wnid .*, expected the WordNet id",
+        ),
+        (lambda d: d["classes"][3].update(wnid=[]), r"class 3: wnid \[\], expected the WordNet id"),
+        (lambda d: d["classes"][3].update(imagenet_index=11), r"imagenet_index 11, expected 142 \(dowitcher\)"),
+        (lambda d: d["classes"][3].update(name="crane"), r'name "crane", expected "dowitcher"'),
+        (lambda d: d["classes"][3].update(train_images="1300"), r'train_images "1300", expected 1300 \(dowitcher\)'),
+        (lambda d: d["classes"][3].update(lable=3), r"unknown field in .*class 3 \(n02033041\): 'lable'.*'label'"),
+        (lambda d: d["classes"].insert(3, 1.5), "classes: 11 of them, expected a list of 10"),
+        (lambda d: d["classes"].__setitem__(3, 1.5), "class 3: '1.5', expected a WordNet id, an index or a name"),
+        (lambda d: d["classes"].__setitem__(3, "dowicher"), "class 3: 'dowicher'; did you mean 'dowitcher'"),
+        (lambda d: d["splits"].update(train=1), "splits .*13000.* the sums over the classes"),
+        (lambda d: d.update(name="bird-hard"), r'name "bird-hard", expected "bird-easy", as the file is called'),
+        (lambda d: d.pop("classes"), "classes: no list, expected a list of 10"),
+        (lambda d: d.update(bogus=1), "unknown field in .*bird-easy.json: 'bogus'"),
+        (lambda d: d.update(paper=5), "paper 5, expected a text"),
+        (lambda d: d.update(published_complexity_percent=float("nan")), "NaN, expected a number from 0 to 100"),
     ],
 )
 def test_a_damaged_subset_file_is_refused(change, message, tmp_path, monkeypatch):
@@ -100,7 +114,7 @@ def test_a_damaged_subset_file_is_refused(change, message, tmp_path, monkeypatch
     (tmp_path / "synsets.tsv").write_text((original / "synsets.tsv").read_text())
     monkeypatch.setattr(subsets, "subsets_dir", lambda: tmp_path)
     with pytest.raises(InputError, match=message):
-        load_subset.__wrapped__("bird-easy")
+        subsets._load_ours.__wrapped__("bird-easy", False)
 
 
 def test_builder_and_files_agree():

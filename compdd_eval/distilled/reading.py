@@ -11,7 +11,7 @@ from compdd_eval.config import ReadConfig
 from compdd_eval.distilled import repository
 from compdd_eval.distilled.classes import labels_of_names, listed_classes, ordered
 from compdd_eval.distilled.content import Content, digest_of_tensors
-from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, wnids_of
+from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, subset_stated, wnids_of
 from compdd_eval.distilled.folder import TENSORS_NAME, read_folder
 from compdd_eval.distilled.image_files import holds_class_folders, read_image_folder
 from compdd_eval.distilled.part_files import SUFFIXES, ignores_rate, is_part_file, read_part_files, read_rate
@@ -204,9 +204,10 @@ def subset_of(content: Content, config: ReadConfig) -> Subset | None:
     if asked is not None and stated is not None and asked.name != stated:
         raise InputError(
             f"was made for {stated}, not for {asked.name}: its labels mean other classes; give --category and --subset "
-            f"of {stated}, or leave them out"
+            f"(or --classes) of {stated}, or leave them out"
         )
-    return asked or (load_subset(stated) if stated else None)
+    found = asked or subset_stated(content.facts)
+    return load_subset(stated) if found is None and stated is not None else found  # says what is missing
 
 
 def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> None:
@@ -333,9 +334,7 @@ def assemble(content: Content, meaning: Meaning, config: ReadConfig) -> Distille
     metadata = metadata_of(content.facts)
     if meaning.subset is not None:
         subset = meaning.subset
-        metadata |= {"category": subset.category, "subset": subset.difficulty}
-        if len(subset.classes) < NUM_CLASSES:
-            metadata["published"] = True
+        metadata |= subset.selection
     lr = rate_of(content, config)
     origin = content.origin | meaning.notes
     return DistilledSet(meaning.images, meaning.labels, meaning.label_kind, lr, metadata, origin)
