@@ -127,8 +127,7 @@ class CompDD(datasets.ArrowBasedBuilder):
             return super()._create_builder_config(config_name, custom_features, **kwargs)
         kwargs = {"version": datasets.Version(_VERSION), **kwargs}
         kwargs.pop("config_id", None)  # only newer versions of `datasets` have it
-        chosen = {name: kwargs.get(name) for name in ("published", "subsets_dir", "classes")}
-        self._subset = self._find(config_name, **chosen)
+        self._subset = self._find(config_name, *map(kwargs.get, ("published", "subsets_dir", "classes")))
         return CompDDConfig(name=self._subset.name, **kwargs), self._subset.name
 
     @property
@@ -140,15 +139,9 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _find(self, name, published=False, subsets_dir=None, classes=None):
         _find_library(self.base_path)
-        from compdd_eval.errors import InputError
-        from compdd_eval.subsets import load_classes
         from compdd_eval.subsets import load_subset
 
-        if classes is None:
-            return load_subset(str(name), bool(published), subsets_dir)
-        if published or subsets_dir is not None:
-            raise InputError(f"classes and {'published' if published else 'subsets_dir'}: give one of them")
-        return load_classes(classes, name)
+        return load_subset(name, bool(published), subsets_dir, classes)
 
     def _info(self):
         subset = self.subset

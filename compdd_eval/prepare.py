@@ -302,7 +302,7 @@ def print_report(report: PrepareReport, as_json: bool = False) -> None:
     if report.partial:
         print_counts(report.partial)
     if rows:
-        title = f"Comp-DD subsets in {folder.parents[2]} (images / expected)"
+        title = f"Subsets in {folder.parents[2]} (images / expected)"
         print_table(title, ["config", "train>", "validation>", "", "folder"], rows)
         call = f'load_dataset("comp_dd", "{report.prepared[0].subset.name}")'
         in_default = folder.parents[3] == Path(datasets.config.HF_DATASETS_CACHE).absolute()

@@ -127,11 +127,16 @@ def _refuse_own(name: str) -> None:
     """Raise InputError for the name of a list that only its classes can tell."""
     if is_own(name):
         raise InputError(
-            f"{name}: a list of a user's own; give its ten --classes, or its --subsets_dir, --category and --subset"
+            f"{name}: a list of a user's own; give its ten classes, or its subsets_dir with category and subset"
         )
 
 
-def load_subset(name: str, published: bool = False, subsets_dir: str | os.PathLike | None = None) -> Subset:
+def load_subset(
+    name: str | None,
+    published: bool = False,
+    subsets_dir: str | os.PathLike | None = None,
+    classes: str | Sequence[str | int] | None = None,
+) -> Subset:
     """Return one subset, validated.
 
     Args:
@@ -140,13 +145,18 @@ def load_subset(name: str, published: bool = False, subsets_dir: str | os.PathLi
         published: Take the class list exactly as published where an erratum changes it (`music-hard`: nine
             classes). Subsets without an erratum are the same either way.
         subsets_dir: A folder with subset files of a user's own, such as `select` writes; only these are taken then.
+        classes: Ten classes, as of `load_classes`; the name may be None then.
 
     Raises:
         InputError: Unknown name, or a subset file that is not valid.
     """
+    if classes is not None and (published or subsets_dir is not None):
+        raise InputError(f"classes and {'published' if published else 'subsets_dir'}: give one of them")
+    if classes is not None:
+        return load_classes(classes, name)
     if subsets_dir is not None:
         return _load_own(name, published, Path(subsets_dir).expanduser())
-    return _load_ours(name, published)
+    return _load_ours(str(name), published)
 
 
 @functools.cache

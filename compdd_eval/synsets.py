@@ -4,6 +4,7 @@ import csv
 import functools
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +71,13 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def find_synset(entry: object, where: str) -> Synset:
+def find_synset(entry: object, where: str, others: Iterable[str] = ()) -> Synset:
     """Return the class that is given as WordNet id, ImageNet index 0-999 or name.
 
     Args:
         entry: A text, or a whole number.
         where: What it is given in, for messages.
+        others: What else could have been meant, for messages.
 
     Raises:
         InputError: There is no such class, or the name is that of several.
@@ -89,7 +91,7 @@ def find_synset(entry: object, where: str) -> Synset:
         return synsets()[int(text)]
     found = known.get(text) or _synsets_by_text(plain=True).get(plain_name(text), [])
     if not found:
-        raise unknown(f"class in {where}:", text[:60], known)
+        raise unknown(f"class in {where}:", text[:60], [*known, *others])
     if len(found) > 1:
         indices = [synset.index for synset in found]
         raise InputError(f"{where}: {text} is the name of {len(found)} classes; give one of the indices {indices}")

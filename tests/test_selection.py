@@ -428,7 +428,7 @@ def test_a_category_that_the_benchmark_does_not_have(birds, drawn, cache, tmp_pa
     (tmp_path / "ours/distilled.json").write_text(json.dumps(facts))
     one_line(run("validate", tmp_path / "ours"), subset.name, "make another list, shore-")
     (tmp_path / "ours/distilled.json").write_text(json.dumps(facts | {"classes": None}))
-    one_line(run("validate", tmp_path / "ours"), "a list of a user's own", "--subsets_dir")
+    one_line(run("validate", tmp_path / "ours"), "a list of a user's own", "subsets_dir")
 
 
 def test_evaluate_with_lists_of_a_user(chosen, drawn, cache, my_set, tmp_path, run):

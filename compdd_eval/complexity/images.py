@@ -132,7 +132,8 @@ def _wanted(config: ComplexityConfig) -> list[str]:
 
 def _named(text: str) -> list[str]:
     """Return the WordNet ids of a related list, or of one class given as WordNet id, ImageNet index or name."""
-    return load_subset(text).wnids if text in related_names() else [find_synset(text, "--classes").wnid]
+    lists = related_names()
+    return load_subset(text).wnids if text in lists else [find_synset(text, "--classes", lists).wnid]
 
 
 def _is_other_data(folder: Path) -> bool:
