@@ -122,8 +122,8 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _create_builder_config(self, config_name=None, custom_features=None, **kwargs):
         """Take another list than the sixteen as it is; `datasets` knows those."""
-        other = config_name is not None and config_name not in self.builder_configs
-        if not other and kwargs.get("subsets_dir") is None and kwargs.get("classes") is None:
+        ours = config_name in self.builder_configs
+        if ours and kwargs.get("subsets_dir") is None and kwargs.get("classes") is None:
             return super()._create_builder_config(config_name, custom_features, **kwargs)
         kwargs = {"version": datasets.Version(_VERSION), **kwargs}
         kwargs.pop("config_id", None)  # only newer versions of `datasets` have it

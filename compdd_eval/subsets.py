@@ -154,9 +154,11 @@ def load_subset(
         raise InputError(f"classes and {'published' if published else 'subsets_dir'}: give one of them")
     if classes is not None:
         return load_classes(classes, name)
-    if subsets_dir is not None:
-        return _load_own(name, published, Path(subsets_dir).expanduser())
-    return _load_ours(str(name), published)
+    folder = None if subsets_dir is None else Path(subsets_dir).expanduser()
+    if name is None:
+        names = [*subset_names(), *related_names()] if folder is None else own_names(folder)
+        raise InputError(f"the name of a subset is missing; give one of {', '.join(names)}")
+    return _load_ours(name, published) if folder is None else _load_own(name, published, folder)
 
 
 @functools.cache
