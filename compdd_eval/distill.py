@@ -43,7 +43,7 @@ _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_PLACES += ("subsets_dir", "preset")
+_PLACES += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
@@ -241,10 +241,7 @@ class Distillation:
         config, step = self.config, learning.progress.step
         distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
         settings = EvaluateConfig(
-            category=config.category,
-            subset=config.subset,
-            subsets_dir=config.subsets_dir,
-            published=config.published,
+            **config.selection,
             data_path=config.data_path,
             layout=config.layout,
             model=config.model,
@@ -309,11 +306,8 @@ class Distillation:
                 "evaluations": list(progress.evaluations),
                 "last_losses": progress.losses[-_LAST_LOSSES:],
             }
-        subset = self.subset
         return {
-            "category": subset.category,
-            "subset": subset.difficulty,
-            "published": len(subset.classes) < NUM_CLASSES,
+            **self.subset.selection,
             "method": method.name,
             **({"paper": method.paper} if method.paper else {}),
             "seed": config.seed,

@@ -26,14 +26,13 @@ def load_distilled(config: EvaluateConfig) -> DistilledSet:
 def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
     """Take from the set which subset it is for, where no flag says it, and which commit was read."""
     definition, origin = distilled.definition, distilled.origin
-    if config.category is None:
+    if not config.selects:
         if definition is None:
             raise InputError(
                 f"--category is missing, and nothing in {name_of(origin)} says which subset it is for; give one, for "
                 "example --category bird --subset easy"
             )
-        published = bool(distilled.metadata.get("published"))
-        config = replace(config, category=definition.category, subset=definition.difficulty, published=published)
+        config = config.of_subset(definition)
     elif definition is not None and definition.name != config.load_subset().name:
         asked = config.load_subset().name
         raise InputError(f"the set was made for {definition.name}, not for {asked}: its labels mean other classes")

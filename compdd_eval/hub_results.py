@@ -37,7 +37,7 @@ def eval_yaml(entries: list[CardEntry]) -> str | None:
         YAML with `name`, `description`, `evaluation_framework` and `tasks` (`id`, `config`, `split`); None where there
         are no validation images, so no tasks.
     """
-    names = [entry.subset.name for entry in entries if _SPLIT in entry.images]
+    names = [entry.subset.name for entry in entries if _SPLIT in entry.images and entry.subset.name in config_names()]
     tasks = [{"id": task_id(name, ipc), "config": name, "split": _SPLIT} for name in names for ipc in IPCS]
     if not tasks:
         return None

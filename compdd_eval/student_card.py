@@ -8,7 +8,7 @@ from compdd_eval.config import Protocol
 from compdd_eval.hub_results import training_of
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.results import StudentResult
-from compdd_eval.subsets import NUM_CLASSES, OWN_CATEGORY, PUBLISHED_SUFFIX, Subset
+from compdd_eval.subsets import NUM_CLASSES, Subset
 
 CARD_NAME, CONFIG_NAME, WEIGHTS_NAME = "README.md", "config.json", "model.safetensors"
 LIBRARY = "compdd_eval"
@@ -71,7 +71,7 @@ def student_card(result: StudentResult, subset: Subset, repo_id: str, set_id: st
         "## Train again",
         "",
         "```bash",
-        _command(result, set_id),
+        _command(result, subset, set_id),
         "```",
         "",
         *_classes(subset),
@@ -140,11 +140,8 @@ def _how_to(result: StudentResult, repo_id: str) -> list[str]:
     ]
 
 
-def _command(result: StudentResult, set_id: str | None) -> str:
-    category, _, subset = result.config_name.removesuffix(PUBLISHED_SUFFIX).rpartition("-")
-    flags = {"distilled": set_id or "my_set", "category": category, "subset": subset}
-    if own := OWN_CATEGORY.search(category):
-        flags |= {"category": category.removesuffix(own[0]), "subsets_dir": "my_subsets"}
+def _command(result: StudentResult, subset: Subset, set_id: str | None) -> str:
+    flags = {"distilled": set_id or "my_set", **subset.selection}
     flags |= {"model": result.model, "res": result.resolution, "seed": result.seed, "num_eval": 1}
     protocol = Protocol(**result.protocol)
     flags |= {"protocol": protocol.protocol, **protocol.changes()}
@@ -155,8 +152,7 @@ def _command(result: StudentResult, set_id: str | None) -> str:
         flags["teacher"] = result.teacher["name"] + ("=FILE" if from_file else "")
     if result.environment["precision"] != "float32":
         flags["precision"] = result.environment["precision"]
-    words = [f"--{name} {value}" for name, value in flags.items()]
-    words += ["--published"] if result.config_name.endswith(PUBLISHED_SUFFIX) else []
+    words = [f"--{name}" if value is True else f"--{name} {value}" for name, value in flags.items()]
     lines = ["accelerate launch -m compdd_eval --data_path /path/to/imagenet", *_joined(words)]
     return " \\\n    ".join(lines)
 

@@ -27,7 +27,7 @@ from compdd_eval.student_card import (
     student_config,
     with_edits_of,
 )
-from compdd_eval.subsets import NUM_CLASSES, load_subset
+from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, selected_subset
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
@@ -102,8 +102,7 @@ def _read(config: PushConfig) -> _Student:
     file = weights_path(path)
     if not file.is_file():
         raise InputError(f"{path}: has no weights ({file.name}); evaluate with --save_students")
-    config.load_subset()  # a list of the user's own is known from here on
-    subset = load_subset(result.config_name)
+    subset = _subset_of(result, config)
     weights = _checked(read_weights(file, ""), file, result)
     name = str(result.config.get("distilled"))
     set_id = name if _OF_THE_HUB.fullmatch(name) else None
@@ -113,6 +112,15 @@ def _read(config: PushConfig) -> _Student:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no result of this version of evaluate ({error}); evaluate again") from error
     return _Student(result, weights, facts, card, set_id)
+
+
+def _subset_of(result: StudentResult, config: PushConfig) -> Subset:
+    """Return the subset that a student is of, by the flags, by its settings, or by its name."""
+    known = {name: result.config.get(name) for name in config.selection}
+    for subset in (config.load_subset(), selected_subset(known | {"subsets_dir": None})):
+        if subset is not None and subset.name == result.config_name:
+            return subset
+    return load_subset(result.config_name)
 
 
 def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult) -> dict[str, torch.Tensor]:

@@ -140,6 +140,17 @@ def test_what_the_script_prepared_is_found_by_name(old, drawn, tmp_path, cache):
     assert datasets.load_dataset("comp_dd", "bird-easy", split="train").num_rows == 120  # by this version, too
 
 
+def test_ten_classes_of_the_script(old, drawn):
+    wnids = EASY.wnids[::-1]
+    found = old(f"""
+one = load(classes={wnids}, data_dir={str(drawn)!r}, split="train")
+other = load(classes={",".join(wnids)!r}, data_dir={str(drawn)!r}, split="train")
+again = load(classes={wnids}, split="train")
+print(json.dumps([one.info.config_name, one[0]["wnid"], other.cache_files == one.cache_files, again.num_rows]))
+""")
+    assert found == [load_subset(None, classes=wnids).name, wnids[0], True, 120]
+
+
 def test_published_music_hard_of_the_script(old, tmp_path):
     for wnid in load_subset("music-hard").wnids:
         save_image(tmp_path / f"i/train/{wnid}/{wnid}_1.JPEG", 1)
@@ -160,7 +171,10 @@ print(json.dumps(sizes))
         ('"bird-easy", data_dir="nowhere"', "nowhere: no such folder"),
         ('"bird-easy", data_dir=ROOT, layout="tar"', "unknown layout 'tar'"),
         ('"dog-hard", data_dir=ROOT', f"{load_subset('dog-hard').wnids[0]}: this class folder is missing"),
-        ('"brid-easy", data_dir=ROOT', ".*".join(subset_names())),
+        ('"brid-easy", data_dir=ROOT', "unknown subset 'brid-easy'; did you mean 'bird-easy'"),
+        ('"nete", data_dir=ROOT', "unknown subset 'nete'; did you mean 'nette'"),
+        ('"nette", data_dir=ROOT', f"{load_subset('nette').wnids[0]}: this class folder is missing"),
+        ('classes="nette", published=True', "classes and published: give one of them"),
         ("data_dir=ROOT", ".*".join(subset_names())),
     ],
 )

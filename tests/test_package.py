@@ -25,7 +25,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_all_and_no_package_called_subsets(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"comp_dd.py", "compdd_eval"}
-    assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 17
+    lists = {path.relative_to(ROOT / "subsets").as_posix() for path in (ROOT / "subsets").rglob("*.*")}
+    assert {name.removeprefix("compdd_eval/_subsets/") for name in names if "/_subsets/" in name} == lists
+    assert len(lists) == 16 + 2 + 7
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compdd_eval").rglob("*.py")}
     assert modules <= set(names) and "compdd_eval/_dataset_card.md" in names
 
@@ -70,6 +72,8 @@ def test_a_module_imports_only_from_lower_layers():
             "errors",
             "hub_errors",
             "files",
+            "synsets",
+            "subset_files",
             "subsets",
             "config",
             "labels",

@@ -175,9 +175,11 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
         flag = f"--{name}" if on_command_line or file is None else f"{file}: {name}"
         if typing.get_origin(hint) is typing.Literal:
             return unknown(f"value of {flag}", value, map(str, typing.get_args(hint)))
-        if isinstance(hint, tuple):  # --lr_net
-            others = [str(choice) for part in hint for choice in typing.get_args(part)]
+        others = [str(choice) for part in (hint if isinstance(hint, tuple) else ()) for choice in typing.get_args(part)]
+        if others:  # --lr_net
             return InputError(f"{flag} {value}: expected a number or {', '.join(others)}")
+        if isinstance(hint, tuple) and list in hint:  # --classes
+            return InputError(f"{flag} {value}: expected a text, or a list")
         if typing.get_origin(hint) is dict:
             return InputError(f'{flag} {value}: expected settings by name, such as {{"temperature": 2}}')
         if hint in (int, float, bool):

@@ -150,7 +150,7 @@ class TrainingDataConfig(SubsetConfig):
 
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
-        if self.category is None:
+        if not self.selects:
             raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         folder = getattr(self, "output_dir", "-")

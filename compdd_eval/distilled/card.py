@@ -7,7 +7,7 @@ import yaml
 from compdd_eval.card import size_category
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.results import mean_and_spread
-from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX
+from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX, config_names
 
 CARD_NAME = "README.md"
 DATA_FILES = "data/train-00000-of-00001.parquet"
@@ -41,7 +41,7 @@ def card_text(distilled, facts: dict[str, object], repo_id: str = _PLACEHOLDER, 
         f"# {_title(facts)}",
         "",
         f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with {kind[facts['label_kind']]}, "
-        f"for `{name}` of Comp-DD, the benchmark for dataset distillation in complex scenes. Method: {method}.",
+        f"for {_of_benchmark(name)}. Method: {method}.",
         "",
         "![The images, up to ten of each class](preview.png)",
         "",
@@ -168,15 +168,23 @@ data = load_dataset("{repo_id}", split="train")
 
 ```bash
 accelerate launch -m compdd_eval --distilled {repo_id} --data_path /path/to/imagenet \\
-    {_subset_flags(facts)} --res {facts["resolution"]}
+    {_subset_flags(facts)}--res {facts["resolution"]}
 ```"""
+
+
+def _of_benchmark(name: str) -> str:
+    if name in config_names() or " " in name:
+        return f"`{name}` of Comp-DD, the benchmark for dataset distillation in complex scenes"
+    return f"`{name}`, ten classes of ImageNet-1K that are no subset of the benchmark Comp-DD"
 
 
 def _subset_flags(facts: dict[str, object]) -> str:
     if facts["config_name"] is None:
-        return "--category CATEGORY --subset SUBSET"
-    published = " --published" if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
-    return f"--category {facts['category']} --subset {facts['subset']}{published}"
+        return "--category CATEGORY --subset SUBSET "
+    if facts["config_name"] not in config_names():
+        return ""  # the set states its classes
+    published = "--published " if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
+    return f"--category {facts['category']} --subset {facts['subset']} {published}"
 
 
 def results_table(summaries: list[dict]) -> str:

@@ -7,9 +7,10 @@ import torch
 
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, synsets
+from compdd_eval.subsets import NUM_CLASSES, Subset
+from compdd_eval.synsets import plain_name, synsets
 
-_NEEDS_SUBSET = "give --category and --subset"
+_NEEDS_SUBSET = "give --category and --subset, or --classes"
 _NUMBER = re.compile(r"(?:new|class_?|label_?)?0*(\d{1,5})")  # 3, 00003 (RDED), new003 (SRe2L)
 
 
@@ -110,7 +111,7 @@ def _no_reading(
     odd = max(([name for name in names if read(name) is None] for read in readings.values()), key=lambda x: -len(x))
     return InputError(
         f"{source}: {_some(odd)} is no label 0-9, and no ImageNet index, WordNet id or class name of {subset.name}; "
-        "rename it, or check --category and --subset"
+        "rename it, or check which subset is asked for"
     )
 
 
@@ -138,12 +139,7 @@ def _as_wnid(name: str, subset: Subset) -> int | None:
 
 
 def _as_class_name(name: str, subset: Subset) -> int | None:
-    return {_plain(entry.name): entry.label for entry in subset.classes}.get(_plain(name))
-
-
-def _plain(name: str) -> str:
-    """Return a class name without case, spaces and signs: `Great_Dane` is `Great Dane`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return {plain_name(entry.name): entry.label for entry in subset.classes}.get(plain_name(name))
 
 
 def _in_subset(subset: Subset | None, read: Callable) -> Callable[[str], int | None]:

@@ -8,14 +8,15 @@ import torch
 from compdd_eval.config import ReadConfig
 from compdd_eval.distilled.classes import columns_of, labels_of_names, listed_classes, ordered
 from compdd_eval.distilled.content import Content, check_size, digest_of_tensors
-from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, wnids_of
+from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, subset_stated, wnids_of
 from compdd_eval.distilled.mosaics import FACTOR, cut_mosaics, looks_like_mosaics
 from compdd_eval.distilled.part_files import ignores_rate
 from compdd_eval.distilled.pixels import channels_first, doubt, guess_pixel_range, to_normalised
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.labels import infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, synsets
+from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset
+from compdd_eval.synsets import synsets
 
 _logger = logging.getLogger(__name__)
 
@@ -107,9 +108,10 @@ def subset_of(content: Content, config: ReadConfig) -> Subset | None:
     if asked is not None and stated is not None and asked.name != stated:
         raise InputError(
             f"was made for {stated}, not for {asked.name}: its labels mean other classes; give --category and --subset "
-            f"of {stated}, or leave them out"
+            f"(or --classes) of {stated}, or leave them out"
         )
-    return asked or (load_subset(stated) if stated else None)
+    found = asked or subset_stated(content.facts)
+    return load_subset(stated) if found is None and stated is not None else found  # says what is missing
 
 
 def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> None:
@@ -200,7 +202,7 @@ def _take_indices(meaning: Meaning, labels: torch.Tensor) -> None:
     """Map ImageNet indices to labels; of a set for more classes keep the images of the subset."""
     subset = meaning.subset
     if subset is None:
-        raise InputError("--label_order imagenet: give --category and --subset")
+        raise InputError("--label_order imagenet: give --category and --subset, or --classes")
     if labels.ndim != 1:
         raise InputError(f"--label_order imagenet is for labels [N], found {list(labels.shape)}")
     labels = labels.long()
@@ -310,10 +312,7 @@ def assemble(content: Content, meaning: Meaning, config: ReadConfig) -> Distille
     """Make the set; raise InputError where a part is not what it must be."""
     metadata = metadata_of(content.facts)
     if meaning.subset is not None:
-        subset = meaning.subset
-        metadata |= {"category": subset.category, "subset": subset.difficulty}
-        if len(subset.classes) < NUM_CLASSES:
-            metadata["published"] = True
+        metadata |= meaning.subset.selection
     if meaning.factor > 1:
         metadata[FACTOR] = meaning.factor
     lr = rate_of(content, config)

@@ -16,7 +16,7 @@ from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
+from compdd_eval.subsets import NUM_CLASSES, Subset, selected_subset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,9 +30,9 @@ class DistilledSet:
             None takes what the labels look like.
         lr: The learned rate for students, finite and above 0, or None.
         metadata: Anything else that is known, in values that JSON can hold; it is saved with the set. `category`,
-            `subset` and `published` say which subset the set is for, `method`, `source_url`, `paper`, `licence` and
-            `protocol` where it comes from; a card is made of these. `factor`: the images were cut from mosaics of so
-            many images a side.
+            `subset` and `published`, or `classes`, say which subset the set is for (as of `Subset.selection`),
+            `method`, `source_url`, `paper`, `licence` and `protocol` where it comes from; a card is made of these.
+            `factor`: the images were cut from mosaics of so many images a side.
         origin: Where this copy was read from: `files`, or `repository` and `revision`; it is not saved with the set.
 
     Raises:
@@ -121,10 +121,7 @@ class DistilledSet:
     @property
     def definition(self) -> Subset | None:
         """The subset that the set is for, as `metadata` says, or None."""
-        if self.metadata.get("category") is None:
-            return None
-        name = subset_name(self.metadata["category"], self.metadata["subset"])
-        return load_subset(name, published=bool(self.metadata.get("published")))
+        return selected_subset(self.metadata)
 
     @property
     def label_names(self) -> list[str]:
@@ -270,10 +267,10 @@ def _check_metadata(metadata: dict[str, object]) -> None:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"metadata of a set must be what JSON can hold ({error})") from error
-    if ("category" in metadata) != ("subset" in metadata):
-        raise InputError("metadata has one of category and subset, expected both or none")
-    if "category" in metadata:
-        subset_name(metadata["category"], metadata["subset"])
+    try:
+        selected_subset(metadata)
+    except InputError as error:
+        raise InputError(f"metadata of a set: {error}") from error
     factor = metadata.get(FACTOR, 1)
     if type(factor) is not int or factor < 1:
         raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected a whole number from 1")
