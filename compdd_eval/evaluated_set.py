@@ -24,7 +24,9 @@ def load_distilled(config: EvaluateConfig) -> DistilledSet:
 
 
 def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
-    """Take from the set which subset it is for, where no flag says it, and which commit was read."""
+    """Take from the set its resolution and which subset it is for, where no flag says it, and which commit was read."""
+    if config.res is None:
+        config = replace(config, res=distilled.resolution)
     definition, origin = distilled.definition, distilled.origin
     if config.category is None:
         if definition is None:

@@ -132,11 +132,11 @@ def _prepared(config: ExportConfig, report: PrepareReport | None) -> dict[str, t
     names = config.names() if report is None else [item.subset.name for item in report.prepared]
     found = {name: cache.find_prepared(cache.config_root(config.cache_dir, name)) for name in names}
     found = {name: item for name, item in found.items() if item and item[1].subset_digest == load_subset(name).digest}
-    absent = ", ".join(name for name in names if name not in found)
+    absent = [name for name in names if name not in found]
     if absent and (config.category or config.subset or not found):
-        raise InputError(f"{absent}: not prepared; give --data_path, a copy of ImageNet, or run prepare first")
+        raise cache.not_prepared([load_subset(name) for name in absent], config.cache_dir)
     if absent:
-        _logger.warning(f"not prepared, so not written: {absent}")
+        _logger.warning(f"not prepared, so not written: {', '.join(absent)}")
     return found
 
 

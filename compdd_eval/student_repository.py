@@ -28,6 +28,7 @@ from compdd_eval.student_card import (
     with_edits_of,
 )
 from compdd_eval.subsets import NUM_CLASSES, load_subset
+from compdd_eval.user_networks import recorded_network
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
@@ -117,7 +118,8 @@ def _read(config: PushConfig) -> _Student:
 
 def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult) -> dict[str, torch.Tensor]:
     """Return the weights as the network holds them; refuse those of another network."""
-    network = create_model(result.model, NUM_CLASSES, (result.resolution, result.resolution))
+    name = recorded_network(str(result.config.get("model")), result.model)
+    network = create_model(name, NUM_CLASSES, (result.resolution, result.resolution))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

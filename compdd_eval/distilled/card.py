@@ -165,7 +165,7 @@ data = load_dataset("{repo_id}", split="train")
 
 ```bash
 accelerate launch -m compdd_eval --distilled {repo_id} --data_path /path/to/imagenet \\
-    {_subset_flags(facts)} --res {facts["resolution"]}
+    {_subset_flags(facts)}
 ```"""
 
 
