@@ -87,11 +87,13 @@ def _of_function(value: types.FunctionType, seen: set[int]) -> Iterator[str]:
 
 
 def _source(value: type | types.FunctionType) -> str:
+    """Return the source; where there is none, or it is that of a whole line, the byte code, which a class has not."""
     try:
-        return inspect.getsource(value)
+        if value.__name__ != "<lambda>":
+            return inspect.getsource(value)
     except (OSError, TypeError):
-        code = getattr(value, "__code__", None)  # a class is its functions
-        return "" if code is None else "".join(_byte_code(code))
+        pass
+    return "".join(_byte_code(value.__code__)) if isinstance(value, types.FunctionType) else ""
 
 
 def _byte_code(code: types.CodeType) -> Iterator[str]:

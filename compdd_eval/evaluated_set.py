@@ -49,7 +49,8 @@ def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Sub
     if distilled.resolution != config.res:
         size = distilled.resolution
         raise InputError(
-            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}"
+            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
+            "leave it out"
         )
     for remark in distilled.remarks(subset.class_map_inv):
         _logger.warning(remark)

@@ -110,12 +110,14 @@ def pinned_teacher(teacher: str) -> str:
 
 
 def find_user_network(name: str) -> UserNetwork:
-    """Return the network of a file, or the one that is called so.
+    """Return the network of a file, or the one that is called so; a content that was read is not read again.
 
     Raises:
         InputError: As from `pinned`; or a name that this process does not know.
     """
-    name = network_name(_pinned(name)) if _FILE.fullmatch(name) else name
+    if network_name(name) not in _known and _FILE.fullmatch(name):
+        name = _pinned(name)
+    name = network_name(name)
     if name not in _known:
         raise InputError(f"{name}: a network of a user's own, and its code is not here; give its file, or its class")
     return _known[name]
@@ -134,11 +136,9 @@ def _absolute(name: str) -> str:
 
 
 def _pinned(name: str) -> str:
-    """Read a file, unless this process has read that content of it; return it with the digits."""
+    """Read a file and run it, unless that content was; return it with the digits."""
     match = _FILE.fullmatch(name)
     path, digits = Path(match["path"]).expanduser(), match["digits"]
-    if digits and network_name(name) in _known:
-        return name
     if not path.is_file():
         made = f"the network {network_name(name)} was made by it; put it back" if digits else EXPECTED
         raise InputError(f"{path}: no such file; {made}")
