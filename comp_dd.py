@@ -67,9 +67,7 @@ class CompDDConfig(datasets.BuilderConfig):
         return f"{self.name}-published" if self.published and self.name == "music-hard" else self.name
 
     def __eq__(self, other):
-        if not isinstance(other, CompDDConfig):
-            return NotImplemented
-        return (self.name, self.version) == (other.name, other.version)
+        return isinstance(other, CompDDConfig) and (self.name, self.version) == (other.name, other.version)
 
 
 class CompDD(datasets.ArrowBasedBuilder):
@@ -240,7 +238,9 @@ class CompDD(datasets.ArrowBasedBuilder):
             raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
         found = cache.find_prepared(root)
         usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
-        if usable and self._source is None and find_imagenet(self.config.data_dir) is None:
+        if self._source is None and find_imagenet(self.config.data_dir) is None:
+            if not usable:
+                raise cache.not_prepared([self.subset], root.parent.parent)
             self.status = "current"
         else:
             with cache.staging(root) as stage:

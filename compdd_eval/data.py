@@ -20,7 +20,6 @@ from compdd_eval.config import require
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import decode_rgb, preprocess
 from compdd_eval.sources import (
-    IMAGENET_HELP,
     ImageRow,
     Source,
     find_imagenet,
@@ -290,15 +289,14 @@ def _open_images(
     """Take the images of a source, or else what is prepared."""
     prepared = cache.find_prepared(cache.config_root(cache_dir, subset.name))
     if source is None:
-        return _prepared_images(subset, split, prepared)
+        if prepared is None:
+            raise cache.not_prepared([subset], cache_dir)
+        return _prepared_images(subset, split, *prepared)
     return _source_images(subset, split, source, prepared)
 
 
-def _prepared_images(subset: Subset, split: str, prepared: tuple[Path, cache.Record] | None) -> StoredImages:
+def _prepared_images(subset: Subset, split: str, folder: Path, record: cache.Record) -> StoredImages:
     """Take what is prepared, where no ImageNet was given."""
-    if prepared is None:
-        raise InputError(f"{subset.name} is not prepared and no ImageNet was given. {IMAGENET_HELP}")
-    folder, record = prepared
     if record.subset_digest != subset.digest:
         raise InputError(f"{folder}: made for another class list of {subset.name}; run `prepare` again")
     if split not in record.images:

@@ -38,6 +38,7 @@ from compdd_eval.processes import make_accelerator, once, repeatable, set_thread
 from compdd_eval.run_file import claim
 from compdd_eval.speed import keep_memory, set_precision
 from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.user_networks import network_name, pinned
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
@@ -67,6 +68,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = find_method(config.method)
     config = settled(config, method)
+    config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
     accelerator = accelerator or make_accelerator()
     set_threads(config.threads, accelerator)

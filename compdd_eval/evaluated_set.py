@@ -24,7 +24,9 @@ def load_distilled(config: EvaluateConfig) -> DistilledSet:
 
 
 def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
-    """Take from the set which subset it is for, where no flag says it, and which commit was read."""
+    """Take from the set its resolution and which subset it is for, where no flag says it, and which commit was read."""
+    if config.res is None:
+        config = replace(config, res=distilled.resolution)
     definition, origin = distilled.definition, distilled.origin
     if not config.selects:
         if definition is None:
@@ -46,7 +48,8 @@ def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Sub
     if distilled.resolution != config.res:
         size = distilled.resolution
         raise InputError(
-            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}"
+            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
+            "leave it out"
         )
     for remark in distilled.remarks(subset.class_map_inv):
         _logger.warning(remark)

@@ -139,8 +139,7 @@ def print_pushed(pushed: Pushed) -> None:
     seen = "private" if pushed.private else "public"
     print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
     name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
-    flags = f"--distilled {name} --res {pushed.resolution} --data_path IMAGENET"
-    print(f"evaluate it: accelerate launch -m compdd_eval {flags}")
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
 
 
 def pull(config: PullConfig) -> Pulled:

@@ -133,11 +133,11 @@ def _prepared(config: ExportConfig, report: PrepareReport | None) -> list[tuple[
     places = [(subset, cache.find_prepared(cache.config_root(config.cache_dir, subset.name))) for subset in subsets]
     found = [(subset, *place) for subset, place in places if place and place[1].subset_digest == subset.digest]
     there = {subset.name for subset, _, _ in found}
-    absent = ", ".join(subset.name for subset in subsets if subset.name not in there)
+    absent = [subset for subset in subsets if subset.name not in there]
     if absent and (config.narrowed or not found):
-        raise InputError(f"{absent}: not prepared; give --data_path, a copy of ImageNet, or run prepare first")
+        raise cache.not_prepared(absent, config.cache_dir)
     if absent:
-        _logger.warning(f"not prepared, so not written: {absent}")
+        _logger.warning(f"not prepared, so not written: {', '.join(subset.name for subset in absent)}")
     return found
 
 

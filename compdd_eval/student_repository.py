@@ -28,6 +28,7 @@ from compdd_eval.student_card import (
     with_edits_of,
 )
 from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, selected_subset
+from compdd_eval.user_networks import recorded_network
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
@@ -125,7 +126,8 @@ def _subset_of(result: StudentResult, config: PushConfig) -> Subset:
 
 def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult) -> dict[str, torch.Tensor]:
     """Return the weights as the network holds them; refuse those of another network."""
-    network = create_model(result.model, NUM_CLASSES, (result.resolution, result.resolution))
+    name = recorded_network(str(result.config.get("model")), result.model)
+    network = create_model(name, NUM_CLASSES, (result.resolution, result.resolution))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

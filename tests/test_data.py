@@ -145,9 +145,14 @@ def test_prepared_only_if_it_came_from_these_rows(drawn, cache, tmp_path):
 
 
 def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
-    with pytest.raises(InputError, match="not prepared"):
+    line = "prepare --data_path /path/to/imagenet --category bird --subset"
+    with pytest.raises(InputError, match=f"bird-easy: not prepared.*{line} easy .nothing is prepared in {cache}"):
         load_comp_dd(None, "bird", "easy")
     prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    with pytest.raises(InputError, match=f"bird-hard: not prepared.*{line} hard .prepared in {cache}: bird-easy"):
+        load_comp_dd(None, "bird", "hard")
+    with pytest.raises(InputError, match="--category music --subset hard --published"):
+        load_comp_dd(None, "music", "hard", published=True)
     assert len(load_comp_dd(None, "bird", "easy").dst_train) == 120
     monkeypatch.setenv("COMP_DD_IMAGENET", str(drawn.parent / "nowhere"))
     with pytest.raises(InputError, match="COMP_DD_IMAGENET"):

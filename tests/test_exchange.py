@@ -135,7 +135,7 @@ def test_revisions(server, client, tmp_path):
     assert client("push", tmp_path / "first", "--repo_id", "tester/revisions")[0] == 0
     one_error(client("push", tmp_path / "second", "--repo_id", "tester/revisions"), "holds another set", "--overwrite")
     status, printed, lines = client("push", tmp_path / "second", "--repo_id", "tester/revisions", "--revision", "v2")
-    assert status == 0 and "--distilled tester/revisions@v2 --res 32" in printed, lines
+    assert status == 0 and "--distilled tester/revisions@v2 --data_path" in printed, lines
     arguments = ["push", tmp_path / "first", "--repo_id", "tester/revisions", "--revision", "v2"]
     one_error(client(*arguments), "holds another set")
     repository = server.repos["dataset", "tester/revisions"]

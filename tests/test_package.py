@@ -81,6 +81,8 @@ def test_a_module_imports_only_from_lower_layers():
             "results",
             "console",
             "user_code",
+            "code_digest",
+            "user_networks",
             "__init__",
         },
         {

@@ -167,8 +167,7 @@ data = load_dataset("{repo_id}", split="train")
 ## Evaluate again
 
 ```bash
-accelerate launch -m compdd_eval --distilled {repo_id} --data_path /path/to/imagenet \\
-    {_subset_flags(facts)}--res {facts["resolution"]}
+accelerate launch -m compdd_eval --distilled {repo_id} --data_path /path/to/imagenet{_subset_flags(facts)}
 ```"""
 
 
@@ -179,12 +178,13 @@ def _of_benchmark(name: str) -> str:
 
 
 def _subset_flags(facts: dict[str, object]) -> str:
+    begin = " \\\n    "
     if facts["config_name"] is None:
-        return "--category CATEGORY --subset SUBSET "
+        return f"{begin}--category CATEGORY --subset SUBSET"
     if facts["config_name"] not in config_names():
         return ""  # the set states its classes
-    published = "--published " if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
-    return f"--category {facts['category']} --subset {facts['subset']} {published}"
+    published = " --published" if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
+    return f"{begin}--category {facts['category']} --subset {facts['subset']}{published}"
 
 
 def results_table(summaries: list[dict]) -> str:
