@@ -255,4 +255,5 @@ def print_exported(report: ExportReport, as_json: bool = False) -> None:
     title = f"Comp-DD as Parquet in {report.folder} (images / expected)"
     print_table(title, ["config", "train>", "validation>", "size>", ""], rows)
     if rows:
-        print(f'load_dataset("{report.folder}", "{rows[0][0]}") now works on any machine that has this folder')
+        name = next((row[0] for row in rows if row[-1] != _EARLIER), rows[0][0])
+        print(f'load_dataset("{report.folder}", "{name}") now works on any machine that has this folder')

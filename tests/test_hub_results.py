@@ -294,6 +294,16 @@ def test_a_student_of_a_list_of_ones_own(server, client, settings, tmp_path):
     assert str(tmp_path) not in text
 
 
+def test_a_set_of_ten_classes_on_the_hub(client, my_set, tmp_path):
+    wnids = ",".join(load_subset("bird-easy").wnids[::-1])
+    assert client("convert", my_set, tmp_path / "ours", "--classes", wnids)[0] == 0
+    status, _, lines = client("push", tmp_path / "ours", "--repo_id", "tester/classes")
+    assert status == 0, lines
+    status, out, _ = client("validate", "tester/classes", "--json")  # it says itself which classes it has
+    assert status == 0 and json.loads(out)["config_name"] == load_subset(None, classes=wnids).name
+    one_error(client("validate", "tester/classes", *BIRDS), "was made for own-", "not for bird-easy")
+
+
 def test_another_student_and_other_things_are_not_replaced(server, client, result, benchmark, published, tmp_path):
     arguments = ["--repo_id", "tester/mine", "--benchmark", "tester/comp_dd"]
     assert client("push", "--student", result, *arguments)[0] == 0
