@@ -248,7 +248,7 @@ def load_comp_dd(
     chosen = {"category": category, "subset": subset, "published": published}
     definition = selected_subset({**chosen, "classes": classes, "subsets_dir": subsets_dir})
     if definition is None:
-        raise InputError("category is missing; give one subset, for example category='bird', subset='easy'")
+        raise InputError("category is missing; give one subset, for example category='bird', subset='easy', or classes")
     im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
     source = _open_given(data_path, layout)
     splits = [

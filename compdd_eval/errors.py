@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 _OTHER_WORDS = {  # name of a setting -> what else the field calls it; the first that a command has is suggested
+    "steps": "iteration iterations iters num_iters num_steps max_iterations epochs",
     "epoch_eval_train": "epochs epoch num_epochs n_epochs max_epochs train_epochs eval_epochs epoch_eval re_epochs",
     "epochs": "epoch num_epochs n_epochs max_epochs train_epochs",
     "lr_net": "lr learning_rate adamw_lr sgd_lr base_lr eval_lr",
@@ -27,7 +28,6 @@ _OTHER_WORDS = {  # name of a setting -> what else the field calls it; the first
     "teacher": "ckpt checkpoint ckpt_path teacher_path teacher_model pretrained expert_model weights",
     "weights": "ckpt checkpoint pretrained",
     "experts": "buffer_path buffers expert_path expert_dir trajectories ckpt",
-    "steps": "iteration iterations iters num_iters num_steps max_iterations epochs",
     "lr_dir": "lr_path syn_lr",
     "label_dir": "label_path labels_path label labels_dir soft_labels",
     "output_dir": "output out outdir out_dir save_dir save_path result_dir results_dir exp_dir log_dir logdir",

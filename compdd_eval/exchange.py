@@ -95,7 +95,7 @@ def _warn(distilled: DistilledSet) -> None:
     """Say what a user should know of the set."""
     subset = distilled.definition
     if subset is None:
-        _logger.warning("the set does not say which subset it is for; --category and --subset state it")
+        _logger.warning("the set does not say which subset it is for; --category and --subset, or --classes, state it")
     for remark in distilled.remarks(subset.class_map_inv) if subset else distilled.remarks():
         _logger.warning(remark)
 
@@ -105,7 +105,7 @@ def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
     subset = distilled.definition
     size = f"{len(distilled.images)} of {distilled.resolution} px, {distilled.ipc_in_words}"
     return [
-        ("subset", subset.name if subset else "not stated; --category and --subset state it"),
+        ("subset", subset.name if subset else "not stated; --category and --subset, or --classes, state it"),
         ("images", size),
         ("labels", distilled.label_kind),
         ("learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"),

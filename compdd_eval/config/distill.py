@@ -152,7 +152,9 @@ class TrainingDataConfig(SubsetConfig):
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         if not self.selects:
-            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
+            raise InputError(
+                "--category is missing; give one subset, for example --category bird --subset easy, or --classes"
+            )
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         folder = getattr(self, "output_dir", "-")
         require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")

@@ -112,7 +112,9 @@ class EvaluateConfig(Protocol, ReadConfig):
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
         if not self.selects and self.distilled is None and self.grid is None:
-            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
+            raise InputError(
+                "--category is missing; give one subset, for example --category bird --subset easy, or --classes"
+            )
         require("--res", self.res, self.res is None or self.res >= 1, "a number of pixels from 1, for example 128")
         check_students(self.num_eval, self.threads)
         last = self.seed + self.num_eval

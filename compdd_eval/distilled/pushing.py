@@ -73,7 +73,7 @@ def push_distilled(
         InputError: The subset is not known; results of other sets; a repository that holds other things; no access.
     """
     if distilled.definition is None:
-        raise InputError("it is not known which subset the set is for; give --category and --subset")
+        raise InputError("it is not known which subset the set is for; give --category and --subset, or --classes")
     found = [] if results is None else summaries_of(Path(os.path.expanduser(results)), distilled.sha256)
     summaries = {results_file(summary): summary for summary in map(public_summary, found)}
     try:
