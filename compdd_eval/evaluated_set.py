@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from compdd_eval.config import EvaluateConfig
+from compdd_eval.config.checks import no_subset
 from compdd_eval.distilled import DistilledSet, read_distilled
 from compdd_eval.distilled.content import name_of
 from compdd_eval.errors import InputError
@@ -30,10 +31,7 @@ def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
     definition, origin = distilled.definition, distilled.origin
     if not config.selects:
         if definition is None:
-            raise InputError(
-                f"--category is missing, and nothing in {name_of(origin)} says which subset it is for; give one, for "
-                "example --category bird --subset easy"
-            )
+            raise no_subset(name_of(origin))
         config = config.of_subset(definition)
     elif definition is not None and definition.name != config.load_subset().name:
         asked = config.load_subset().name

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from compdd_eval import set_checks
 from compdd_eval.config import ValidateConfig
+from compdd_eval.config.checks import no_subset
 from compdd_eval.console import print_json, print_table
 from compdd_eval.data import open_split
 from compdd_eval.distilled import DistilledSet
@@ -118,10 +119,7 @@ def _check_whole(
     """Check the set as a whole, against its subset and real images."""
     subset = meaning.subset
     if subset is None:
-        raise InputError(
-            f"--category is missing, and nothing in {content.name} says which subset it is for; give one, for example "
-            "--category bird --subset easy"
-        )
+        raise no_subset(content.name)
     report.facts = content_of(distilled) | {"config_name": subset.name}
     report.checks += [
         set_checks.resolution(distilled, config.res),

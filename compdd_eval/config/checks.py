@@ -51,6 +51,14 @@ def require(name: str, value: object, valid: bool, expected: str) -> None:
         raise InputError(f"{name} {value}: expected {expected}")
 
 
+def no_subset(source: str | None = None) -> InputError:
+    """Make the error where nothing says which subset is meant; `source` is the set that does not say it either."""
+    nor = "" if source is None else f", and nothing in {source} says which subset it is for"
+    return InputError(
+        f"--category is missing{nor}; give one subset, for example --category bird --subset easy, or --classes"
+    )
+
+
 def digest_of(content: object) -> str:
     """Return twelve hex digits over anything that JSON can hold."""
     text = json.dumps(content, sort_keys=True)

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, require
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, no_subset, require
 from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
 from compdd_eval.config.sets import SubsetConfig
 from compdd_eval.errors import InputError, unknown
@@ -152,9 +152,7 @@ class TrainingDataConfig(SubsetConfig):
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         if not self.selects:
-            raise InputError(
-                "--category is missing; give one subset, for example --category bird --subset easy, or --classes"
-            )
+            raise no_subset()
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         folder = getattr(self, "output_dir", "-")
         require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")

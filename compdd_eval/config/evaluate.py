@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, require
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, no_subset, require
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError, unknown
@@ -112,9 +112,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
         if not self.selects and self.distilled is None and self.grid is None:
-            raise InputError(
-                "--category is missing; give one subset, for example --category bird --subset easy, or --classes"
-            )
+            raise no_subset()
         require("--res", self.res, self.res is None or self.res >= 1, "a number of pixels from 1, for example 128")
         check_students(self.num_eval, self.threads)
         last = self.seed + self.num_eval
