@@ -76,10 +76,13 @@ class CompDD(datasets.ArrowBasedBuilder):
     Rows are ordered by label and then by ImageNet's own file name. Features: `image` (the original bytes, decoded
     as RGB), `label` (0-9), `imagenet_label` (0-999), `wnid`, `file_name`.
 
+    Where EXIF data hold an orientation, `datasets` turns the image as it decodes it; published loader and evaluator
+    do not. Only other bytes could undo that here: decode those of `cast_column("image", datasets.Image(decode=False))`.
+
     Args:
         config_name: `bird-easy`, ..., `music-hard`; or a list that the field uses, such as `nette`.
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
-            `COMP_DD_IMAGENET`.
+            `COMP_DD_IMAGENET`. "prepared" takes what is prepared, in any case.
         published: Take `music-hard` as published, with nine classes.
         subsets_dir: A folder with subset files of a user's own: `config_name` is the name of one, without `.json`.
         classes: In place of `config_name`: ten WordNet ids, ImageNet indices or names of classes, in a list or joined
@@ -347,14 +350,9 @@ def columns_of(subset, rows):
 
 def features_of(subset):
     """Return the features of a `compdd_eval.subsets.Subset`, as a `datasets.Features`."""
-    features = {
-        "image": datasets.Image(mode="RGB"),
-        "label": datasets.ClassLabel(names=subset.label_names),
-        "imagenet_label": datasets.Value("int32"),
-        "wnid": datasets.Value("string"),
-        "file_name": datasets.Value("string"),
-    }
-    return datasets.Features(features)
+    texts = {name: datasets.Value("string") for name in ("wnid", "file_name")}
+    labels = {"label": datasets.ClassLabel(names=subset.label_names), "imagenet_label": datasets.Value("int32")}
+    return datasets.Features({"image": datasets.Image(mode="RGB"), **labels, **texts})
 
 
 def _find_library(base_path):

@@ -224,8 +224,8 @@ def load_comp_dd(
     """Open a subset for training and testing students; nothing is decoded yet.
 
     Args:
-        data_path: A copy of ImageNet, as in `compdd_eval.sources.open_source`; None takes the environment variable
-            COMP_DD_IMAGENET, else the prepared subset.
+        data_path: A copy of ImageNet, as in `compdd_eval.sources.find_imagenet`; "prepared" takes the prepared subset,
+            None the environment variable COMP_DD_IMAGENET, else the prepared subset.
         category: `bird`, `car`, `dog`, `fish`, `snake`, `insect`, `round` or `music`.
         subset: `easy` or `hard`.
         im_size: Height and width in pixels, or one number for both.
@@ -278,8 +278,17 @@ def open_split(
     return SubsetSplit(images, subset, im_size, batch_size, antialias, resize)
 
 
+def images_at_hand(
+    subset: Subset, data_path: str | os.PathLike | None, cache_dir: str | os.PathLike | None = None
+) -> bool:
+    """Whether `open_split` has something to open: what is given, ImageNet of the environment, or what is prepared."""
+    if data_path is not None or find_imagenet(None) is not None:
+        return True
+    return cache.find_prepared(cache.config_root(cache_dir, subset.name)) is not None
+
+
 def _open_given(data_path: str | os.PathLike | None, layout: str) -> Source | None:
-    """Open the copy of ImageNet that is given, as an argument or in the environment; None where there is none."""
+    """Open the copy of ImageNet that is given, as an argument or in the environment; None: what is prepared counts."""
     return None if find_imagenet(data_path) is None else open_source(data_path, layout)
 
 

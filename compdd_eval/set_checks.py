@@ -223,7 +223,7 @@ def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None
     if len(subset.classes) < NUM_CLASSES:
         return Check(name, SKIPPED, "a published list with fewer classes: only ten can be compared")
     if real is None:
-        return Check(name, SKIPPED, "needs real images: give --data_path")
+        return Check(name, SKIPPED, "needs real images: give --data_path, or prepare the subset")
     known = torch.isin(distilled.classes, real.labels.unique())
     if not known.all():
         return Check(name, SKIPPED, "labels without real images, see class balance")

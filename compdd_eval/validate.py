@@ -1,13 +1,14 @@
 """`validate`: all checks of a distilled set, as a table or as JSON."""
 
 import contextlib
+import logging
 from dataclasses import asdict, dataclass, field
 
 from compdd_eval import set_checks
 from compdd_eval.config import ValidateConfig
 from compdd_eval.config.checks import no_subset
 from compdd_eval.console import print_json, print_table
-from compdd_eval.data import open_split
+from compdd_eval.data import images_at_hand, open_split
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.distilled.content import Content
 from compdd_eval.distilled.interpret import Meaning, assemble, check_digest, rate_of, understand
@@ -18,7 +19,7 @@ from compdd_eval.exchange import content_of
 from compdd_eval.set_checks import FAILED, SKIPPED, WARNING, Check, RealImages, check_of
 from compdd_eval.subsets import Subset
 
-PREPARED = "prepared"  # value of --data_path that takes the prepared subset
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -139,15 +140,22 @@ def _check_whole(
 
 
 def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages | None:
-    """Decode the real validation images, where a copy of ImageNet or the prepared subset is given."""
-    if config.data_path is None:
+    """Decode the real validation images that are given or at hand; of those that nobody named, warn if it fails."""
+    try:
+        return _decoded(config, subset, res) if images_at_hand(subset, config.data_path) else None
+    except InputError as error:
+        if config.data_path is not None:
+            raise
+        _logger.warning(f"not compared with real images: {error}")
         return None
-    path = None if config.data_path == PREPARED else config.data_path
-    split = open_split(subset, "validation", path, (res, res), layout=config.layout)
+
+
+def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealImages:
+    split = open_split(subset, "validation", config.data_path, (res, res), layout=config.layout)
     images, labels = split.tensors(progress=True)
     train_bytes = None
     with contextlib.suppress(InputError):  # a copy with validation images alone
-        train_bytes = open_split(subset, "train", path, (res, res), layout=config.layout).stored_bytes
+        train_bytes = open_split(subset, "train", config.data_path, (res, res), layout=config.layout).stored_bytes
     return RealImages(images, labels, train_bytes, split.origin)
 
 

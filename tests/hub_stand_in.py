@@ -89,6 +89,8 @@ class FakeHub:
         self.lock = threading.RLock()
         self.readers = set()  # tokens that may read and not write
         self.cuts = []  # [method, part of the path, how often]: the connection is cut in the middle of these
+        self.refusals = []  # (method, part of the path, Err): answers these requests get
+        self.xet = None  # address of the XET storage, where large files are said to lie; None: there is none
         hub = self
 
         class H(BaseHTTPRequestHandler):
@@ -179,6 +181,7 @@ class FakeHub:
             ("POST", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/branch/(?P<rev>[^/]+)", "branch"),
             ("POST", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/tag/(?P<rev>[^/]+)", "tag"),
             ("PUT", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/settings", "settings"),
+            ("GET", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+)/xet-(?:read|write)-token/(?P<rev>[^/]+)", "xet_token"),
             ("GET", r"/api/(?P<k>model|dataset|space)s/(?P<r>.+?)(?:/revision/(?P<rev>[^/]+))?", "info"),
             ("POST", r"/(?:(?P<k>dataset|space)s/)?(?P<r>.+)\.git/info/lfs/objects/batch", "lfs_batch"),
             ("PUT", r"/_lfs/(?P<oid>[0-9a-f]{64})", "lfs_put"),
@@ -201,6 +204,9 @@ class FakeHub:
 
     def dispatch(self, method, url, headers, body):
         u = urlsplit(url)
+        for wanted, part, error in self.refusals:
+            if method == wanted and part in u.path:
+                raise error
         for m, rx, name in self.ROUTES:
             if method in m.split("|") and (mt := rx.match(u.path)):
                 auth = headers.get("Authorization", "")
@@ -228,6 +234,13 @@ class FakeHub:
                     else (200, {"Content-Type": "application/json"}, json.dumps(out).encode())
                 )
         raise Err(404, None, f"hub stand-in: no route {method} {u.path}")
+
+    def r_xet_token(self, **_):
+        if self.xet is None:
+            raise Err(404, None, "no XET here")
+        info = {"casUrl": self.xet, "exp": 4102444800, "accessToken": "t"}
+        headers = {"X-Xet-Cas-Url": self.xet, "X-Xet-Token-Expiration": "4102444800", "X-Xet-Access-Token": "t"}
+        return 200, {"Content-Type": "application/json", **headers}, json.dumps(info).encode()
 
     def r_whoami(self, **_):
         return {
@@ -472,6 +485,9 @@ class FakeHub:
         )
         if blob.lfs:
             h |= {"X-Linked-Etag": f'"{blob.sha256}"', "X-Linked-Size": str(len(data))}
+        if blob.lfs and self.xet is not None:
+            token = f"{self.url}/api/{repo.kind}s/{repo.id}/xet-read-token/{sha}"
+            h |= {"X-Xet-Hash": blob.sha256, "Link": f'<{token}>; rel="xet-auth"'}
         if m := re.match(r"bytes=(\d+)-(\d*)$", headers.get("Range") or ""):
             a, z = int(m[1]), min(int(m[2] or len(data) - 1), len(data) - 1)
             if a >= len(data):

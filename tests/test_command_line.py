@@ -295,6 +295,37 @@ def test_wrong_imagenet(evaluate, drawn, tmp_path):
     one_line(evaluate(data_path=copy), folder, "empty")
 
 
+def test_prepared_and_nothing_mean_the_same_everywhere(run, drawn, my_set, cache, monkeypatch, tmp_path):
+    """`prepared` whatever the environment says; nothing: ImageNet of the environment, else what is prepared."""
+    one, small = ["--category", "bird", "--subset", "easy"], ["--model", "ConvNetD1", "--threads", 1]
+    commands = {
+        "evaluate": ["--distilled", my_set, *one, *FAST],
+        "distill": ["random", *one, "--res", 32],
+        "experts": [*one, *small, "--num_experts", 1, "--epochs", 2, "--res", 8, "--compile", "never"],
+        "export": one,
+    }
+
+    def outcomes(*path):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        return {name: run(name, *rest, "--output_dir", out / name, *path) for name, rest in commands.items()}
+
+    for result in outcomes("--data_path", "prepared").values():
+        one_line(result, "bird-easy", "not prepared")
+    assert run("prepare", "--data_path", drawn, *one)[0] == 0
+    for result in outcomes().values():
+        assert result[0] == 0, result
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(tmp_path / "nowhere"))
+    for path in ([], ["--data_path", "prepared"]):
+        for result in outcomes(*path).values():
+            one_line(result, "nowhere: no such folder (from COMP_DD_IMAGENET)") if not path else None
+            assert not path or result[0] == 0, result
+    (record,) = sorted(tmp_path.rglob("seed0.json"))[:1]
+    one_line(run("reproduce", record), "nowhere: no such folder")
+    assert run("reproduce", record, "--data_path", "prepared")[0] == 0
+    for command in (["prepare"], ["info"]):
+        one_line(run(*command, "--data_path", "prepared"), "data_path prepared: stands for what `prepare` made")
+
+
 def test_output_folder_that_cannot_be_written(evaluate, tmp_path):
     (tmp_path / "file").write_text("")
     one_line(evaluate(output_dir=tmp_path / "file" / "out"), tmp_path / "file" / "out", "cannot write there")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,7 +142,8 @@ def flags(tiny, drawn, tmp_path):
     """Flags that score the drawn birds with the tiny network."""
 
     def make(*more, data_path=drawn, output="scores"):
-        base = ["complexity", "--data_path", data_path, "--model", tiny, "--image_size", 8, "--method", "gradcam"]
+        base = ["complexity", "--model", tiny, "--image_size", 8, "--method", "gradcam"]
+        base += [] if data_path is None else ["--data_path", data_path]
         return [*base, "--threads", 1, "--output_dir", tmp_path / output, *more]
 
     return make
@@ -265,6 +267,37 @@ def test_other_data(run, flags, tmp_path):
         }
         assert len(images) == 9 and images[0]["key"].endswith("cats/0.png")
     assert run(*flags("--target", "true", data_path=tmp_path / "other", output="true"))[0] == 0
+    for name in ("val", "valid", "validation"):
+        shutil.copytree(tmp_path / "other", tmp_path / "splits" / name)
+        status, _, lines = run(*flags("--split", name, data_path=tmp_path / "splits", output=f"{name}_scores"))
+        assert status == 0 and len(read(tmp_path / f"{name}_scores")[1]) == 9, lines
+        (tmp_path / "splits" / name).rename(tmp_path / "splits/validation")
+        (tmp_path / "splits/val").mkdir()
+        status, _, lines = run(*flags(data_path=tmp_path / "splits", output="both"))
+        assert status == 2 and "holds both val/ and validation/; keep one of them" in lines[-1]
+        shutil.rmtree(tmp_path / "splits/validation"), (tmp_path / "splits/val").rmdir()
+
+
+@pytest.mark.parametrize("link", [[], ["--link"]])
+def test_the_prepared_subsets(link, run, flags, drawn, cache, tmp_path, monkeypatch):
+    """By their word, whatever the environment says, and where nothing is given; the scores are those of the source."""
+    one = ["--category", "bird", "--subset", "easy"]
+    assert run(*flags(*one, output="source"))[0] == 0
+    status, _, lines = run(*flags(*one, data_path="prepared", output="none"))
+    assert status == 2 and len(lines) == 1 and "nothing is prepared, and no images were given" in lines[0]
+    assert run("prepare", "--data_path", drawn, *one, *link)[0] == 0
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(tmp_path / "nowhere"))
+    status, _, lines = run(*flags(*one, data_path="prepared", output="word"))
+    assert status == 0, lines
+    monkeypatch.delenv("COMP_DD_IMAGENET")
+    status, _, lines = run(*flags(*one, data_path=None, output="nothing"))
+    assert status == 0, lines
+    for name in ("word", "nothing"):
+        assert read(tmp_path / name) == read(tmp_path / "source")
+    status, _, lines = run(*flags(*one, data_path="prepared", output="source"))
+    assert status == 0 and read(tmp_path / "source") == read(tmp_path / "word"), "it goes on with scores of the source"
+    status, _, lines = run(*flags("--category", "bird", "--subset", "hard", data_path="prepared", output="hard"))
+    assert status == 2 and "no train images of any class that is asked for" in lines[-1]
 
 
 def test_a_distilled_set_beside_real_images(run, flags, my_set, tmp_path):

@@ -1,14 +1,18 @@
 import io
 import pickle
+from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.torch import save_file
 from torchvision import transforms
+from torchvision.datasets.folder import default_loader
 from torchvision.transforms.v2 import functional
 
+from comp_dd import CompDD
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.config import PrepareConfig
 from compdd_eval.data import open_split
@@ -80,6 +84,34 @@ def test_decoding_is_that_of_pil(tmp_path):
             assert (decode_rgb(data, "photo.JPEG").permute(1, 2, 0).numpy() == expected).all()
             compared += 1
     assert compared >= 8
+
+
+def test_orientation_in_exif_is_left_alone(cache, tmp_path):
+    """As the published loader does; `datasets` turns what it decodes, and the README says how to get the pixels."""
+    exif, noise = Image.Exif(), np.random.default_rng(0)
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by a quarter
+    kinds = [("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("P", "PNG")] * 2
+    for number, (wnid, (mode, form)) in enumerate(zip(BIRD.wnids, kinds, strict=True)):
+        for path in (f"train/{wnid}/{wnid}_1.JPEG", f"val/{wnid}/ILSVRC2012_val_0000000{number}.JPEG"):
+            (tmp_path / path).parent.mkdir(parents=True)
+            pixels = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+            pixels.convert(mode).save(tmp_path / path, form, exif=exif)
+    source = load_comp_dd(tmp_path, "bird", "easy", (24, 32)).dst_test
+    CompDD(config_name="bird-easy", data_dir=str(tmp_path)).download_and_prepare()
+    prepared = load_comp_dd(None, "bird", "easy", (24, 32)).dst_test
+    loaded = datasets.load_dataset("comp_dd", "bird-easy", split="validation")
+    stored = loaded.cast_column("image", datasets.Image(decode=False))
+    assert source.digest() == prepared.digest()
+    for number, wnid in enumerate(BIRD.wnids):
+        path = tmp_path / f"val/{wnid}/ILSVRC2012_val_0000000{number}.JPEG"
+        published = np.asarray(default_loader(str(path)))
+        assert published.shape == (24, 32, 3)
+        assert (decode_rgb(path.read_bytes(), "x").permute(1, 2, 0).numpy() == published).all()
+        for split in (source, prepared):
+            found = denormalise(split[number][0]).mul(255).round().byte().permute(1, 2, 0).numpy()
+            assert (found == published).all()
+        assert (np.asarray(loaded[number]["image"]) == np.rot90(published, -1)).all()
+        assert stored[number]["image"]["bytes"] == path.read_bytes()
 
 
 def test_without_the_decoder_of_torchvision(drawn, cache, monkeypatch):
@@ -157,6 +189,29 @@ def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
     monkeypatch.setenv("COMP_DD_IMAGENET", str(drawn.parent / "nowhere"))
     with pytest.raises(InputError, match="COMP_DD_IMAGENET"):
         load_comp_dd(None, "bird", "easy")
+
+
+def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
+    """Whatever the environment says; a folder that is called so has a path, and a builder or prepare cannot use it."""
+    with pytest.raises(InputError, match="bird-easy: not prepared"):
+        load_comp_dd("prepared", "bird", "easy")
+    with pytest.raises(InputError, match="data_path prepared: stands for what `prepare` made.*[(]./prepared where"):
+        prepare(PrepareConfig("prepared", "bird", "easy"))
+    expected = load_comp_dd(drawn, "bird", "easy", (16, 16)).dst_test.tensors()[0]
+    prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(tmp_path / "nowhere"))
+    by_name = load_comp_dd("prepared", "bird", "easy", (16, 16)).dst_test
+    for split in (by_name, open_split(BIRD, "validation", "prepared", (16, 16))):
+        assert "prepared from" in split.origin and torch.equal(split.tensors()[0], expected)
+    builder = CompDD(config_name="bird-easy", data_dir="prepared")
+    builder.download_and_prepare()
+    assert builder.status == "current" and builder.as_dataset("validation").num_rows == 50
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prepared").symlink_to(drawn)
+    for path in ("./prepared", tmp_path / "prepared", Path("prepared")):
+        assert load_comp_dd(path, "bird", "hard").dst_test.origin == str(tmp_path / "prepared")
+    with pytest.raises(InputError, match="bird-hard is not prepared"):
+        load_comp_dd("prepared", "bird", "hard")
 
 
 def test_several_shards(drawn, cache, monkeypatch):

@@ -12,9 +12,11 @@ from PIL import Image
 
 from compdd_eval import DistilledSet
 from compdd_eval.distilled import save_published
+from compdd_eval.errors import InputError
+from compdd_eval.hub_errors import clear_hub_error, no_connection
 from tests.conftest import environment, python, served
 from tests.hub_client import Client
-from tests.hub_stand_in import Blob, FakeHub
+from tests.hub_stand_in import Blob, Err, FakeHub
 
 TOKEN = "hf_of_a_test"
 BIRDS = ["--category", "bird", "--subset", "easy"]
@@ -208,6 +210,98 @@ def test_a_token_that_only_reads_pulls_and_cannot_push(server, client, mine, tmp
     make_set(3).save(tmp_path / "new")
     one_error(client("push", tmp_path / "new", "--repo_id", "tester/readonly", "--overwrite", **reader), "can write")
     assert len(server.repos["dataset", "tester/readonly"].commits) == 2
+
+
+FULL = "Private repository storage limit reached, please upgrade your plan to increase your private storage limit"
+OFTEN = "You have exceeded our hourly quotas for action: commit. We invite you to retry later."
+LIMITED = {"RateLimit": '"api";r=0;t=43', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+
+
+@pytest.mark.parametrize(
+    ("refused", "parts"),
+    [
+        (("POST", "/lfs/objects/batch", Err(403, None, FULL)), [f"refuses it: {FULL}", "make room there"]),
+        (("POST", "/commit/", Err(429, None, OFTEN)), [OFTEN[:-1], "run again later"]),
+        (("POST", "/commit/", Err(429, None, "quota of 1000", **LIMITED)), ["quota of 1000", "after 43 seconds"]),
+        (
+            ("POST", "/repos/create", Err(403, None, "You don't have the rights")),
+            ["have the rights", "can write there"],
+        ),
+        (("POST", "/commit/", Err(403, None, "This is\x1b[2J off")), ["This is [2J off; see https://huggingface.co/"]),
+        (("POST", "/commit/", Err(400, None, "'license' must be one of")), ["answers 400: 'license' must be one of"]),
+        (("POST", "/commit/", Err(403)), ["refuses it; run `hf auth login` with a token that can write"]),
+    ],
+)
+def test_what_the_hub_says_is_passed_on(server, client, tmp_path, refused, parts):
+    make_set(11).save(tmp_path / "mine")
+    server.refusals = [refused]
+    try:
+        result = client("push", tmp_path / "mine", "--repo_id", f"tester/{tmp_path.name}")
+    finally:
+        server.refusals = []
+    one_error(result, f"tester/{tmp_path.name}: ", *parts)
+    assert ("hf auth login" in result[2][-1]) == ("can write" in parts[-1])
+
+
+def test_what_the_hub_says_to_readers_is_passed_on(server, client, mine, tmp_path):
+    """Also where its client takes the answer for a lost connection."""
+    assert client("push", mine, "--repo_id", "tester/busy")[0] == 0
+    for part in ("/revision/main", "/api/datasets/tester/busy"):
+        server.refusals = [("GET", part, Err(429, None, "We had to rate limit you", **LIMITED))]
+        result = client("pull", "tester/busy", tmp_path / "busy")
+        server.refusals = []
+        one_error(result, "tester/busy: the Hub refuses so many requests", "run again after 43 seconds")
+    assert client("pull", "tester/busy", tmp_path / "busy")[0] == 0
+
+
+def test_without_xet(server, client, place, tmp_path):
+    """Its storage cannot be reached, and HF_HUB_DISABLE_XET=1 is named and helps."""
+    make_set(12).save(tmp_path / "mine")
+    assert client("push", tmp_path / "mine", "--repo_id", "tester/xet")[0] == 0
+    once = {"HF_HUB_DISABLE_XET": "0", "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0", "HF_HOME": str(tmp_path / "home")}
+    server.xet = "http://127.0.0.1:9"
+    with_xet = Client(place, environment(**server.environment | once))
+    try:
+        calls = (["pull", "tester/xet", tmp_path / "x"], ["push", tmp_path / "mine", "--repo_id", "tester/xet2"])
+        for call in calls:
+            one_error(with_xet(*call), "tester/xet", "XET", "(", "127.0.0.1:9", "run again with HF_HUB_DISABLE_XET=1")
+            assert client(*call)[0] == 0
+    finally:
+        server.xet = None
+        with_xet.stop()
+
+
+@pytest.mark.parametrize(
+    ("raised", "part"),
+    [
+        (RuntimeError("Data processing error: CAS service error : ReqwestMiddleware Error: Request failed"), "DISABLE"),
+        (RuntimeError("Task error: File reconstruction error: CAS Client Error: error sending request"), "DISABLE"),
+        (
+            ConnectionError("Network error: Request middleware error: error sending request for url (http://a/v1?s=x)"),
+            "",
+        ),
+        (
+            RuntimeError("Internal Writer Error: Background writer channel closed"),
+            "=1, with room on the disk of HF_HOME",
+        ),
+        (
+            RuntimeError("Data processing error: CAS service error : IO Error: Disk quota exceeded (os error 122)"),
+            "full",
+        ),
+        (ValueError(f"LFS batch API returned errors:\nEncountered error for file with OID a: `{FULL}"), "make room"),
+    ],
+)
+def test_what_xet_and_lfs_raise(raised, part):
+    """As bug reports quote them; a signed address is not repeated."""
+    wrapped = RuntimeError("Error while uploading 'a.png' to the Hub.")
+    wrapped.__cause__ = raised
+    for error in (raised, wrapped):
+        found = clear_hub_error(error, "me/set")
+        assert isinstance(found, InputError) and part in str(found) and "v1?s=x" not in str(found)
+        assert ("HF_HUB_DISABLE_XET=1" in str(found)) == (part not in ("full", "make room"))
+    assert not no_connection(raised), "a copy of an older commit is not taken in its place"
+    other = RuntimeError("a mistake of ours")
+    assert clear_hub_error(other, "me/set") is other
 
 
 def test_the_same_accuracies_from_the_hub(server, client, drawn, place, tmp_path):

@@ -16,6 +16,7 @@ from compdd_eval.export import export
 from compdd_eval.prepare import prepare
 from compdd_eval.subsets import load_subset
 from tests.conftest import python
+from tests.hub_stand_in import Err
 
 EASY = load_subset("bird-easy")
 
@@ -274,6 +275,13 @@ def test_failures(hub, out, arguments, environment, message):
     status, _, errors = push(hub, out, **arguments, **environment)
     assert status == 2 and len(errors) == 1 and message in errors[0], errors
     assert not hub.repos
+
+
+def test_what_the_hub_says_is_passed_on(hub, out):
+    text = "Private repository storage limit reached, please upgrade your plan"
+    hub.refusals = [("POST", "/lfs/objects/batch", Err(403, None, text))]
+    status, _, errors = push(hub, out)
+    assert status == 2 and len(errors) == 1 and f"tester/comp_dd: the Hub refuses it: {text}; make room" in errors[0]
 
 
 def test_an_export_of_an_older_version(hub, out):

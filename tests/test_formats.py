@@ -636,10 +636,11 @@ def test_negative_numbers_are_values(run, tmp_path):
     assert torch.allclose(read_distilled(tmp_path / "out").images, expected, atol=1e-6)
 
 
-def test_splits_of_image_folders(tmp_path):
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_splits_of_image_folders(tmp_path, name):
     """Training images are taken where there are validation images, too."""
     image_folder(tmp_path / "train", [str(label) for label in range(10)])
-    (tmp_path / "val").mkdir()
+    (tmp_path / name).mkdir()
     assert len(read_distilled(tmp_path).images) == 20
 
 

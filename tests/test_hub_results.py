@@ -29,7 +29,7 @@ from compdd_eval.subsets import load_subset
 from compdd_eval.train import predict
 from tests.conftest import ROOT, environment, served, students
 from tests.hub_client import Client
-from tests.hub_stand_in import Blob, FakeHub, Repo
+from tests.hub_stand_in import Blob, Err, FakeHub, Repo
 
 BIRDS = ["--category", "bird", "--subset", "easy"]
 SHORT = ["--model", "ConvNetD1", "--res", 32, "--epoch_eval_train", 2, "--num_eval", 2, "--threads", 1]
@@ -409,6 +409,14 @@ def test_no_access(server, place, result, changes, part):
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
     assert done.returncode == 2 and part in done.stderr and "Traceback" not in done.stderr
     assert ("model", "tester/no") not in server.repos
+
+
+def test_what_the_hub_says_is_passed_on(server, client, result):
+    server.refusals = [("POST", "/lfs/objects/batch", Err(403, None, "Private repository storage limit reached"))]
+    status, _, lines = client("push", "--student", result, "--repo_id", "tester/full")
+    server.refusals = []
+    assert status == 2 and len(lines) == 1
+    assert "tester/full: the Hub refuses it: Private repository storage limit reached; make room" in lines[0]
 
 
 # ---- results of a set

@@ -22,7 +22,7 @@ from compdd_eval.sources.spool import spooled
 from compdd_eval.subsets import load_subset
 from tests import shapes
 from tests.conftest import python, save_image
-from tests.hub_stand_in import Blob, Repo
+from tests.hub_stand_in import Blob, Err, Repo
 
 EASY, HARD = load_subset("bird-easy"), load_subset("bird-hard")
 
@@ -63,6 +63,29 @@ def test_the_same_rows_in_the_same_order(five, layout):
     rows = subset_rows(source, EASY, "train")
     again = pickle.loads(pickle.dumps(source))
     assert again.read(rows[17]) == source.read(rows[17]) and again.rows("train", EASY.wnids[0]) == rows[:12]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_every_name_of_the_validation_folder(drawn, five, copy, tmp_path, name):
+    """Class folders, the competition's unsorted images, shards in a folder of the split."""
+    expected = digest_of_all_rows(open_source(drawn))
+    folders, tree = copy("imagefolder"), copy("cls-loc")
+    if name != "val":
+        (folders / "val").rename(folders / name)
+        (tree / "ILSVRC/Data/CLS-LOC/val").rename(tree / "ILSVRC/Data/CLS-LOC" / name)
+    shards = tmp_path / "shards"
+    for split, folder in (("train", "train"), ("validation", name)):
+        (shards / folder).mkdir(parents=True)
+        for number, path in enumerate(sorted(five["parquet"].rglob(f"{split}-*.parquet"))):
+            shutil.copy(path, shards / folder / f"{number}.parquet")
+    for root in (folders, tree, shards):
+        assert digest_of_all_rows(open_source(root)) == expected, root
+    with pytest.raises(InputError, match=f"give the folder above it, {folders}"):
+        open_source(folders / name)
+    (folders / name).rename(tmp_path / "moved")
+    (folders / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=f"{folders / name}: a link that leads nowhere"):
+        open_source(folders)
 
 
 def test_odd_files_are_the_same_in_all_shapes(odd, tmp_path):
@@ -582,19 +605,20 @@ def test_students_see_the_same_images(five, layout, cache):
 @pytest.fixture
 def repository(hub, five):
     """The drawn birds as `ILSVRC/imagenet-1k` on the stand-in."""
-    repo = Repo("dataset", "ILSVRC/imagenet-1k")
+    repo = Repo("dataset", HUB_NAME)
     files = {f"data/{path.name}": Blob(path.read_bytes(), True) for path in (five["parquet"] / "data").iterdir()}
     repo.add(files, "main", "images")
-    hub.repos["dataset", "ILSVRC/imagenet-1k"] = repo
+    hub.repos["dataset", HUB_NAME] = repo
     return repo
 
 
+HUB_NAME = "ILSVRC/imagenet-1k"
 PREPARE = ["-m", "compdd_eval", "prepare", "--category", "bird", "--subset", "easy", "--data_path"]
 
 
 def test_the_repository_on_the_hub(hub, repository, five, tmp_path):
     places = {**hub.environment, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    done = python(*PREPARE, "ILSVRC/imagenet-1k", cwd=tmp_path, **places)
+    done = python(*PREPARE, HUB_NAME, cwd=tmp_path, **places)
     assert done.returncode == 0 and "120 / 13000" in done.stdout, done.stderr
     sent = sum(int(status == 206) for _, _, status in hub.log)
     assert sent > 0 and not list((tmp_path / "hub_home").rglob("*.parquet"))
@@ -609,14 +633,20 @@ def test_the_repository_on_the_hub(hub, repository, five, tmp_path):
     [
         ("ILSVRC/imagenet-2k", {}, "no such dataset on the Hub"),
         ("ILSVRC/imagenet-1k@v9", {}, "no such revision"),
-        ("ILSVRC/imagenet-1k", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
-        ("ILSVRC/imagenet-1k", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached"),
+        (HUB_NAME, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        (HUB_NAME, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached"),
         ("gated", {}, "accept the terms at .*hf auth login"),
+        ("limited", {}, "refuses so many requests: We had to rate limit you; run again later"),
+        ("disabled", {}, "refuses it: Access to this resource is disabled; see https"),
     ],
 )
 def test_failures_on_the_hub(hub, repository, tmp_path, name, environment, message):
     if name == "gated":
-        repository.gated, name = True, "ILSVRC/imagenet-1k"
+        repository.gated, name = True, HUB_NAME
+    if name == "limited":
+        hub.refusals, name = [("GET", "/api/datasets/", Err(429, None, "We had to rate limit you."))], HUB_NAME
+    if name == "disabled":
+        hub.refusals, name = [("GET", "/resolve/", Err(403, None, "Access to this resource is disabled."))], HUB_NAME
     places = {**hub.environment, "HF_DATASETS_CACHE": str(tmp_path / "cache"), **environment}
     done = python(*PREPARE, name, cwd=tmp_path, **places)
     assert done.returncode == 2

@@ -17,7 +17,7 @@ from compdd_eval.reports.reading import parse_run
 from tests.browser import sideways
 from tests.conftest import environment
 from tests.hub_client import Client
-from tests.hub_stand_in import Blob, Repo
+from tests.hub_stand_in import Blob, Err, Repo
 
 VALIDATION = hashlib.sha256(b"the canonical images").hexdigest()
 NETWORKS = ["ConvNetD3", "AlexNet", "ResNet18", "timm:resnet50"]
@@ -599,6 +599,14 @@ def test_a_space(hub, client, tmp_path):
     tree = space.commits[space.refs["main"]]
     now = {path for path in tree if path.startswith("runs/")}
     assert status == 0 and len(now) == 1 and not now & pages and len(space.commits) == commits + 1
+
+
+def test_what_the_hub_says_is_passed_on(hub, client, tmp_path):
+    write(tmp_path / "in", summary())
+    hub.refusals = [("POST", "/commit/", Err(429, None, "You have exceeded our hourly quotas for action: commit."))]
+    status, _, lines = client("leaderboard", "in", "--push", "tester/board")
+    assert status == 2 and len(lines) == 1
+    assert "tester/board: the Hub refuses so many requests: You have exceeded our hourly quotas" in lines[0]
 
 
 def test_a_space_with_something_else_is_refused(hub, client, tmp_path):

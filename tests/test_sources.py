@@ -79,10 +79,11 @@ def test_wrong_level_of_the_tree(odd):
         open_source(odd.parent)
 
 
-def test_two_validation_folders(odd, tmp_path):
-    (tmp_path / "val").mkdir()
-    (tmp_path / "validation").mkdir()
-    with pytest.raises(InputError, match="holds both val/ and validation/"):
+@pytest.mark.parametrize("names", [("val", "validation"), ("val", "valid"), ("valid", "validation")])
+def test_two_validation_folders(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"holds both {names[0]}/ and {names[1]}/; keep one of them"):
         open_source(tmp_path)
 
 

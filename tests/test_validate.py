@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from compdd_eval import DistilledSet, load_comp_dd, random_images
-from compdd_eval.config import ValidateConfig
+from compdd_eval.config import PrepareConfig, ValidateConfig
 from compdd_eval.distilled.writing import write_distilled
+from compdd_eval.errors import InputError
 from compdd_eval.label_order import _assign, compare_label_order
+from compdd_eval.prepare import prepare
 from compdd_eval.preprocess import denormalise
 from compdd_eval.subsets import load_subset
 from compdd_eval.validate import validate
 
+pytestmark = pytest.mark.usefixtures("cache")  # where nothing is prepared
 FACTS = {"category": "bird", "subset": "easy"}
 
 
@@ -145,6 +148,34 @@ def test_against_real_images(good, drawn, tmp_path):
     half, _ = checks(tmp_path / "half", data_path=str(drawn))
     assert half["normalisation"].result == half["value range"].result == "warning"
     assert f"x the size of their files, {real:,} bytes" in found["storage"].detail
+
+
+def test_real_images_that_nobody_named(good, drawn, tmp_path, monkeypatch, caplog):
+    """As `evaluate` takes them: those of the environment, or what is prepared; "prepared" wins over the environment."""
+    changed(good).save(tmp_path / "set")
+    expected = checks(tmp_path / "set", data_path=str(drawn))[0]
+
+    def compared(**flags):
+        found, report = checks(tmp_path / "set", **flags)
+        assert not report.failed
+        real = found["label order"].result != "skipped"
+        assert not real or all(found[name].detail == expected[name].detail for name in found)
+        assert real or found["label order"].detail == "needs real images: give --data_path, or prepare the subset"
+        return real
+
+    assert not compared()
+    with pytest.raises(InputError, match="bird-easy: not prepared"):
+        compared(data_path="prepared")
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(drawn))
+    assert compared()
+    monkeypatch.delenv("COMP_DD_IMAGENET")
+    prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    caplog.clear()
+    assert compared() and compared(data_path="prepared") and not caplog.records
+    monkeypatch.setenv("COMP_DD_IMAGENET", str(tmp_path / "nowhere"))
+    assert compared(data_path="prepared") and not caplog.records
+    assert not compared()
+    assert "not compared with real images: " in caplog.text and "nowhere: no such folder" in caplog.text
 
 
 def test_a_published_list_of_nine(tmp_path, good):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from compdd_eval.complexity.prepared import PreparedSource
 from compdd_eval.config import ComplexityConfig, digest_of
 from compdd_eval.errors import InputError
 from compdd_eval.sources import Source, find_imagenet, open_source
-from compdd_eval.sources.image_folder import CLASS_FOLDER
+from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.sources.reader import read_bytes
 from compdd_eval.subsets import candidates, load_subset, related_names, subset_names
 from compdd_eval.synsets import Synset, find_synset, synset_of, synsets
@@ -72,14 +73,14 @@ class LabelledImages:
 
 
 def open_images(config: ComplexityConfig) -> LabelledImages:
-    """Open what --data_path names.
+    """Open what --data_path names, or else what `evaluate` takes: ImageNet of the environment, what is prepared.
 
     Raises:
-        InputError: Nothing is there, no layout is known, no class is asked for that it has.
+        InputError: Nothing is there or prepared, no layout is known, no class is asked for that it has.
     """
     given = find_imagenet(config.data_path)
     if given is None:
-        raise InputError("--data_path is missing; give a copy of ImageNet, a folder of classes or USER/NAME on the Hub")
+        return _imagenet(config, PreparedSource())
     if isinstance(given, str) and given.lower() != "ilsvrc/imagenet-1k":
         if config.layout != "auto":
             raise InputError(f"--layout {config.layout}: {given} is a dataset on the Hub; leave the flag out")
@@ -139,7 +140,9 @@ def _named(text: str) -> list[str]:
 def _is_other_data(folder: Path) -> bool:
     """Whether a folder holds class folders that are not called by WordNet ids, perhaps below train/ and others."""
     below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    splits = [entry for entry in below if entry.name in ("train", "val", "valid", "validation", "test")]
+    names = {"test"}.union(*SPLIT_FOLDERS.values())
+    splits = [entry for entry in below if entry.name in names]
+    split_folders(folder)  # refuses two folders of one split, which would be read as one
     for split in splits or [folder]:
         classes = [entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         if not classes or any(CLASS_FOLDER.fullmatch(entry.name) for entry in classes):

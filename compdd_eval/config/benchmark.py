@@ -135,8 +135,8 @@ class InfoConfig:
 class ExportConfig(PrepareConfig):
     """Write subsets as Parquet files with a card, so that load_dataset(FOLDER, "bird-easy") works anywhere.
 
-    Without --data_path (or COMP_DD_IMAGENET), the subsets that are prepared are written; with it, they are prepared
-    first. What the folder holds already is not written again.
+    Without --data_path (or COMP_DD_IMAGENET), or with --data_path prepared, the subsets that are prepared are written;
+    with it, they are prepared first. What the folder holds already is not written again.
 
     Args:
         output_dir: Folder for the card and one folder of Parquet files for each subset.

@@ -19,10 +19,11 @@ class ComplexityConfig:
 
     Args:
         data_path: Labelled images: a copy of ImageNet in any layout that `prepare` reads, a folder with one folder a
-            class (or with train/ and val/ that have these), or a dataset on the Hub with a column `label`.
+            class (or with train/ and val/ that have these), a dataset on the Hub with a column `label`, or "prepared"
+            for what `prepare` made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
         layout: How a copy of ImageNet is stored; "auto" looks at it.
-        distilled: A distilled set to measure, in any format that `evaluate` reads; with --data_path, beside real images
-            of its classes, of which --images_per_class are then enough.
+        distilled: A distilled set to measure, in any format that `evaluate` reads; with --data_path ("prepared", too),
+            beside real images of its classes, of which --images_per_class are then enough.
         category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
         subset: With --category: only the ten classes of its subset, easy or hard.
         classes: "published": those of the sixteen subsets, "all": every class that the source holds; or WordNet ids,
@@ -77,7 +78,7 @@ class ComplexityConfig:
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
         check_students(1, self.threads)
         self._check_classes()
-        object.__setattr__(self, "split", {"val": "validation"}.get(self.split, self.split))
+        object.__setattr__(self, "split", "validation" if self.split in ("val", "valid") else self.split)
         if self.model.endswith(".py"):
             object.__setattr__(self, "model", os.path.abspath(os.path.expanduser(self.model)))
         for name in ("output_dir", "weights"):

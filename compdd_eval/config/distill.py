@@ -135,8 +135,8 @@ class TrainingDataConfig(SubsetConfig):
     """The real training images.
 
     Args:
-        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub); else the environment variable
-            COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
+            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
         res: Resolution in pixels.
         antialias: Whether real images are resized with antialiasing.

@@ -20,8 +20,8 @@ class EvaluateConfig(Protocol, ReadConfig):
     """Train students on a distilled set and test them on the real validation images of its subset.
 
     Args:
-        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub); else the environment variable
-            COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
+            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
         distilled: The distilled set: a folder or a file in any format that `convert` reads, or USER/NAME[@REVISION] on
             the Hub.

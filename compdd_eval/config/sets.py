@@ -126,7 +126,8 @@ class ValidateConfig(ReadConfig):
 
     Args:
         path: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
-        data_path: A copy of ImageNet: compare with real images, too (or with the prepared subset, if it is "prepared").
+        data_path: A copy of ImageNet, or "prepared" for what `prepare` made, to compare with real images; else the
+            environment variable COMP_DD_IMAGENET, else what is prepared. Without any of them that is left out.
         layout: How that copy is stored; "auto" looks at it.
         res: Resolution in pixels that the images must have; default: the one that they have.
         json: Print JSON, for programs.

@@ -109,7 +109,7 @@ class ReproduceConfig:
 
     Args:
         result: A student's file (seedK.json), or a summary.json for all its students.
-        data_path: The copy of ImageNet, where it lies elsewhere now.
+        data_path: The copy of ImageNet, where it lies elsewhere now, or "prepared" for what `prepare` made.
         distilled: The distilled set, where it lies elsewhere now.
         threads: CPU threads; 0 takes the recorded number, which decides the last bits of sums.
         json: Print JSON, for programs.

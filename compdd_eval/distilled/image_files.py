@@ -26,7 +26,7 @@ _MAX_SIDE = 4096  # pixels; nothing that is decoded is larger
 _ADVICE = "get or save it again"
 _TRANSPARENT = ("RGBA", "LA", "PA")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_SPLITS = {"train", "val", "validation", "test"}  # folders between the root and the classes
+_SPLITS = {"train", "val", "valid", "validation", "test"}  # folders between the root and the classes
 
 
 def read_image_folder(

@@ -1,5 +1,6 @@
 """Find the user's ImageNet and choose its reader. Only this module knows which readers there are."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from compdd_eval.errors import InputError, unknown
 from compdd_eval.sources.archives import ARCHIVES, ReaderArchives
 from compdd_eval.sources.competition import ReaderCompetition
 from compdd_eval.sources.hub import HubFiles, is_repository
-from compdd_eval.sources.image_folder import CLASS_FOLDER, ReaderImageFolder, split_folders
+from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, ReaderImageFolder, split_folders
 from compdd_eval.sources.parquet import ReaderParquet
 from compdd_eval.sources.rows import Source
 from compdd_eval.sources.validation_labels import DEVKIT, TABLE
@@ -17,6 +18,7 @@ from compdd_eval.sources.webdataset import ReaderWebDataset
 _READERS = (ReaderImageFolder, ReaderCompetition, ReaderArchives, ReaderParquet, ReaderWebDataset)
 _SHARDED = (ReaderParquet, ReaderWebDataset)
 IMAGENET_VARIABLE = "COMP_DD_IMAGENET"
+PREPARED = "prepared"  # as data_path: what `prepare` made, whatever the environment says
 IMAGENET_HELP = (
     "ImageNet may not be redistributed: get it at https://image-net.org/download (ILSVRC2012, free for research) or "
     "https://huggingface.co/datasets/ILSVRC/imagenet-1k, and give its folder or ILSVRC/imagenet-1k as --data_path (in "
@@ -27,9 +29,14 @@ IMAGENET_HELP = (
 def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
     """Return the given folder or Hub repository, else that of the environment variable COMP_DD_IMAGENET, else None.
 
+    None means what `prepare` made. The text "prepared" asks for that, too; a folder of this name is "./prepared", or a
+    `Path`.
+
     Raises:
         InputError: It is neither a folder nor the id of a repository; the message says where the path came from.
     """
+    if data_path == PREPARED:
+        return None
     origin = "data_path" if data_path else IMAGENET_VARIABLE
     data_path = data_path or os.environ.get(IMAGENET_VARIABLE)
     if not data_path:
@@ -54,18 +61,22 @@ def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_p
     """Open a copy of ImageNet.
 
     Args:
-        data_path: Its folder, or `USER/NAME` of a dataset on the Hub; None takes the environment variable
-            COMP_DD_IMAGENET.
+        data_path: As in `find_imagenet`; what is prepared is no copy of ImageNet, and is refused.
         layout: How it is stored, one of `LAYOUTS`; "auto" looks at it.
         num_proc: Shards that are listed at a time.
 
     Raises:
-        InputError: Nothing was given, it does not exist, it has no layout that we read, or it is not whole in a way
-            that no subset survives (validation images without labels, half-extracted archives).
+        InputError: Nothing was given, or "prepared"; it does not exist, it has no layout that we read, or it is not
+            whole in a way that no subset survives (validation images without labels, half-extracted archives).
     """
     if layout not in ("auto", *LAYOUTS):
         raise unknown("layout", layout, ("auto", *LAYOUTS))
     path = find_imagenet(data_path)
+    if data_path == PREPARED:
+        raise InputError(
+            f"data_path {PREPARED}: stands for what `prepare` made, and here a copy of ImageNet is read; give its "
+            f"folder (./{PREPARED} where it is called so)"
+        )
     if path is None:
         raise InputError(f"no ImageNet given. {IMAGENET_HELP}")
     if isinstance(path, str):
@@ -94,7 +105,7 @@ def _choose(path: Path) -> type:
 
 def _instead(path: Path) -> str:
     """Say what lies there instead, and where the right folder seems to be."""
-    if path.name in ("train", "val", "validation", "data"):
+    if path.name in ("data", *itertools.chain(*SPLIT_FOLDERS.values())):
         return f"; give the folder above it, {path.parent}"
     if CLASS_FOLDER.fullmatch(path.name) and split_folders(path.parent.parent):
         return f"; give the folder above the split, {path.parent.parent}"

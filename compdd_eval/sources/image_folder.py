@@ -1,4 +1,4 @@
-"""The ImageFolder layout: `train/<wnid>/*` and `val/<wnid>/*` (also `validation/`)."""
+"""The ImageFolder layout: `train/<wnid>/*` and `val/<wnid>/*` (also `valid/` or `validation/`)."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.sources.reader import Reader, unreadable
 from compdd_eval.sources.rows import IMAGE_SUFFIXES, ImageRow, check_class, official_name
 
-_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
+SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation")}
 _JUNK = ("thumbs.db", "desktop.ini")  # what file managers leave behind; dot files as well
 CLASS_ARCHIVE = re.compile(r"n\d{8}\.tar")  # 1000 of them are in ImageNet's archive of training images
 CLASS_FOLDER = re.compile(r"n\d{8}")
@@ -75,10 +75,10 @@ class ReaderImageFolder(Reader):
 def split_folders(root: Path) -> dict[str, Path]:
     """Return the split folders that exist under `root`."""
     found = {}
-    for name in ("train", "val", "validation"):
-        if (root / name).is_symlink() and not (root / name).exists():
-            raise InputError(f"{root / name}: a link that leads nowhere; mend it or remove it")
-    for split, names in _FOLDERS.items():
+    for split, names in SPLIT_FOLDERS.items():
+        for name in names:
+            if (root / name).is_symlink() and not (root / name).exists():
+                raise InputError(f"{root / name}: a link that leads nowhere; mend it or remove it")
         folders = [root / name for name in names if (root / name).is_dir()]
         if len(folders) > 1:
             raise InputError(f"{root}: holds both {folders[0].name}/ and {folders[1].name}/; keep one of them")

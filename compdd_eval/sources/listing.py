@@ -20,6 +20,7 @@ SHARD_SCHEMA = pa.schema(
     {"label": pa.int16(), "name": pa.string(), "size": pa.int64(), "start": pa.int64()}
 )  # of the images in one shard: ImageNet index, name as stored, bytes (or null), where it begins
 _SPLIT = re.compile(r"(?:^|[-_.\d])(train|validation|valid|val|test)(?:$|[-_.\d])")
+_FOLDERS = ("train", "val", "valid", "validation", "test")
 _NAMES = r"^(n\d{8}_\d+|ILSVRC2012_val_\d{8})(_n\d{8})?\.\w+$"  # ImageNet's, as copies store them
 _logger = logging.getLogger(__name__)
 _OF = re.compile(r"-(\d+)-of-(\d+)$")
@@ -119,7 +120,7 @@ def files_below(root: Path, suffix: str) -> list[str]:
     """Return the files of a suffix in a folder and in the folders below it that copies of the Hub have."""
     found = []
     for above in (root, root / "data", root / "default"):
-        for folder in (above, above / "train", above / "val", above / "validation", above / "test"):
+        for folder in (above, *[above / name for name in _FOLDERS]):
             found += [str(path) for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
     return found
 
