@@ -210,7 +210,7 @@ def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
     (tmp_path / "prepared").symlink_to(drawn)
     for path in ("./prepared", tmp_path / "prepared", Path("prepared")):
         assert load_comp_dd(path, "bird", "hard").dst_test.origin == str(tmp_path / "prepared")
-    with pytest.raises(InputError, match="bird-hard is not prepared"):
+    with pytest.raises(InputError, match="bird-hard: not prepared"):
         load_comp_dd("prepared", "bird", "hard")
 
 
