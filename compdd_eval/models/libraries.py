@@ -38,7 +38,7 @@ def build_checked(
         if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
             raise InputError(f"{name} is no classifier: it does not map images to logits [N, {num_classes}]")
         _checked.add(key)
-    return _without_values(build) if torch.get_default_device().type == "meta" else build()
+    return _without_values(build) if torch.empty(0).device.type == "meta" else build()
 
 
 def _without_values(build: Callable[[], nn.Module]) -> nn.Module:
