@@ -15,7 +15,15 @@ from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import SET
 from compdd_eval.files import write_json, write_text
 from compdd_eval.hub_errors import clear_hub_error
-from compdd_eval.hub_results import EVAL_NAME, RESULTS_PATTERN, listed_tasks, results_name, results_yaml, task_id
+from compdd_eval.hub_results import (
+    EVAL_NAME,
+    RESULTS_PATTERN,
+    eval_results_client,
+    listed_tasks,
+    results_name,
+    results_yaml,
+    task_id,
+)
 from compdd_eval.models import create_model
 from compdd_eval.results import StudentResult, read_student, weights_path
 from compdd_eval.student_card import (
@@ -79,11 +87,13 @@ def push_student(config: PushConfig) -> PushedStudent:
 
     Raises:
         InputError: No result of a student of a distilled set, no weights beside it or other ones than its network's;
-            a task that the benchmark lacks; a repository that holds other things; no access.
+            a task that the benchmark lacks; a repository that holds other things; no access; with a benchmark, a
+            `huggingface_hub` that is too old.
     """
     student = _read(config)
     if config.benchmark is not None:
         task_id(student.result.config_name, student.result.ipc)
+        eval_results_client()
     try:
         return _push(config, student)
     except InputError:

@@ -399,6 +399,12 @@ def test_reproduce(run, settings, tmp_path, my_set):
     assert run("reproduce")[0] == 2 and run("status", tmp_path / "nothing")[0] == 2
 
 
+def test_a_tracker_that_this_accelerate_lacks(settings, monkeypatch):
+    monkeypatch.setattr("compdd_eval.evaluation.tracking.LoggerType.list", lambda: ["all", "tensorboard", "wandb"])
+    with pytest.raises(InputError, match=r"--log_with trackio: accelerate .* expected 1\.9 or later"):
+        evaluate(settings(log_with="trackio"))
+
+
 def test_trackers_get_every_student(settings, monkeypatch):
     logged = []
     monkeypatch.setattr(Accelerator, "init_trackers", lambda *args, **kwargs: None)

@@ -1,6 +1,7 @@
 """The package as users get it: a wheel installed elsewhere, an editable install, a checkout."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_folders_of_our_names_in_the_working_directory(tmp_path):
     assert done.returncode == 0 and done.stdout.startswith("compdd_eval "), done.stderr
     done = python("-c", "import compdd_eval.data", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_dependency_has_a_lowest_version():
+    """CI installs what this script prints; a bound that it cannot take would go untested."""
+    done = subprocess.run([sys.executable, ROOT / ".ci/lowest.py"], capture_output=True, text=True, check=True)
+    printed = done.stdout.splitlines()
+    names = {re.split(r"\[|==", line)[0] for line in printed}
+    text = (ROOT / "setup.cfg").read_text()
+    asked = re.search(r"install_requires =\n((?: {4}.*\n)+)", text)[1].splitlines()
+    assert {re.match(r" *([\w-]+)", line)[1] for line in asked} <= names and {"timm", "torchcam"} <= names
+    assert all(re.fullmatch(r"[\w-]+(\[signatures\])?==\d+(\.\d+)+", line) for line in printed), printed
+    assert len(names) == len(printed)
 
 
 def test_a_module_imports_only_from_lower_layers():
