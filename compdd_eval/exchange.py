@@ -127,7 +127,7 @@ def push(config: PushConfig) -> Pushed:
         config.repo_id,
         private=config.private,
         revision=config.revision,
-        results=config.results,
+        results=config.listed_results,
         overwrite=config.overwrite,
         folder=folder,
     )

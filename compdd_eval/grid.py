@@ -32,7 +32,7 @@ class Cell:
         settings: In what it differs from other cells.
         config: All its settings.
         students: How many it trains if none is there already.
-        state: `waiting`, `running`, `done` or `failed`.
+        state: `waiting`, `running`, `done`, `failed`, or `unfinished` where the grid was interrupted.
         error: Why it failed.
         accuracies: By model, once it is done: `accuracy_mean` and `accuracy_std` as fractions, `students`.
     """
@@ -148,8 +148,12 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         cells = once(accelerator, lambda: _open(config, root, held, quiet))
         if config.dry_run:
             return cells
-        for cell in cells:
-            _run_cell(cell, cells, root, accelerator, quiet)
+        try:
+            for cell in cells:
+                _run_cell(cell, cells, root, accelerator, quiet)
+        except BaseException as error:
+            _leave(cells, root, accelerator, error)
+            raise
         if accelerator.is_main_process and not quiet:
             _report(cells, root)
     return cells
@@ -207,6 +211,17 @@ def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerato
         cell.state = "done"
         cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
     if main:
+        _write_index(cells, root)
+
+
+def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseException) -> None:
+    """Write down that a grid ends before all of its cells have run."""
+    for cell in cells:
+        if cell.state == "running" and isinstance(error, Exception):
+            cell.state, cell.error = "failed", str(error) or type(error).__name__
+        elif cell.state in ("waiting", "running"):
+            cell.state = "unfinished"
+    if accelerator.is_main_process:
         _write_index(cells, root)
 
 

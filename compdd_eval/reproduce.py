@@ -1,7 +1,6 @@
 """`reproduce`: train a recorded student again and compare."""
 
 import contextlib
-import json
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,12 +11,14 @@ from compdd_eval.config import EvaluateConfig, ReproduceConfig
 from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation import Evaluation, accelerator_of
-from compdd_eval.evaluation.plan import FULL, Condition
+from compdd_eval.evaluation.plan import FULL, RANDOM, SET, Condition
 from compdd_eval.evaluation.students import Workshop
 from compdd_eval.processes import once, repeatable, set_threads
+from compdd_eval.result_files import read_results, read_summary
 from compdd_eval.results import StudentResult, read_student
 from compdd_eval.user_networks import recorded_network
 
+_TRAINED_ON = {SET: "the distilled set", RANDOM: "the random images", FULL: "all training images"}
 EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
 
 
@@ -27,9 +28,12 @@ class Comparison:
 
     Attributes:
         path: The record.
+        source: What the student was trained on: `distilled` (the set), `random` (real images) or `full` (all training
+            images).
+        tested_on: `validation`, or `held-out training images` where a rate was searched.
         verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs.
-        recorded: What was compared, of the record: `training_images` and `tested_images` (digests), `accuracy` (a
-            fraction), `last_loss` (None where it was not finite).
+        recorded: What was compared, of the record: `trained_digest` and `tested_digest` (SHA-256 of these images and
+            their labels), `accuracy` (a fraction), `last_loss` (None where it was not finite).
         now: The same, made again; accuracy and loss are None where it was not trained.
         predictions: Images that both were tested on.
         differing: Of these, the ones that get another label now; None where it was not trained.
@@ -37,6 +41,8 @@ class Comparison:
     """
 
     path: str
+    source: str
+    tested_on: str
     verdict: str
     recorded: dict[str, object]
     now: dict[str, object]
@@ -46,31 +52,30 @@ class Comparison:
 
 
 def reproduce(config: ReproduceConfig) -> list[Comparison]:
-    """Train again what a result file records (of a `summary.json`: all its students); every process must call this.
+    """Train again what result files record (of a `summary.json`: all its students); every process must call this.
 
     Raises:
-        InputError: The file is no result, or what it was made from is not where it was.
+        InputError: As `read_results`; what a student was made from is not where it was.
     """
     accelerator = None
     found = []
-    for path in _records(Path(config.result)):
+    for path in dict.fromkeys(path for paths in read_results(config.results, _records) for path in paths):
         record = read_student(path)
-        settings = _settings(record, config)
+        settings = _settings(record, config, path)
         accelerator = accelerator or accelerator_of(settings)
         found.append(_again(path, record, settings, accelerator))
     return found
 
 
 def _records(path: Path) -> list[Path]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a result file or a summary.json") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a result file ({error}); give a seedK.json or a summary.json") from error
-    if not isinstance(content, dict) or not isinstance(content.get("students"), list):
+    """Return the files of a summary's students; a student's own file is the only one."""
+    content = read_summary(path)
+    if "predictions" in content:
         return [path]
-    return [_beside(path, Path(student), content) for student in content["students"]]
+    try:
+        return [_beside(path, Path(student), content) for student in content["students"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: no summary of evaluate ({error!r}); evaluate again, or leave it out") from error
 
 
 def _beside(summary: Path, student: Path, content: dict) -> Path:
@@ -81,7 +86,7 @@ def _beside(summary: Path, student: Path, content: dict) -> Path:
     return student
 
 
-def _settings(record: StudentResult, config: ReproduceConfig) -> EvaluateConfig:
+def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> EvaluateConfig:
     """Return the recorded settings, for this student alone."""
     known = {field.name for field in fields(EvaluateConfig)}
     settings = {name: value for name, value in record.config.items() if name in known}
@@ -96,7 +101,7 @@ def _settings(record: StudentResult, config: ReproduceConfig) -> EvaluateConfig:
     if config.distilled is not None:
         settings |= {"distilled": config.distilled, "data_dir": None}
     if settings["distilled"] is None and settings["data_dir"] is None:
-        raise InputError(f"{config.result}: the set was given in Python, not as a file; give it with --distilled")
+        raise InputError(f"{path}: the set was given in Python, not as a file; give it with --distilled")
     if record.teacher and Path(record.teacher["file"]).is_file():
         network = str(settings["teacher"]).partition("=")[0]
         settings["teacher"] = f"{network}={record.teacher['file']}"
@@ -151,14 +156,15 @@ def _compare(
             f"it was trained in a stack of {record.students_at_a_time}, now alone: sums round in another order"
         )
     sides = _side(record.digests, record), _side(digests, again)
-    return Comparison(path, verdict, *sides, len(record.predictions), differing, notes)
+    what = path, record.source, record.tested_on
+    return Comparison(*what, verdict, *sides, len(record.predictions), differing, notes)
 
 
 def _side(digests: dict[str, str], student: StudentResult | None) -> dict[str, object]:
     """Return what is compared of a student, or of its images alone."""
     return {
-        "training_images": digests["distilled"],
-        "tested_images": digests["validation"],
+        "trained_digest": digests["distilled"],
+        "tested_digest": digests["validation"],
         "accuracy": student.accuracy if student else None,
         "last_loss": student.losses[-1] if student else None,
     }
@@ -188,8 +194,9 @@ def print_comparisons(found: list[Comparison], as_json: bool = False) -> None:
 
 def _rows(comparison: Comparison) -> list[tuple[str, str, str]]:
     sides = comparison.recorded, comparison.now
-    images = ("training_images", "tested_images")
-    rows = [(name.replace("_", " "), *[side[name][:16] for side in sides]) for name in images]
+    tested = "validation images" if comparison.tested_on == "validation" else comparison.tested_on
+    images = {"trained_digest": _TRAINED_ON[comparison.source], "tested_digest": tested}
+    rows = [(f"digest of {what}", *[side[name][:16] for side in sides]) for name, what in images.items()]
     if comparison.differing is not None:
         rows.append(("accuracy", *[f"{100 * side['accuracy']:.2f} %" for side in sides]))
         rows.append(("last loss", *[str(side["last_loss"]) for side in sides]))

@@ -19,7 +19,9 @@ from safetensors.torch import save_file
 
 from compdd_eval import DistilledSet, create_model, evaluate, load_comp_dd, random_images, train_student
 from compdd_eval.augment import augment_batch, mix_batch
-from compdd_eval.config import PRESETS, Protocol
+from compdd_eval.config import PRESETS, Protocol, ReportConfig, ReproduceConfig, StatusConfig
+from compdd_eval.distilled import read_distilled
+from compdd_eval.distilled.pushing import summaries_of
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.opening import open_study
 from compdd_eval.evaluation.students import teacher_network
@@ -355,6 +357,49 @@ def test_a_cell_that_fails_does_not_stop_the_others(run, tmp_path, drawn, my_set
     assert status == 2 and "1 of 2 cells failed" in errors[-1]
     states = [cell["state"] for cell in json.loads((tmp_path / "grid/index.json").read_text())["cells"]]
     assert states == ["failed", "done"]
+    found = json.loads(run("status", tmp_path / "grid", "--json")[1])
+    assert [state["state"] for state in found] == states and "no such file or folder" in found[0]["error"]
+
+
+def until(process, condition, seconds=120):
+    """Wait until a condition holds while a process runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn, my_set):
+    """One cell is done, one runs for ever, one has not begun."""
+    cells = [{"model": "MLP"}, {"model": "LeNet", "epoch_eval_train": 10**5}, {"model": "ConvNetD1"}]
+    out, file = tmp_path / "grid", grid_file(tmp_path, drawn, my_set, cells=cells, compile="never")
+    names = ["MLP", "epoch_eval_train100000_LeNet", "ConvNetD1"]
+
+    def states(*places):
+        status, text, errors = run("status", *places, "--json")
+        assert status == 0, errors
+        return [(state["name"], state["state"], state["note"]) for state in json.loads(text)]
+
+    command = [sys.executable, "-m", "compdd_eval", "--grid", str(file), "--output_dir", str(out)]
+    options = {"cwd": tmp_path, "env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    stale, told = ["done", "running", "waiting"], ["done", "unfinished", "unfinished"]
+    for sent, exit_status, index in ((signal.SIGKILL, -9, stale), (signal.SIGINT, 130, told)):
+        process = subprocess.Popen(command, **options)
+        try:
+            until(process, lambda: (out / names[1] / "run.json").exists() and states(out)[1][1] == "running")
+            waits = f"waits for {names[1]}, which runs now"
+            assert states(out) == list(zip(names, ["done", "running", "waiting"], [None, None, waits], strict=True))
+            assert states(out / names[1]) == [(names[1], "running", None)]
+            process.send_signal(sent)
+            assert process.wait(60) == exit_status
+        finally:
+            process.kill()
+        note = "the grid was interrupted; run the same command to go on"
+        expected = list(zip(names, ["done", "unfinished", "unfinished"], [None, note, note], strict=True))
+        assert states(out) == expected and states(out / names[1]) == expected[1:2]
+        assert [cell["state"] for cell in json.loads((out / "index.json").read_text())["cells"]] == index
+    status, text, _ = run("status", out)
+    assert f"{names[2]}" in text and "0 of 1" in text and text.count(note) == 2
 
 
 @pytest.mark.parametrize(
@@ -383,6 +428,9 @@ def test_reproduce(run, settings, tmp_path, my_set):
     evaluate(settings(baseline="random,full", num_eval=1), quiet=True)
     status, text, errors = run("reproduce", tmp_path / "results/summary.json")
     assert status == 0 and text.count(": equal") == 3, (text, errors)
+    for what in ("the distilled set", "the random images", "all training images"):
+        assert text.count(f"digest of {what} ") == 1
+    assert text.count("digest of validation images") == 3 and "training images " not in text.replace("all training", "")
     path = students(tmp_path / "results")[0]
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"losses": [1.0] * 3, "predictions": "0" * 50}))
@@ -395,8 +443,80 @@ def test_reproduce(run, settings, tmp_path, my_set):
     status, text, _ = run("reproduce", record)
     assert status == 1 and "other images" in text
     assert run("reproduce", record, "--distilled", tmp_path / "moved")[0] in (0, 1)
-    assert run("reproduce", tmp_path / "nothing.json")[0] == 2
-    assert run("reproduce")[0] == 2 and run("status", tmp_path / "nothing")[0] == 2
+    assert run("reproduce")[2] == ["compdd_eval: error: RESULTS is missing, as in: compdd_eval reproduce results"]
+
+
+@pytest.fixture
+def two_runs_and_a_grid(run, settings, tmp_path, drawn, my_set):
+    """`all/one`, and `all/grid` of two cells."""
+    evaluate(settings(num_eval=1, output_dir=str(tmp_path / "all/one")), quiet=True)
+    file = grid_file(tmp_path, drawn, my_set)
+    assert run("--grid", file, "--output_dir", tmp_path / "all/grid")[0] == 0
+    return tmp_path / "all"
+
+
+def test_the_same_places_for_every_command(run, two_runs_and_a_grid, tmp_path, my_set):
+    """Files, folders of runs, of grids and of such, several, and none of them twice."""
+    place, sha256 = two_runs_and_a_grid, read_distilled(my_set).sha256
+    given = {
+        (place / "one",): 1,
+        (place / "one/summary.json",): 1,
+        (place / "one/run.json",): 1,
+        (place / "grid",): 2,
+        (place / "grid/index.json",): 2,
+        (place,): 3,
+        (place / "one", place / "grid/MLP"): 2,
+        (place / "one", place, place / "one/summary.json"): 3,
+    }
+    for places, number in given.items():
+        status, text, errors = run("report", *places, "--output", tmp_path / "report.html")
+        assert status == 0 and f"({number} run" in text, (places, errors)
+        assert len(json.loads(run("status", *places, "--json")[1])) == number, places
+        assert len(summaries_of(places, sha256)) == number
+    for places in list(given)[2:6:2]:
+        found = json.loads(run("reproduce", *places, "--json")[1])
+        assert found["equal"] and len(found["students"]) == given[places]
+    assert run("compare", place / "one", place / "grid/index.json")[0] == 0
+    names = [state["name"] for state in json.loads(run("status", place, "--json")[1])]
+    assert names == ["grid/LeNet", "grid/MLP", "one"]
+
+
+def test_the_same_errors_for_every_command(run, two_runs_and_a_grid, tmp_path):
+    place = two_runs_and_a_grid
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(place / "one", tmp_path / "begun")
+    (tmp_path / "begun/summary.json").unlink()
+
+    def errors(*places):
+        commands = {"report": [], "compare": [place / "one"], "reproduce": [], "status": []}
+        found = {name: run(name, *more, *places) for name, more in commands.items()}
+        with pytest.raises(InputError) as caught:
+            summaries_of(places, "0" * 64)
+        assert all(status == 2 and len(lines) == 1 for status, _, lines in found.values()), found
+        return {name: lines[0] for name, (_, _, lines) in found.items()} | {"push": str(caught.value)}
+
+    for text in errors(tmp_path / "nowhere").values():
+        assert f"{tmp_path}/nowhere: no such file or folder; give the --output_dir of evaluate" in text
+    for name, text in errors(tmp_path / "empty").items():
+        assert f"empty: holds no {'run' if name == 'status' else 'summary'}.json; give the --output_dir" in text
+    status = run("status", tmp_path / "begun")
+    assert status[0] == 0 and "done" in status[1]
+    for name in ("report", "reproduce"):
+        (line,) = run(name, tmp_path / "begun")[2]
+        assert "holds no summary.json yet, its evaluation is not finished; `status` shows it" in line
+    for config in (ReportConfig, ReproduceConfig, StatusConfig):
+        with pytest.raises(InputError, match=r"RESULTS 'results': expected a list, for example \['results'\]"):
+            config("results")
+
+    for file in (place / "one/summary.json", place / "one/run.json"):
+        file.write_text('{"a": ')
+    for name, text in errors(place / "one").items():
+        assert ("run.json: not the file of a run" if name == "status" else "summary.json: not a JSON file") in text
+    for name in ("report", "reproduce", "status"):
+        status, text, lines = run(name, place, *(["--json"] if name != "report" else []))
+        assert status == 0 and len([line for line in lines if "warning: left out: " in line]) == 1, (name, lines)
+    (tmp_path / "other.json").write_text("{}")
+    assert "other.json: no summary of evaluate: schema version None" in run("reproduce", tmp_path / "other.json")[2][0]
 
 
 def test_a_tracker_that_this_accelerate_lacks(settings, monkeypatch):

@@ -358,6 +358,43 @@ def test_a_card_that_somebody_has_edited_is_kept(server, client, mine):
     assert b"my dog" in tree_of(server, "tester/edited")["README.md"].data
 
 
+def header_of(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_a_card_declares_the_data_that_lie_beside_it(server, client, mine, tmp_path):
+    """Of a repository its Parquet copy, of a folder none; pushed and pulled again and again, nothing changes."""
+    saved = (mine / "README.md").read_text()
+    assert not {"configs", "dataset_info"} & set(header_of(saved))
+    assert 'DistilledSet.load("FOLDER")' in saved and "load_dataset(" not in saved and "USER/NAME" not in saved
+    assert client("push", mine, "--repo_id", "tester/data")[0] == 0
+    repository, tree = server.repos["dataset", "tester/data"], tree_of(server, "tester/data")
+    pushed = tree["README.md"].data.decode()
+    (config,) = header_of(pushed)["configs"]
+    assert config["data_files"][0]["path"] in tree and len(header_of(pushed)["dataset_info"]["features"]) == 3
+    assert client("pull", "tester/data", tmp_path / "copy")[0] == 0
+    pulled = (tmp_path / "copy/README.md").read_text()
+    assert header_of(pulled) == header_of(saved) and pulled.split("---\n")[2:] == pushed.split("---\n")[2:]
+    assert "already up to date" in client("pull", "tester/data", tmp_path / "copy")[1]
+    assert "nothing has changed" in client("push", tmp_path / "copy", "--repo_id", "tester/data")[1]
+
+    (tmp_path / "copy/README.md").write_text(pulled.replace("- comp-dd\n", "- comp-dd\n- cats\n"))
+    for said in ("pushed to", "nothing has changed"):
+        assert said in client("push", tmp_path / "copy", "--repo_id", "tester/data")[1]
+    mended = tree_of(server, "tester/data")["README.md"].data.decode()
+    assert header_of(mended) == header_of(pushed) | {
+        "tags": [*header_of(pushed)["tags"][:3], "cats", *header_of(pushed)["tags"][3:]]
+    }
+
+    moved = {name: header_of(pushed)[name] for name in ("configs", "dataset_info", *header_of(saved))}
+    text = f"---\n{yaml.safe_dump(moved, sort_keys=False)}---\n" + pushed.split("---\n", 2)[2]
+    tree_of(server, "tester/data")["README.md"] = Blob(text.encode(), False)  # on the web
+    assert client("pull", "tester/data", tmp_path / "third")[0] == 0
+    assert not {"configs", "dataset_info"} & set(header_of((tmp_path / "third/README.md").read_text()))
+    assert "nothing has changed" in client("push", tmp_path / "third", "--repo_id", "tester/data")[1]
+    assert len(repository.commits) == 3
+
+
 def test_flags_that_change_what_is_read_change_what_is_sent(server, client, mine, tmp_path):
     """The facts that are sent are those of the tensors that are sent."""
     assert client("push", mine, "--repo_id", "tester/flags", "--lr_dir", "none")[0] == 0

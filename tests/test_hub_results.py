@@ -451,6 +451,10 @@ def test_results_are_pushed_with_the_set(server, client, published, place, drawn
         for secret in (place, drawn, ROOT, tmp_path.parent):
             assert str(secret).encode() not in blob.data, file
     assert "nothing has changed" in client(*arguments, published)[1] and len(repository.commits) == 2
+    several = f"{published}, {published}/summary.json"
+    assert "nothing has changed" in client(*arguments, several)[1] and len(repository.commits) == 2
+    one_error(client(*arguments, f"{published},nowhere"), "nowhere: no such file or folder")
+    one_error(client(*arguments, ""), "--results ''", "several joined by commas")
 
     flags = ["--data_path", drawn, *BIRDS, "--distilled", place / "my_set", *SHORT, "--model", "ConvNetD2"]
     assert client("evaluate", *flags, "--output_dir", tmp_path / "more")[0] == 0
@@ -479,7 +483,7 @@ def test_a_summary_that_is_none_is_not_pushed(server, client, published, place, 
     file = tmp_path / "out/summary.json"
     file.write_text(file.read_text().replace('"lr": 0.01', '"lr": NaN'))
     arguments = ["push", place / "my_set", *BIRDS, "--repo_id", "tester/nan", "--results", tmp_path / "out"]
-    one_error(client(*arguments), "is no summary.json of evaluate")
+    one_error(client(*arguments), "summary.json: not a JSON file (it has NaN)")
     assert ("dataset", "tester/nan") not in server.repos
 
 

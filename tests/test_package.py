@@ -123,6 +123,7 @@ def test_a_module_imports_only_from_lower_layers():
             "info",
             "label_order",
             "run_file",
+            "result_files",
             "speed",
             "stack",
         },

@@ -246,7 +246,7 @@ def test_a_compiled_student_is_reproduced(settings, tmp_path):
     evaluate(settings(num_eval=1, compile="always"))
     (path,) = students(tmp_path / "results")
     assert read_student(path).compiled
-    (comparison,) = reproduce(ReproduceConfig(str(path)))
+    (comparison,) = reproduce(ReproduceConfig([str(path)]))
     assert comparison.verdict.startswith("equal")
 
 

@@ -14,8 +14,8 @@ from compdd_eval.files import read_yaml
 
 COMMANDS = {
     "evaluate": "train students on a distilled set, test them on real images (the default command)",
-    "status": "what of an evaluation or a grid is done, running or failed",
-    "reproduce": "train a recorded student again and compare",
+    "status": "what of evaluations and grids is done, running, failed or unfinished",
+    "reproduce": "train recorded students again and compare",
     "report": "one HTML file on results: numbers with intervals, curves, confusion, the distilled images",
     "compare": "methods side by side, seed by seed; tables for papers in Markdown, LaTeX or CSV",
     "leaderboard": "a static site that ranks results, for a folder or a Space on the Hugging Face Hub",

@@ -3,7 +3,7 @@
 from compdd_eval.config import ReproduceConfig
 
 CONFIG = ReproduceConfig
-POSITIONAL = ("result",)
+POSITIONAL = ("results...",)
 
 
 def run(config: ReproduceConfig) -> None:

@@ -45,6 +45,16 @@ def check_published(published: bool, subsets: list[Subset]) -> None:
         raise InputError(f"--published: the list of {', '.join(names)} is as published; leave the flag out")
 
 
+def check_results(places: list[str], least: int, example: str, name: str = "RESULTS") -> None:
+    """Refuse too few places to read from, a text in place of a list, and empty names: variables that nobody has set."""
+    require(name, repr(places), not isinstance(places, str), f"a list, for example {[places]}")
+    if len(places) < least:
+        missing = "is missing" if not places else f"has {len(places)}, expected {least} or more"
+        raise InputError(f"{name} {missing}, as in: compdd_eval {example}")
+    if not all(place.strip() for place in places):
+        raise InputError(f"{name} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}")
+
+
 def require(name: str, value: object, valid: bool, expected: str) -> None:
     """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
     if not valid:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from compdd_eval.config.checks import require
+from compdd_eval.config.checks import check_results, require
 from compdd_eval.errors import InputError
 
 TABLE_FORMATS = ("text", "markdown", "latex", "csv")
@@ -26,7 +26,7 @@ class ReportConfig:
     title: str = "Comp-DD: results"
 
     def __post_init__(self) -> None:
-        _check_given("RESULTS", self.results, 1, "report results")
+        check_results(self.results, 1, "report results")
         object.__setattr__(self, "results", [os.path.expanduser(path) for path in self.results])
         if self.output is None:
             first = self.results[0]
@@ -59,7 +59,7 @@ class CompareConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        _check_given("RESULTS", self.results, 2, "compare results_a results_b")
+        check_results(self.results, 2, "compare results_a results_b")
         object.__setattr__(self, "results", [os.path.expanduser(path) for path in self.results])
         if self.names is not None:
             valid = len(self.listed_names) == len(self.results) == len(set(self.listed_names))
@@ -103,7 +103,7 @@ class LeaderboardConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        _check_given("SOURCES", self.sources, 1, "leaderboard results USER/NAME --output site")
+        check_results(self.sources, 1, "leaderboard results USER/NAME --output site", "SOURCES")
         require("--output", repr(self.output), bool(self.output.strip()), "the name of a folder, such as site")
         object.__setattr__(self, "sources", [os.path.expanduser(source) for source in self.sources])
         for name in ("output", "canonical"):
@@ -113,11 +113,3 @@ class LeaderboardConfig:
             require("--push", repr(self.push), self.push.count("/") == 1, "the name of a Space, USER/NAME")
         if self.private and self.push is None:
             raise InputError("--private is for the Space of --push; leave it out, or give --push USER/NAME")
-
-
-def _check_given(name: str, values: list[str], least: int, example: str) -> None:
-    if len(values) < least:
-        missing = "is missing" if not values else f"has {len(values)}, expected {least} or more"
-        raise InputError(f"{name} {missing}, as in: compdd_eval {example}")
-    if not all(value.strip() for value in values):
-        raise InputError(f"{name} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}")

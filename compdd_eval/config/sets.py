@@ -200,8 +200,9 @@ class PushConfig(ReadConfig):
         repo_id: Dataset repository for the set (of a student, model repository), USER/NAME; it is made where there is
             none.
         private: Make a new repository private; refuse one that is public.
-        results: Folder with results of `evaluate` on the set: they go into a table in the card and, for `leaderboard`,
-            into the folder results/ of the repository, without places on this machine.
+        results: Results of `evaluate` on the set: a folder of a run or a grid, a summary.json, or several joined by
+            commas. They go into a table in the card and, for `leaderboard`, into the folder results/ of the repository,
+            without places on this machine.
         revision: Branch to push to; it is made where there is none. Default: main.
         overwrite: Replace another set or student that the repository holds; its commits stay in the history.
         student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, whose weights lie
@@ -244,11 +245,21 @@ class PushConfig(ReadConfig):
             require("--revision", repr(self.revision), valid, "the name of a branch")
         if self.repo_id is not None:
             require("--repo_id", repr(self.repo_id), "/" in self.repo_id, "USER/NAME")
+        if self.results is not None:
+            expected = "what evaluate wrote: a folder, a summary.json, or several joined by commas"
+            require("--results", repr(self.results), bool(self.listed_results), expected)
         if self.public and (self.student or not self.benchmark):
             raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
         if not self.benchmark and not self.student:
             _check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
         object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+    @property
+    def listed_results(self) -> list[str]:
+        """The places that --results names; a path that exists may have commas in it."""
+        given = os.path.expanduser(self.results or "")
+        parts = [given] if os.path.exists(given) else [part.strip() for part in given.split(",")]
+        return [part for part in parts if part]
 
     def _check_student(self) -> None:
         for flag, value in (("PATH", self.path), ("--results", self.results), ("--revision", self.revision)):

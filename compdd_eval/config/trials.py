@@ -1,11 +1,18 @@
 """Settings of `bench`, `demo`, `status` and `reproduce`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, MANY, check_epochs, check_students, check_together, require
-from compdd_eval.errors import InputError
+from compdd_eval.config.checks import (
+    AUTO,
+    MANY,
+    check_epochs,
+    check_results,
+    check_students,
+    check_together,
+    require,
+)
 from compdd_eval.user_networks import plain_model
 
 
@@ -89,40 +96,40 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class StatusConfig:
-    """Show what of an evaluation, or of all cells of a grid, is done, running or failed.
+    """Show what of evaluations, or of all cells of grids, is done, running, failed or unfinished.
 
     Args:
-        output_dir: The --output_dir of the evaluation.
+        results: Folders that `evaluate` wrote (or folders of such), or files in them; default: results.
         json: Print JSON, for programs.
     """
 
-    output_dir: str = "results"
+    results: list[str] = field(default_factory=list)
     json: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        object.__setattr__(self, "results", self.results or ["results"])
+        check_results(self.results, 1, "status results")
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """Train a recorded student again, with its own settings, and compare; exit status 1 where something differs.
+    """Train recorded students again, with their own settings, and compare; exit status 1 where something differs.
 
     Args:
-        result: A student's file (seedK.json), or a summary.json for all its students.
+        results: Students' files (seedK.json), summaries (summary.json) for all their students, folders that `evaluate`
+            wrote, or folders of such.
         data_path: The copy of ImageNet, where it lies elsewhere now, or "prepared" for what `prepare` made.
         distilled: The distilled set, where it lies elsewhere now.
         threads: CPU threads; 0 takes the recorded number, which decides the last bits of sums.
         json: Print JSON, for programs.
     """
 
-    result: str | None = None
+    results: list[str] = field(default_factory=list)
     data_path: str | None = None
     distilled: str | None = None
     threads: int = 0
     json: bool = False
 
     def __post_init__(self) -> None:
-        if self.result is None:
-            raise InputError("RESULT is missing; give a student's seedK.json, or a summary.json")
+        check_results(self.results, 1, "reproduce results")
         check_students(1, self.threads)
-        object.__setattr__(self, "result", os.path.expanduser(self.result))

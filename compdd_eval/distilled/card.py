@@ -11,7 +11,13 @@ from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX, config_names
 
 CARD_NAME = "README.md"
 DATA_FILES = "data/train-00000-of-00001.parquet"
-_PLACEHOLDER = "USER/NAME"
+_IN_A_FOLDER = "`push` makes a repository of this folder, with 8-bit images that `load_dataset` reads, too."
+_ON_THE_HUB = """```python
+from datasets import load_dataset
+
+# 8-bit images, to look at
+data = load_dataset("{}", split="train")
+```"""
 _PAPER = (
     "Emphasizing Discriminative Features for Dataset Distillation in Complex Scenarios (Wang, Li et al., CVPR 2025)"
 )
@@ -23,13 +29,12 @@ _LICENCES = (  # of those that the Hub knows by these names; another one is `oth
 )
 
 
-def card_text(distilled, facts: dict[str, object], repo_id: str = _PLACEHOLDER, results: list[dict] = ()) -> str:
-    """Return the card of a set.
+def card_text(facts: dict[str, object], repo_id: str | None = None, results: list[dict] = ()) -> str:
+    """Return the card of a set, without data for `load_dataset`: `with_data` adds what a repository has.
 
     Args:
-        distilled: The `DistilledSet`.
         facts: The content of its `distilled.json`.
-        repo_id: Where it will lie.
+        repo_id: The repository where it will lie; None: a folder.
         results: Contents of `summary.json` files of `evaluate`.
     """
     name = facts["config_name"] or "a subset that is not stated"
@@ -37,7 +42,7 @@ def card_text(distilled, facts: dict[str, object], repo_id: str = _PLACEHOLDER, 
     kind = {"hard": "hard labels", "logits": "soft labels (logits)", "probabilities": "soft labels (probabilities)"}
     number, side = facts["images"], facts["resolution"]
     lines = [
-        _yaml(distilled, facts),
+        _yaml(facts),
         f"# {_title(facts)}",
         "",
         f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with {kind[facts['label_kind']]}, "
@@ -61,6 +66,35 @@ def card_text(distilled, facts: dict[str, object], repo_id: str = _PLACEHOLDER, 
         "",
     ]
     return "\n".join(lines)
+
+
+def with_data(text: str, distilled) -> str:
+    """Return a card that declares the Parquet copy of a repository; one that declares data already is left as it is."""
+    header = _header(text)
+    if header is None or re.search(r"^configs:", header, flags=re.MULTILINE):
+        return text
+    declared = {
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": DATA_FILES}]}],
+        "dataset_info": {"features": _features(distilled)},
+    }
+    return text.replace(header, header + _dump(declared), 1)
+
+
+def without_data(text: str) -> str:
+    """Return a card that declares no Parquet copy, for a folder that has none."""
+    header = _header(text)
+    if header is None:
+        return text
+    blocks = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*\n(?:[ -].*\n)*", header, flags=re.MULTILINE)}
+    if DATA_FILES not in blocks.get("configs", ""):
+        return text
+    return text.replace(header, header.replace(blocks["configs"], "").replace(blocks.get("dataset_info", ""), ""), 1)
+
+
+def _header(text: str) -> str | None:
+    """Return the YAML that a card begins with, without the lines around it."""
+    found = re.match(r"---\r?\n(.*?\n)---\r?\n", text, flags=re.DOTALL)
+    return found[1] if found else None
 
 
 def updated_card(text: str, facts: dict[str, object], repo_id: str, results: list[dict]) -> str:
@@ -97,7 +131,7 @@ def _title(facts: dict[str, object]) -> str:
     return ", ".join(part for part in [*parts, f"{facts['resolution']} px"] if part)
 
 
-def _yaml(distilled, facts: dict[str, object]) -> str:
+def _yaml(facts: dict[str, object]) -> str:
     licence = (facts["licence"] or "unknown").strip()
     known = licence.lower() in _LICENCES
     metadata = {"pretty_name": _title(facts), "license": licence.lower() if known else "other"}
@@ -111,10 +145,12 @@ def _yaml(distilled, facts: dict[str, object]) -> str:
         "size_categories": [size_category(facts["images"])],
         "source_datasets": ["extended|imagenet-1k"],
         "tags": [*tags, facts["config_name"]] if facts["config_name"] else tags,
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": DATA_FILES}]}],
-        "dataset_info": {"features": _features(distilled)},
     }
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
+    return f"---\n{_dump(metadata)}---"
+
+
+def _dump(content: dict[str, object]) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _features(distilled) -> list[dict[str, object]]:
@@ -149,25 +185,21 @@ def _cell(value: object) -> str:
     return "not stated" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _how_to(facts: dict[str, object], repo_id: str) -> str:
+def _how_to(facts: dict[str, object], repo_id: str | None) -> str:
+    call = 'load("FOLDER")' if repo_id is None else f'from_hub("{repo_id}")'
     return f"""```python
 from compdd_eval import DistilledSet
 
 # the exact tensors, with label_kind and lr
-distilled = DistilledSet.from_hub("{repo_id}")
+distilled = DistilledSet.{call}
 ```
 
-```python
-from datasets import load_dataset
-
-# 8-bit images, to look at
-data = load_dataset("{repo_id}", split="train")
-```
+{_IN_A_FOLDER if repo_id is None else _ON_THE_HUB.format(repo_id)}
 
 ## Evaluate again
 
 ```bash
-accelerate launch -m compdd_eval --distilled {repo_id} --data_path /path/to/imagenet{_subset_flags(facts)}
+accelerate launch -m compdd_eval --distilled {repo_id or "FOLDER"} --data_path /path/to/imagenet{_subset_flags(facts)}
 ```"""
 
 

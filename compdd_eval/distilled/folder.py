@@ -35,7 +35,7 @@ def save_folder(distilled, folder: str | os.PathLike) -> None:
     write_json(folder / FACTS_NAME, facts)
     with written_whole(folder / PREVIEW_NAME) as path:
         save_preview(distilled, distilled.label_names, path, title_of(distilled))
-    write_text(folder / CARD_NAME, card_text(distilled, facts))
+    write_text(folder / CARD_NAME, card_text(facts))
 
 
 def read_folder(folder: Path) -> Content:

@@ -1,9 +1,9 @@
 """Download a distilled set of ours from the Hub into a folder."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from compdd_eval.distilled.card import CARD_NAME, without_data
 from compdd_eval.distilled.folder import FILES, read_folder
 from compdd_eval.distilled.interpret import check_digest
 from compdd_eval.distilled.repository import download
@@ -56,9 +56,17 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     check_target(folder, overwrite)
     with staged(folder) as new:
         for name in names:
-            shutil.copyfile(copy.place / name, new / name)
+            (new / name).write_bytes(_content(copy.place / name))
     return Pulled(copy.repo_id, copy.commit, folder, True)
 
 
 def _same(one: Path, other: Path) -> bool:
-    return other.is_file() and one.read_bytes() == other.read_bytes()
+    return other.is_file() and _content(one) == other.read_bytes()
+
+
+def _content(path: Path) -> bytes:
+    """Return what is written of a file: of the card, without the Parquet copy, which stays on the Hub."""
+    data = path.read_bytes()
+    if path.name != CARD_NAME:
+        return data
+    return without_data(data.decode(errors="surrogateescape")).encode(errors="surrogateescape")

@@ -1,8 +1,8 @@
 """Send a distilled set to the Hugging Face Hub: our files, a Parquet copy to look at, card, results; one commit."""
 
-import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.files import write_json, write_text
 from compdd_eval.hub_errors import clear_hub_error
 from compdd_eval.public_results import RESULTS_FOLDER, public_summary, results_file
-from compdd_eval.results import SUMMARY_NAME
+from compdd_eval.result_files import read_results, read_summary
 
 _EMPTY = {".gitattributes", "README.md"}  # what a repository may hold that has no data yet
 
@@ -53,7 +53,7 @@ def push_distilled(
     *,
     private: bool = False,
     revision: str | None = None,
-    results: str | None = None,
+    results: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     overwrite: bool = False,
     folder: Path | None = None,
 ) -> Pushed:
@@ -64,8 +64,8 @@ def push_distilled(
         repo_id: `USER/NAME`; it is made where there is none.
         private: Make it private; one that is public is refused.
         revision: Branch, which is made where there is none; None: `main`.
-        results: Folder with `summary.json` files of `evaluate`: a table of them goes into the card, and they
-            themselves, without places on this machine, into `results/`, beside those that are there.
+        results: What `evaluate` wrote, as in `read_results`: a table of the results of this set goes into the card, and
+            they themselves, without places on this machine, into `results/`, beside those that are there.
         overwrite: Replace another set that lies there.
         folder: Folder of our format that the set was read from: its facts and its card are sent as they are.
 
@@ -74,7 +74,8 @@ def push_distilled(
     """
     if distilled.definition is None:
         raise InputError("it is not known which subset the set is for; give --category and --subset, or --classes")
-    found = [] if results is None else summaries_of(Path(os.path.expanduser(results)), distilled.sha256)
+    places = [results] if isinstance(results, str | os.PathLike) else results or []
+    found = summaries_of(places, distilled.sha256) if places else []
     summaries = {results_file(summary): summary for summary in map(public_summary, found)}
     try:
         return _push(distilled, repo_id, private, revision, summaries, overwrite, folder)
@@ -84,34 +85,32 @@ def push_distilled(
         raise clear_hub_error(error, repo_id if revision is None else f"{repo_id}@{revision}") from error
 
 
-def summaries_of(path: Path, sha256: str) -> list[dict]:
-    """Return the summaries of `evaluate` under a path that are of this set.
+def summaries_of(places: Sequence[str | os.PathLike], sha256: str) -> list[dict]:
+    """Return the summaries of `evaluate` under some places that are of this set.
 
     Raises:
-        InputError: There is none.
+        InputError: As `read_results`; there is none of this set.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; --results takes the --output_dir of evaluate")
-    files = [path] if path.is_file() else sorted(path.rglob(SUMMARY_NAME))
-    summaries = []
-    for file in files:
-        try:
-            summary = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
-            if summary["digests"]["distilled"] == sha256:
-                card.results_table([summary])  # has all that the table needs
-                summaries.append(summary)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{file}: is no {SUMMARY_NAME} of evaluate; move it away or give another --results"
-            ) from error
-    if not summaries:
-        found = f"{len(files)} of other sets" if files else f"no {SUMMARY_NAME}"
-        raise InputError(f"{path}: holds no results of this set ({found}); evaluate it, or leave --results out")
-    return summaries
+    summaries = read_results(places, _read_summary)
+    found = [summary for summary in summaries if summary["digests"]["distilled"] == sha256]
+    if not found:
+        named = ", ".join(map(str, places))
+        raise InputError(
+            f"{named}: holds no results of this set ({len(summaries)} of other sets); evaluate it, or leave --results "
+            "out"
+        )
+    return found
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"it has {name}")
+def _read_summary(path: Path) -> dict[str, object]:
+    """Read one summary that has all that the card's table needs."""
+    summary = read_summary(path)
+    try:
+        card.results_table([summary])
+        summary["digests"]["distilled"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: no summary of evaluate ({error!r}); evaluate again, or leave it out") from error
+    return summary
 
 
 def _push(
@@ -227,12 +226,14 @@ def _card_for(
     local = None
     if folder is not None and (folder / card.CARD_NAME).is_file():
         local = (folder / card.CARD_NAME).read_text(encoding="utf-8", errors="replace")
-    edited = local is not None and card.is_ours(local) and local != card.card_text(distilled, facts)
+    edited = local is not None and card.is_ours(local) and card.without_data(local) != card.card_text(facts)
     kept = local if edited else remote.card if same and remote.card and card.is_ours(remote.card) else None
-    text = card.card_text(distilled, facts, repo_id, summaries)
+    text = card.card_text(facts, repo_id, summaries)
     if kept is not None:
         text = card.updated_card(kept, facts, repo_id, summaries)
     same_tensors = remote.facts is not None and remote.facts.get("sha256") == distilled.sha256
     if not summaries and remote.card is not None and same_tensors:
         text = card.with_results_of(text, remote.card)
-    return text
+    if remote.card is not None and card.without_data(text) == card.without_data(remote.card):
+        text = remote.card  # where it declares its data in another place, it stays there
+    return card.with_data(text, distilled)

@@ -4,7 +4,7 @@ import json
 import math
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -102,7 +102,7 @@ class DistilledSet:
         *,
         private: bool = False,
         revision: str | None = None,
-        results: str | None = None,
+        results: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         overwrite: bool = False,
     ) -> str:
         """Send the set to a dataset repository on the Hugging Face Hub, in one commit; see `push` for the arguments.

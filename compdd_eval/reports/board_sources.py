@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error
-from compdd_eval.reports.reading import MOST_BYTES, Run, read_run, summaries_in
+from compdd_eval.reports.reading import Run, read_run
+from compdd_eval.result_files import MOST_BYTES, files_in
 from compdd_eval.sources.hub import Address, parse_address
 
 MOST_FILES = 2000  # of one repository
@@ -103,7 +104,7 @@ def _local(place: Path) -> Iterator[Found | str]:
         yield _read(place)
         return
     root = place.resolve()
-    paths = sorted(summaries_in(place))
+    paths = sorted(files_in(place))
     for path in tqdm(paths, desc="reading results", unit="file", disable=len(paths) < _MANY):
         if not Path(os.path.realpath(path)).is_relative_to(root):  # unlike resolve(), it takes links in a circle
             yield f"{path}: is a link that leaves {place}; give the other folder as a source, too"

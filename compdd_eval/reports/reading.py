@@ -1,11 +1,7 @@
 """Read summaries of `evaluate` that anybody may have written: nothing in a file is believed before it is checked."""
 
-import json
-import logging
 import math
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +21,16 @@ from compdd_eval.reports.fields import (
     text_of,
     whole_of,
 )
-from compdd_eval.results import SCHEMA_VERSION, SUMMARY_NAME
+from compdd_eval.result_files import read_results, read_summary
+from compdd_eval.results import SCHEMA_VERSION
 from compdd_eval.statistics import mean_interval, ratio_interval
 from compdd_eval.subsets import NUM_CLASSES
 
-MOST_BYTES = 8 * 2**20  # of a summary; those of `evaluate` have some 10 KB
 _MOST_NAME = 80
 _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
 _MOST_SEEDS = 10_000
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -197,62 +192,17 @@ class Run:
 
 
 def read_runs(place: str) -> list[Run]:
-    """Read every summary under a folder, or one file.
-
-    Raises:
-        InputError: There is none, or one that was given by name is none. Damaged ones in a folder are warned of.
-    """
-    path = Path(os.path.expanduser(place))
-    if not path.exists():
-        raise InputError(f"{place}: no such file or folder; give the --output_dir of evaluate, or a {SUMMARY_NAME}")
-    if path.is_file():
-        return [read_run(path)]
-    runs, damaged = [], []
-    for file in sorted(summaries_in(path)):
-        try:
-            runs.append(read_run(file))
-        except InputError as error:
-            damaged.append(error)
-    if not runs and damaged:
-        more = f" (and {len(damaged) - 1} more like it)" if len(damaged) > 1 else ""
-        raise InputError(f"{damaged[0]}{more}")
-    if not runs:
-        raise InputError(f"{place}: holds no {SUMMARY_NAME}; give the --output_dir of evaluate")
-    for error in damaged:
-        _logger.warning(f"left out: {error}")
-    return runs
-
-
-def summaries_in(folder: Path) -> Iterator[Path]:
-    """Yield all summaries in a folder, without following links out of it."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if SUMMARY_NAME in files:
-            yield Path(root) / SUMMARY_NAME
+    """Read every summary under a folder, or one file; errors as of `read_results`."""
+    return read_results([place], read_run)
 
 
 def read_run(path: Path, place: str | None = None) -> Run:
-    """Read one summary.
+    """Read one summary; `place` is what it is called in errors.
 
     Raises:
         InputError: It is no summary of this version, is too large, or says what cannot be.
     """
-    place = place or str(path)
-    try:
-        found = os.stat(path)
-        regular = stat.S_ISREG(found.st_mode)
-        content = path.read_bytes() if regular and found.st_size <= MOST_BYTES else None
-    except OSError as error:
-        raise InputError(f"{place}: cannot be read ({error.strerror}); mend it or leave it out") from error
-    if content is None:
-        size = f"{found.st_size / 2**20:,.0f} MB" if regular else "not a regular file"
-        raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
-    try:
-        return parse_run(json.loads(content.decode("utf-8-sig"), parse_constant=_no_constant), place, path)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: not a JSON file ({str(error)[:100]}); leave it out") from error
+    return parse_run(read_summary(path, place), place or str(path), path)
 
 
 def parse_run(content: object, place: str, file: Path) -> Run:
@@ -263,8 +213,9 @@ def parse_run(content: object, place: str, file: Path) -> Run:
     """
     try:
         return _parse(content, place, file)
-    except Wrong as error:
-        raise InputError(f"{place}: no summary of evaluate: {error}; evaluate again, or leave it out") from error
+    except (Wrong, RecursionError) as error:
+        reason = str(error)[:200]
+        raise InputError(f"{place}: no summary of evaluate: {reason}; evaluate again, or leave it out") from error
 
 
 def _parse(content: object, place: str, file: Path) -> Run:
@@ -355,7 +306,3 @@ def _group(content: dict) -> Group:
     if len(set(seeds)) < len(seeds):
         raise Wrong("a seed is there twice")
     return Group(seeds, accuracies)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"it has {name}")

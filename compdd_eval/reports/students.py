@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from compdd_eval.errors import InputError
-from compdd_eval.reports.reading import MOST_BYTES, Run
+from compdd_eval.reports.reading import Run
+from compdd_eval.result_files import MOST_BYTES
 from compdd_eval.results import StudentResult, read_student
 
 _POINTS = 200  # of a curve, as many as a chart can show
