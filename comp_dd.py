@@ -51,12 +51,13 @@ class CompDDConfig(datasets.BuilderConfig):
 
     The copy of ImageNet is no part of its identity: the same subset is the same cache entry wherever the images came
     from. With `published=True` `music-hard` has the nine classes of the published list and a cache entry of its own,
-    `music-hard-published`; the other subsets do not change. A list of a user's own, out of `subsets_dir`, has a cache
-    entry whose name holds a digest of its classes.
+    `music-hard-published`; the other subsets do not change. A list of a user's own, out of `subsets_dir` or given as
+    `classes`, has a cache entry whose name holds a digest of its classes.
     """
 
     published: bool = False
     subsets_dir: str = None
+    classes: object = None
     layout: str = "auto"
     link: bool = False
     verify: bool = False
@@ -66,13 +67,11 @@ class CompDDConfig(datasets.BuilderConfig):
         return f"{self.name}-published" if self.published and self.name == "music-hard" else self.name
 
     def __eq__(self, other):
-        if not isinstance(other, CompDDConfig):
-            return NotImplemented
-        return (self.name, self.version) == (other.name, other.version)
+        return isinstance(other, CompDDConfig) and (self.name, self.version) == (other.name, other.version)
 
 
 class CompDD(datasets.ArrowBasedBuilder):
-    """Builder of the sixteen configurations; splits `train` and `validation`.
+    """Builder of the sixteen configurations, and of other lists of ten classes; splits `train` and `validation`.
 
     Rows are ordered by label and then by ImageNet's own file name. Features: `image` (the original bytes, decoded
     as RGB), `label` (0-9), `imagenet_label` (0-999), `wnid`, `file_name`.
@@ -81,11 +80,13 @@ class CompDD(datasets.ArrowBasedBuilder):
     do not. Only other bytes could undo that here: decode those of `cast_column("image", datasets.Image(decode=False))`.
 
     Args:
-        config_name: `bird-easy`, ..., `music-hard`.
+        config_name: `bird-easy`, ..., `music-hard`; or a list that the field uses, such as `nette`.
         data_dir: A copy of ImageNet: its folder, or `ILSVRC/imagenet-1k` on the Hub; else the environment variable
             `COMP_DD_IMAGENET`. "prepared" takes what is prepared, in any case.
         published: Take `music-hard` as published, with nine classes.
         subsets_dir: A folder with subset files of a user's own: `config_name` is the name of one, without `.json`.
+        classes: In place of `config_name`: ten WordNet ids, ImageNet indices or names of classes, in a list or joined
+            by commas, for labels 0-9.
         layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; "auto" looks at it.
         link: Keep the paths of the images in place of their bytes: tiny, and bound to this disk.
         verify: Decode every image while building.
@@ -121,35 +122,36 @@ class CompDD(datasets.ArrowBasedBuilder):
         return {**self.__dict__, "on_images": None}
 
     def _create_builder_config(self, config_name=None, custom_features=None, **kwargs):
-        """Take a configuration of a user's own as it is; `datasets` knows the sixteen."""
-        if kwargs.get("subsets_dir") is None:
+        """Take another list than the sixteen as it is; `datasets` knows those."""
+        ours = config_name in self.builder_configs
+        if ours and kwargs.get("subsets_dir") is None and kwargs.get("classes") is None:
             return super()._create_builder_config(config_name, custom_features, **kwargs)
         kwargs = {"version": datasets.Version(_VERSION), **kwargs}
         kwargs.pop("config_id", None)  # only newer versions of `datasets` have it
-        config = CompDDConfig(name=str(config_name), **kwargs)
-        self._subset = self._load(config)
-        return config, self._subset.name
+        self._subset = self._find(config_name, *map(kwargs.get, ("published", "subsets_dir", "classes")))
+        return CompDDConfig(name=self._subset.name, **kwargs), self._subset.name
 
     @property
     def subset(self):
         """The `compdd_eval.subsets.Subset` of this configuration."""
         if self._subset is None:
-            self._subset = self._load(self.config)
+            self._subset = self._find(self.config.name, self.config.published)
         return self._subset
 
-    def _load(self, config):
+    def _find(self, name, published=False, subsets_dir=None, classes=None):
         _find_library(self.base_path)
         from compdd_eval.subsets import load_subset
-        from compdd_eval.subsets import subset_names
 
-        if config.subsets_dir is None and config.name not in subset_names():
-            raise ValueError(f"Comp-DD has no configuration {config.name!r}; give one of {', '.join(subset_names())}")
-        return load_subset(config.name, config.published, config.subsets_dir)
+        return load_subset(name, bool(published), subsets_dir, classes)
 
     def _info(self):
         subset = self.subset
+        names = ", ".join(c.name for c in subset.classes)
+        other = f"{subset.name}, which is no subset of it but ten other classes of ImageNet-1K"
+        this = subset.name if subset.category in _CATEGORIES else other
+        source = f" Source: {subset.paper}; {subset.source}." if subset.paper else ""
         return datasets.DatasetInfo(
-            description=f"{_DESCRIPTION} This is {subset.name}: {', '.join(c.name for c in subset.classes)}.",
+            description=f"{_DESCRIPTION} This is {this}: {names}.{source}",
             features=features_of(subset),
             homepage=_HOMEPAGE,
             license=_LICENSE,
@@ -239,7 +241,9 @@ class CompDD(datasets.ArrowBasedBuilder):
             raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
         found = cache.find_prepared(root)
         usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
-        if usable and self._source is None and find_imagenet(self.config.data_dir) is None:
+        if self._source is None and find_imagenet(self.config.data_dir) is None:
+            if not usable:
+                raise cache.not_prepared([self.subset], root.parent.parent)
             self.status = "current"
         else:
             with cache.staging(root) as stage:
@@ -346,14 +350,9 @@ def columns_of(subset, rows):
 
 def features_of(subset):
     """Return the features of a `compdd_eval.subsets.Subset`, as a `datasets.Features`."""
-    features = {
-        "image": datasets.Image(mode="RGB"),
-        "label": datasets.ClassLabel(names=subset.label_names),
-        "imagenet_label": datasets.Value("int32"),
-        "wnid": datasets.Value("string"),
-        "file_name": datasets.Value("string"),
-    }
-    return datasets.Features(features)
+    texts = {name: datasets.Value("string") for name in ("wnid", "file_name")}
+    labels = {"label": datasets.ClassLabel(names=subset.label_names), "imagenet_label": datasets.Value("int32")}
+    return datasets.Features({"image": datasets.Image(mode="RGB"), **labels, **texts})
 
 
 def _find_library(base_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from importlib import import_module
@@ -47,7 +48,7 @@ def _dispatch(arguments: list[str]) -> None:
         arguments = ["evaluate", *arguments]
     command, *rest = arguments
     if command not in COMMANDS:
-        raise unknown("command", command, COMMANDS)
+        raise _no_command(command, rest)
     if command not in MULTI_PROCESS and not _is_main_process():
         return
     module = import_module(f"compdd_eval.commands.{command}")
@@ -57,6 +58,14 @@ def _dispatch(arguments: list[str]) -> None:
         config = parse(module.CONFIG, command, rest, getattr(module, "POSITIONAL", ()))
     module.run(config)
     _leave_process_group()
+
+
+def _no_command(word: str, rest: list[str]) -> InputError:
+    """Say how a distilled set is evaluated where one stands in the place of a command."""
+    if not os.path.exists(os.path.expanduser(word)) and "/" not in word:
+        return unknown("command", word, COMMANDS)
+    line = shlex.join(["python", "-m", "compdd_eval", "evaluate", "--distilled", word, *rest])
+    return InputError(f"{word}: is no command; to evaluate a distilled set: {line}")
 
 
 def _overview() -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import statistics
+from dataclasses import replace
 
 import torch
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from compdd_eval.config import BenchConfig
 from compdd_eval.console import print_json, print_table
 from compdd_eval.models import count_flops
 from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.user_networks import pinned, without_folders
 
 
 def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
@@ -26,6 +28,7 @@ def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
         InputError: An unknown network; memory that ran out.
     """
     device = device_type()
+    config = replace(config, model=pinned(config.model))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))
     rows = []
     for ipc in config.ipcs:
@@ -91,4 +94,5 @@ def print_scaling(config: BenchConfig, rows: list[dict[str, object]]) -> None:
         for row in rows
     ]
     header = ["IPC>", "students of", "threads of each>", "images/s>", "efficiency>"]
-    print_table(f"Scaling: {config.model} at {config.res} px, compiled, {machine()}", header, lines)
+    title = f"Scaling: {without_folders(config.model)} at {config.res} px, compiled, {machine()}"
+    print_table(title, header, lines)

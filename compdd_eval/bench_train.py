@@ -4,6 +4,7 @@ import contextlib
 import os
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from tqdm import tqdm
@@ -12,10 +13,11 @@ from compdd_eval.bench_worker import Contestant, Worker
 from compdd_eval.config import BenchConfig, EvaluateConfig, Protocol
 from compdd_eval.config.checks import AUTO
 from compdd_eval.console import print_json, print_table
-from compdd_eval.models import count_flops, create_model
+from compdd_eval.models import count_flops, create_model, is_listed
 from compdd_eval.speed import students_at_a_time
 from compdd_eval.stack import can_be_stacked
 from compdd_eval.subsets import NUM_CLASSES, subset_names
+from compdd_eval.user_networks import pinned, without_folders
 
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
 _PROTOCOL = Protocol()
@@ -50,6 +52,7 @@ def bench_train(config: BenchConfig) -> list[dict[str, object]]:
         InputError: An unknown network, or one that cannot take such images; memory that ran out.
     """
     device = device_type()
+    config = replace(config, model=pinned(config.model))  # its processes read the same
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
     rows = []
     for ipc in config.ipcs:
@@ -68,7 +71,7 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
     number = students_at_a_time(asked, images, _PROTOCOL.batch_train, torch.device(device))
     if asked == AUTO:
         number = min(number, _STUDENTS_OF_A_RESULT)
-    return number if ":" not in config.model and can_be_stacked(network) else 1
+    return number if is_listed(config.model) and can_be_stacked(network) else 1
 
 
 def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
@@ -148,7 +151,8 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
         for row in rows
     ]
     header = ["IPC>", "loop", "images/s>", "students/h>", "ratio>", "of peak>", "memory>", "first pass>"]
-    print_table(f"Bench: {config.model} at {config.res} px, {config.passes} passes, {machine()}", header, lines)
+    title = f"Bench: {without_folders(config.model)} at {config.res} px, {config.passes} passes, {machine()}"
+    print_table(title, header, lines)
     ipcs = ", ".join(map(str, config.ipcs))
     print(f"All {len(subset_names())} subsets at IPC {ipcs}, {_STUDENTS_OF_A_RESULT} students each, projected:")
     for name, number in hours.items():

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 
 from compdd_eval.errors import InputError
 from compdd_eval.files import locked, locked_or_refused
-from compdd_eval.sources import ImageRow, rows_digest
-from compdd_eval.subsets import load_subset, subset_names
+from compdd_eval.sources import IMAGENET_HELP, ImageRow, rows_digest
+from compdd_eval.subsets import Subset, load_subset, subset_names
 
 DATASET_NAME = "comp_dd"
 RECORD_NAME = "comp_dd.json"
@@ -103,6 +103,30 @@ def find_prepared(root: Path) -> tuple[Path, Record] | None:
     except (OSError, ValueError, TypeError):
         pass  # nothing there, replaced by another process just now, or not ours
     return None
+
+
+def not_prepared(subsets: Sequence[Subset], cache_dir: str | os.PathLike | None) -> InputError:
+    """Make the error for subsets that are needed where they are not prepared and no ImageNet was given.
+
+    Args:
+        subsets: Those that are not prepared.
+        cache_dir: As in `config_root`.
+    """
+    root = config_root(cache_dir, "any").parent
+    there = sorted(folder.name for folder in root.glob("[!.]*") if find_prepared(folder) is not None)
+    found = f"prepared in {root.parent}: {', '.join(there)}" if there else f"nothing is prepared in {root.parent}"
+    line = f"python -m compdd_eval prepare --data_path /path/to/imagenet{_flags(subsets)}"
+    names = ", ".join(subset.name for subset in subsets)
+    return InputError(f"{names}: not prepared, and no ImageNet given. Prepare it by: {line} ({found}). {IMAGENET_HELP}")
+
+
+def _flags(subsets: Sequence[Subset]) -> str:
+    """Return the flags for these subsets; none where it takes more than one call, which all of them does."""
+    selections = [subset.selection for subset in subsets]
+    shared = {name: value for name, value in selections[0].items() if all(s.get(name) == value for s in selections)}
+    if len(subsets) > 1 and "category" not in shared:
+        return ""
+    return "".join(f" --{name}" if value is True else f" --{name} {value}" for name, value in shared.items())
 
 
 @contextlib.contextmanager

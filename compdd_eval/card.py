@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from comp_dd import features_of
-from compdd_eval.subsets import SPLITS, Subset
+from compdd_eval.subsets import SPLITS, Subset, config_names
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ def _this_copy(entries: list[CardEntry]) -> str:
     for entry in entries:
         counts = [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
         lines.append(f"| `{entry.subset.name}` | {counts[0]} | {counts[1]} |")
+    others = [entry.subset.name for entry in entries if entry.subset.name not in config_names()]
+    if others:
+        lines += ["", f"Ten classes of ImageNet-1K that are no subset of Comp-DD: {', '.join(others)}."]
     first = entries[0].subset.name
     lines += ["", f'Load one with `datasets.load_dataset("THIS FOLDER OR REPOSITORY", "{first}")`.']
     return "\n".join([*lines, ""])

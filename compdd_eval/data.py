@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,6 @@ from compdd_eval.config import require
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import decode_rgb, preprocess
 from compdd_eval.sources import (
-    IMAGENET_HELP,
     ImageRow,
     Source,
     find_imagenet,
@@ -29,7 +28,7 @@ from compdd_eval.sources import (
     rows_digest,
     subset_rows,
 )
-from compdd_eval.subsets import NUM_CLASSES, SPLITS, Subset, load_subset, subset_name
+from compdd_eval.subsets import NUM_CLASSES, SPLITS, Subset, selected_subset
 
 
 class StoredImages:
@@ -210,12 +209,14 @@ class CompDDData(NamedTuple):
 
 def load_comp_dd(
     data_path: str | os.PathLike | None,
-    category: str,
-    subset: str,
+    category: str | None = None,
+    subset: str | None = None,
     im_size: tuple[int, int] | int = (128, 128),
     batch_size: int = 256,
     *,
     published: bool = False,
+    classes: str | Sequence[str | int] | None = None,
+    subsets_dir: str | os.PathLike | None = None,
     antialias: bool = True,
     layout: str = "auto",
     cache_dir: str | os.PathLike | None = None,
@@ -230,6 +231,9 @@ def load_comp_dd(
         im_size: Height and width in pixels, or one number for both.
         batch_size: How many images are decoded at a time where a caller asks for all of them.
         published: Take `music-hard` as published, with nine classes.
+        classes: In place of category and subset: ten WordNet ids, ImageNet indices or names of classes, for labels 0-9,
+            or a list that the field uses, such as `nette`.
+        subsets_dir: A folder with subset files of a user's own, of which category and subset name one.
         antialias: Resize with antialiasing (False: as torchvision did before 0.17).
         layout: How that copy is stored; "auto" looks at it.
         cache_dir: Cache to look for prepared subsets in; default: that of `datasets`.
@@ -241,7 +245,10 @@ def load_comp_dd(
     Raises:
         InputError: Unknown name, no such folder, a missing split or class folder, nothing prepared.
     """
-    definition = load_subset(subset_name(category, subset), published=published)
+    chosen = {"category": category, "subset": subset, "published": published}
+    definition = selected_subset({**chosen, "classes": classes, "subsets_dir": subsets_dir})
+    if definition is None:
+        raise InputError("category is missing; give one subset, for example category='bird', subset='easy', or classes")
     im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
     source = _open_given(data_path, layout)
     splits = [
@@ -291,15 +298,14 @@ def _open_images(
     """Take the images of a source, or else what is prepared."""
     prepared = cache.find_prepared(cache.config_root(cache_dir, subset.name))
     if source is None:
-        return _prepared_images(subset, split, prepared)
+        if prepared is None:
+            raise cache.not_prepared([subset], cache_dir)
+        return _prepared_images(subset, split, *prepared)
     return _source_images(subset, split, source, prepared)
 
 
-def _prepared_images(subset: Subset, split: str, prepared: tuple[Path, cache.Record] | None) -> StoredImages:
+def _prepared_images(subset: Subset, split: str, folder: Path, record: cache.Record) -> StoredImages:
     """Take what is prepared, where no ImageNet was given."""
-    if prepared is None:
-        raise InputError(f"{subset.name} is not prepared and no ImageNet was given. {IMAGENET_HELP}")
-    folder, record = prepared
     if record.subset_digest != subset.digest:
         raise InputError(f"{folder}: made for another class list of {subset.name}; run `prepare` again")
     if split not in record.images:

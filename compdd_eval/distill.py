@@ -38,12 +38,13 @@ from compdd_eval.processes import make_accelerator, once, repeatable, set_thread
 from compdd_eval.run_file import claim
 from compdd_eval.speed import keep_memory, set_precision
 from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.user_networks import network_name, pinned
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_PLACES += ("subsets_dir", "preset")
+_PLACES += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
@@ -67,6 +68,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = find_method(config.method)
     config = settled(config, method)
+    config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
     accelerator = accelerator or make_accelerator()
     set_threads(config.threads, accelerator)
@@ -241,10 +243,7 @@ class Distillation:
         config, step = self.config, learning.progress.step
         distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
         settings = EvaluateConfig(
-            category=config.category,
-            subset=config.subset,
-            subsets_dir=config.subsets_dir,
-            published=config.published,
+            **config.selection,
             data_path=config.data_path,
             layout=config.layout,
             model=config.model,
@@ -309,11 +308,8 @@ class Distillation:
                 "evaluations": list(progress.evaluations),
                 "last_losses": progress.losses[-_LAST_LOSSES:],
             }
-        subset = self.subset
         return {
-            "category": subset.category,
-            "subset": subset.difficulty,
-            "published": len(subset.classes) < NUM_CLASSES,
+            **self.subset.selection,
             "method": method.name,
             **({"paper": method.paper} if method.paper else {}),
             "seed": config.seed,

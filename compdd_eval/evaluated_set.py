@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from compdd_eval.config import EvaluateConfig
+from compdd_eval.config.checks import no_subset
 from compdd_eval.distilled import DistilledSet, read_distilled
 from compdd_eval.distilled.content import name_of
 from compdd_eval.errors import InputError
@@ -24,21 +25,19 @@ def load_distilled(config: EvaluateConfig) -> DistilledSet:
 
 
 def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
-    """Take from the set which subset it is for, where no flag says it, and which commit was read."""
+    """Take from the set its resolution and which subset it is for, where no flag says it, and which commit was read."""
+    if config.res is None:
+        config = replace(config, res=distilled.resolution)
     definition, origin = distilled.definition, distilled.origin
-    if config.category is None:
+    if not config.selects:
         if definition is None:
-            raise InputError(
-                f"--category is missing, and nothing in {name_of(origin)} says which subset it is for; give one, for "
-                "example --category bird --subset easy"
-            )
-        published = bool(distilled.metadata.get("published"))
-        config = replace(config, category=definition.category, subset=definition.difficulty, published=published)
+            raise no_subset(name_of(origin))
+        config = config.of_subset(definition)
     elif definition is not None and definition.name != config.load_subset().name:
         asked = config.load_subset().name
         raise InputError(f"the set was made for {definition.name}, not for {asked}: its labels mean other classes")
     if "repository" in origin and config.distilled is not None:
-        config = replace(config, distilled=f"{origin['repository']}@{origin['revision']}")
+        config = replace(config, distilled=name_of(origin))
     return config
 
 
@@ -47,7 +46,8 @@ def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Sub
     if distilled.resolution != config.res:
         size = distilled.resolution
         raise InputError(
-            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}"
+            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
+            "leave it out"
         )
     for remark in distilled.remarks(subset.class_map_inv):
         _logger.warning(remark)

@@ -46,6 +46,7 @@ def content_of(distilled: DistilledSet) -> dict[str, object]:
         "config_name": distilled.definition.name if distilled.definition else None,
         "images": len(distilled.images),
         "ipc": distilled.ipc,
+        "decoded_ipc": distilled.decoded_ipc,
         "resolution": distilled.resolution,
         "label_kind": distilled.label_kind,
         "lr": distilled.lr,
@@ -94,7 +95,7 @@ def _warn(distilled: DistilledSet) -> None:
     """Say what a user should know of the set."""
     subset = distilled.definition
     if subset is None:
-        _logger.warning("the set does not say which subset it is for; --category and --subset state it")
+        _logger.warning("the set does not say which subset it is for; --category and --subset, or --classes, state it")
     for remark in distilled.remarks(subset.class_map_inv) if subset else distilled.remarks():
         _logger.warning(remark)
 
@@ -102,9 +103,9 @@ def _warn(distilled: DistilledSet) -> None:
 def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
     """Return what a set is, as rows of a table."""
     subset = distilled.definition
-    size = f"{len(distilled.images)} of {distilled.resolution} px, IPC {distilled.ipc:g}"
+    size = f"{len(distilled.images)} of {distilled.resolution} px, {distilled.ipc_in_words}"
     return [
-        ("subset", subset.name if subset else "not stated; --category and --subset state it"),
+        ("subset", subset.name if subset else "not stated; --category and --subset, or --classes, state it"),
         ("images", size),
         ("labels", distilled.label_kind),
         ("learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"),
@@ -138,8 +139,7 @@ def print_pushed(pushed: Pushed) -> None:
     seen = "private" if pushed.private else "public"
     print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
     name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
-    flags = f"--distilled {name} --res {pushed.resolution} --data_path IMAGENET"
-    print(f"evaluate it: accelerate launch -m compdd_eval {flags}")
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
 
 
 def pull(config: PullConfig) -> Pulled:

@@ -22,7 +22,7 @@ from compdd_eval.files import check_writable, locked_or_refused, write_json, wri
 from compdd_eval.hub_results import EVAL_NAME, eval_yaml
 from compdd_eval.prepare import PrepareReport, prepare
 from compdd_eval.sources import find_imagenet, read_linked
-from compdd_eval.subsets import SPLITS, config_names, load_subset
+from compdd_eval.subsets import SPLITS, Subset, config_names, load_subset, selected_subset
 
 CARD_NAME = "README.md"
 _ROWS = 100  # images in a row group, so that one is read without reading many
@@ -90,15 +90,15 @@ def export(config: ExportConfig, progress: bool = False) -> ExportReport:
     _check_ours(root)
     report = ExportReport(root)
     with locked_or_refused(root / ".lock", f"{root}: another export writes into it now; wait for it"):
-        for name in config.names():
-            _check_free(root / name)
+        for subset in config.subsets():
+            _check_free(root / subset.name)
         if find_imagenet(config.data_path) is not None:
             report.prepared = prepare(config, progress)
         prepared = _prepared(config, report.prepared)
-        total = sum(sum(record.images.values()) for _, record in prepared.values())
+        total = sum(sum(record.images.values()) for _, _, record in prepared)
         with tqdm(total=total, unit="image", desc="exporting", disable=not progress) as bar:
-            for name, (folder, record) in prepared.items():
-                report.statuses[name] = _export_one(root / name, folder, record, bar)
+            for subset, folder, record in prepared:
+                report.statuses[subset.name] = _export_one(root / subset.name, subset, folder, record, bar)
         report.entries = list(_entries(root))
         write_text(root / CARD_NAME, card_text(report.entries))
         _write_tasks(root, report.entries)
@@ -127,20 +127,21 @@ def _check_free(target: Path) -> None:
         raise InputError(f"{target}: lies where the export would go and is none; move it or give another --output_dir")
 
 
-def _prepared(config: ExportConfig, report: PrepareReport | None) -> dict[str, tuple[Path, cache.Record]]:
-    """Return configuration -> folder and record of what is prepared."""
-    names = config.names() if report is None else [item.subset.name for item in report.prepared]
-    found = {name: cache.find_prepared(cache.config_root(config.cache_dir, name)) for name in names}
-    found = {name: item for name, item in found.items() if item and item[1].subset_digest == load_subset(name).digest}
-    absent = ", ".join(name for name in names if name not in found)
-    if absent and (config.category or config.subset or not found):
-        raise InputError(f"{absent}: not prepared; give --data_path, a copy of ImageNet, or run prepare first")
+def _prepared(config: ExportConfig, report: PrepareReport | None) -> list[tuple[Subset, Path, cache.Record]]:
+    """Return what is prepared: each subset with folder and record."""
+    subsets = config.subsets() if report is None else [item.subset for item in report.prepared]
+    places = [(subset, cache.find_prepared(cache.config_root(config.cache_dir, subset.name))) for subset in subsets]
+    found = [(subset, *place) for subset, place in places if place and place[1].subset_digest == subset.digest]
+    there = {subset.name for subset, _, _ in found}
+    absent = [subset for subset in subsets if subset.name not in there]
+    if absent and (config.narrowed or not found):
+        raise cache.not_prepared(absent, config.cache_dir)
     if absent:
-        _logger.warning(f"not prepared, so not written: {absent}")
+        _logger.warning(f"not prepared, so not written: {', '.join(subset.name for subset in absent)}")
     return found
 
 
-def _export_one(target: Path, folder: Path, record: cache.Record, bar: tqdm) -> str:
+def _export_one(target: Path, subset: Subset, folder: Path, record: cache.Record, bar: tqdm) -> str:
     """Write one configuration beside its place, then put it there."""
     written = _read_record(target)
     digests = {"subset_digest": record.subset_digest, "rows": record.rows}
@@ -153,7 +154,8 @@ def _export_one(target: Path, folder: Path, record: cache.Record, bar: tqdm) -> 
     try:
         sizes = {split: _write_split(stage, folder, record, split, bar) for split in record.images}
         files = sum(path.stat().st_size for path in stage.iterdir())
-        content = {**digests, "images": record.images, "sizes": sizes, "files": files}
+        content = {**digests, "selection": subset.selection}
+        content |= {"images": record.images, "sizes": sizes, "files": files}
         write_json(stage / _RECORD, content)
         if target.exists():
             shutil.rmtree(target)
@@ -209,12 +211,23 @@ def _read_record(target: Path) -> dict[str, object] | None:
 
 
 def _entries(root: Path) -> Iterator[CardEntry]:
-    """Yield the configurations that a folder holds, in the usual order."""
-    for name in config_names():
+    """Yield the configurations that a folder holds: those of the benchmark in its order, then other lists."""
+    others = sorted({path.parent.name for path in root.glob(f"[!.]*/{_RECORD}")} - set(config_names()))
+    for name in [*config_names(), *others]:
         record = _read_record(root / name)
-        if record is not None:
+        subset = None if record is None else _subset_of(name, record)
+        if subset is not None:
             images = {split: record["images"][split] for split in SPLITS if split in record["images"]}
-            yield CardEntry(load_subset(name), images, record["sizes"], record["files"])
+            yield CardEntry(subset, images, record["sizes"], record["files"])
+
+
+def _subset_of(name: str, record: dict[str, object]) -> Subset | None:
+    """Return the subset that a record is of; None where the folder is called otherwise, or it cannot be told."""
+    try:
+        subset = selected_subset(record["selection"]) if "selection" in record else load_subset(name)
+    except (InputError, AttributeError):
+        return None
+    return subset if subset is not None and subset.name == name else None
 
 
 def exported(root: Path) -> list[CardEntry]:
@@ -242,4 +255,5 @@ def print_exported(report: ExportReport, as_json: bool = False) -> None:
     title = f"Comp-DD as Parquet in {report.folder} (images / expected)"
     print_table(title, ["config", "train>", "validation>", "size>", ""], rows)
     if rows:
-        print(f'load_dataset("{report.folder}", "{rows[0][0]}") now works on any machine that has this folder')
+        name = next((row[0] for row in rows if row[-1] != _EARLIER), rows[0][0])
+        print(f'load_dataset("{report.folder}", "{name}") now works on any machine that has this folder')

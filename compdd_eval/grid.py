@@ -103,7 +103,11 @@ def _given(config: EvaluateConfig) -> dict[str, object]:
 def _check_types(file: str, settings: dict[str, object]) -> None:
     hints = typing.get_type_hints(EvaluateConfig)
     for name, value in settings.items():
-        if name not in hints or name in _OWN:
+        if name in _OWN:
+            raise InputError(
+                f"{file}: {name} is of the whole grid, not of its cells; give --{name} on the command line"
+            )
+        if name not in hints:
             raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
         accepted = tuple(part for part in (str, bool, int, float, type(None)) if part in _parts(hints[name]))
         right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))

@@ -37,7 +37,7 @@ def eval_yaml(entries: list[CardEntry]) -> str | None:
         YAML with `name`, `description`, `evaluation_framework` and `tasks` (`id`, `config`, `split`); None where there
         are no validation images, so no tasks.
     """
-    names = [entry.subset.name for entry in entries if _SPLIT in entry.images]
+    names = [entry.subset.name for entry in entries if _SPLIT in entry.images and entry.subset.name in config_names()]
     tasks = [{"id": task_id(name, ipc), "config": name, "split": _SPLIT} for name in names for ipc in IPCS]
     if not tasks:
         return None
@@ -88,7 +88,7 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
     Raises:
         InputError: As of `task_id`; the record has no date; `huggingface_hub` is too old.
     """
-    entry_class, to_yaml, _ = _client()
+    entry_class, to_yaml, _ = eval_results_client()
     place = f"datasets/{set_id.replace('@', '/tree/')}" if set_id else repo_id
     entry = entry_class(
         dataset_id=benchmark,
@@ -109,7 +109,7 @@ def read_results(text: str, place: str) -> list[object]:
     Raises:
         InputError: It is none.
     """
-    parse = _client()[2]
+    parse = eval_results_client()[2]
     try:
         return parse(yaml.safe_load(text))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -148,8 +148,12 @@ def _date(result: StudentResult) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _client() -> tuple[type, object, object]:
-    """Return the class of an entry, and what writes and reads entries."""
+def eval_results_client() -> tuple[type, object, object]:
+    """Return the class of an entry, and what writes and reads entries.
+
+    Raises:
+        InputError: `huggingface_hub` is too old.
+    """
     try:
         from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
     except ImportError as error:

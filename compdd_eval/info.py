@@ -7,7 +7,7 @@ from compdd_eval.config import InfoConfig
 from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.sources import Source, open_source
-from compdd_eval.subsets import SPLITS, Subset, load_subset
+from compdd_eval.subsets import SPLITS, Subset, related_names
 
 
 def describe(config: InfoConfig) -> dict[str, object]:
@@ -15,14 +15,15 @@ def describe(config: InfoConfig) -> dict[str, object]:
 
     Returns:
         `subsets`: for each its `name`, `category`, `difficulty`, `version`, `splits` (images of a whole ImageNet),
-        `published_complexity_percent`, `classes` in label order and `erratum` (or None). With a `data_path` also
+        `published_complexity_percent`, `classes` in label order, `erratum`, `paper` and `source` (or None; category,
+        difficulty and complexity, too, of a list that is no subset of the benchmark). With a `data_path` also
         `source` (`root`, `layout`, `splits`), and in each subset `found`: `status` (`whole`, `partial`, `absent` or
         `bad`), `reason`, `images` of each split and `classes`, the counts of each class.
 
     Raises:
         InputError: Unknown subset, no such source.
     """
-    subsets = [load_subset(name) for name in config.subsets()]
+    subsets = config.subsets()
     description = {"subsets": [_without_found(subset) for subset in subsets]}
     if config.data_path is not None:
         source = open_source(config.data_path, config.layout, config.num_proc)
@@ -70,10 +71,12 @@ def print_description(description: dict[str, object], as_json: bool = False) -> 
         rows = [[*_facts(s), ", ".join(c["name"] for c in s["classes"])] for s in subsets]
         columns = ["config", "train>", "validation>", "complexity>", "classes, labels 0-9"]
         print_table("The sixteen subsets of Comp-DD", columns, rows)
+        print(f"lists of ten classes that the field uses beside them, for --classes: {', '.join(related_names())}")
 
 
 def _facts(subset: dict[str, object]) -> list[object]:
-    complexity = f"{subset['published_complexity_percent']} %"
+    percent = subset["published_complexity_percent"]
+    complexity = "-" if percent is None else f"{percent} %"
     return [subset["name"], *[f"{subset['splits'][split]:,}" for split in SPLITS], complexity]
 
 
@@ -97,9 +100,12 @@ def _print_classes(subset: dict[str, object]) -> None:
                 images[number] = f"{found[split, entry['wnid']]:,} / {images[number]}"
         rows.append([entry["label"], entry["wnid"], entry["imagenet_index"], entry["name"], *images])
     name, train, validation, complexity = _facts(subset)
-    title = f"{name}: {train} training and {validation} validation images, complexity {complexity} as published"
+    title = f"{name}: {train} training and {validation} validation images"
+    title += "" if complexity == "-" else f", complexity {complexity} as published"
     print_table(title, ["label>", "WordNet id", "ImageNet index>", "class", "train>", "validation>"], rows)
     if "found" in subset and subset["found"]["reason"]:
         print(f"{subset['found']['status']}: {subset['found']['reason']}")
+    if subset["paper"]:
+        print(f"source: {subset['paper']}; {subset['source']}")
     if subset["erratum"]:
         print(f"erratum: {subset['erratum']['reason']}")

@@ -21,7 +21,7 @@ from compdd_eval.console import print_json, print_table
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable
 from compdd_eval.sources import Source, open_source, rows_digest, spooled
-from compdd_eval.subsets import PUBLISHED_SUFFIX, SPLITS, Subset, load_subset
+from compdd_eval.subsets import SPLITS, Subset
 from compdd_eval.workers import processes
 
 _logger = logging.getLogger(__name__)
@@ -101,22 +101,22 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
     Raises:
         InputError: No such source, or none of the subsets can be built from it; with `strict`, it is not whole.
     """
-    names = config.names()
+    subsets = {subset.name: subset for subset in config.subsets()}
     check_writable(_cache_of(config), "cache with HF_DATASETS_CACHE or --cache_dir")
     source = open_source(config.data_path, config.layout, config.num_proc)
     report, builders = PrepareReport(), {}
-    if len(names) > 1:
-        reasons = {name: missing_classes(source, load_subset(name)) for name in names}
+    if len(subsets) > 1:
+        reasons = {name: missing_classes(source, subset) for name, subset in subsets.items()}
         report.absent = {name: reason for name, reason in reasons.items() if reason}
-    wanted = [name for name in names if name not in report.absent]
+    wanted = [name for name in subsets if name not in report.absent]
     for name in tqdm(wanted, "listing", unit="subset", leave=False, disable=not progress):
         try:
-            builders[name] = _builder(config, source, name)
+            builders[name] = _builder(config, source, subsets[name])
         except InputError as error:
             report.failed[name] = error
     if not builders and not report.failed:
         first = next(iter(report.absent.items()))
-        reason = f"none of {len(names)} subsets can be built from it ({first[0]}: {first[1]})"
+        reason = f"none of {len(subsets)} subsets can be built from it ({first[0]}: {first[1]})"
         raise InputError(f"{source.root}: {reason}; give a copy of ImageNet that has these classes")
     report.partial = [count for builder in builders.values() for count in _not_whole(builder)]
     if config.strict:
@@ -194,11 +194,10 @@ def _cache_of(config: PrepareConfig) -> Path:
     return Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE)
 
 
-def _builder(config: PrepareConfig, source: Source, name: str) -> CompDD:
-    published = name.endswith(PUBLISHED_SUFFIX)
+def _builder(config: PrepareConfig, source: Source, subset: Subset) -> CompDD:
     builder = CompDD(
-        config_name=name.removesuffix(PUBLISHED_SUFFIX),
-        published=published,
+        config_name=subset.name,
+        classes=subset.selection.get("classes"),
         link=config.link,
         verify=config.verify,
         cache_dir=config.cache_dir,
@@ -303,7 +302,7 @@ def print_report(report: PrepareReport, as_json: bool = False) -> None:
     if report.partial:
         print_counts(report.partial)
     if rows:
-        title = f"Comp-DD subsets in {folder.parents[2]} (images / expected)"
+        title = f"Subsets in {folder.parents[2]} (images / expected)"
         print_table(title, ["config", "train>", "validation>", "", "folder"], rows)
         call = f'load_dataset("comp_dd", "{report.prepared[0].subset.name}")'
         in_default = folder.parents[3] == Path(datasets.config.HF_DATASETS_CACHE).absolute()

@@ -34,7 +34,8 @@ def public_summary(summary: dict[str, object]) -> dict[str, object]:
     files = origin.get("files") if isinstance(origin.get("files"), dict) else {}
     teachers = [entry.get("teacher") for entry in _entries(summary)]
     known = [config.get(name) for name in _PLACES]
-    known += [str(config.get("teacher") or "").partition("=")[2], *files.values()]
+    network, _, weights = str(config.get("teacher") or "").partition("=")
+    known += [network, weights, *str(config.get("model") or "").split(","), *files.values()]
     known += [teacher.get("file") for teacher in teachers if isinstance(teacher, dict)]
     from_hub = "repository" in origin
     for name in _PLACES:

@@ -16,6 +16,7 @@ from compdd_eval.evaluation.students import Workshop
 from compdd_eval.processes import once, repeatable, set_threads
 from compdd_eval.result_files import read_results, read_summary
 from compdd_eval.results import StudentResult, read_student
+from compdd_eval.user_networks import recorded_network
 
 _TRAINED_ON = {SET: "the distilled set", RANDOM: "the random images", FULL: "all training images"}
 EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
@@ -89,7 +90,8 @@ def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> Eva
     """Return the recorded settings, for this student alone."""
     known = {field.name for field in fields(EvaluateConfig)}
     settings = {name: value for name, value in record.config.items() if name in known}
-    settings |= {"model": record.model, "seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
+    settings |= {"seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
+    settings["model"] = recorded_network(settings["model"], record.model)
     settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
     settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
     settings["eval_every"] = settings["eval_every"] if record.curve else 0
@@ -101,7 +103,8 @@ def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> Eva
     if settings["distilled"] is None and settings["data_dir"] is None:
         raise InputError(f"{path}: the set was given in Python, not as a file; give it with --distilled")
     if record.teacher and Path(record.teacher["file"]).is_file():
-        settings["teacher"] = f"{record.teacher['name']}={record.teacher['file']}"
+        network = str(settings["teacher"]).partition("=")[0]
+        settings["teacher"] = f"{network}={record.teacher['file']}"
     return EvaluateConfig(**settings)
 
 

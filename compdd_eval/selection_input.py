@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.errors import InputError, unknown
+from compdd_eval.errors import InputError
 from compdd_eval.files import read_yaml
-from compdd_eval.subsets import candidates, is_category, synset_of, synsets
+from compdd_eval.subsets import candidates, is_category
+from compdd_eval.synsets import find_synset, synset_of, synsets
 
 SCORES_NAME = "classes.csv"
 COLUMNS = ("imagenet_label", "wnid", "name", "mean", "std", "n", "ci_low", "ci_high")
@@ -190,9 +191,8 @@ class _Names:
         self._scores = {score.index: score for score in scores}
         self._table = synsets() if scores[0].wnid else ()
         self._indices: dict[str, set[int]] = defaultdict(set)
-        for entry in [*self._table, *scores]:
-            for name in filter(None, (entry.wnid, entry.name)):
-                self._indices[name].add(entry.index)
+        for score in scores:
+            self._indices[score.name].add(score.index)
 
     def pool(self, category: str, entries: Iterable[object], where: str) -> Pool:
         """Return the candidates of one category; a class that is named twice counts once."""
@@ -202,6 +202,8 @@ class _Names:
 
     def _find(self, entry: object, where: str) -> int | str:
         """Return the index of a class; of data that is not ImageNet, its name where it has no score."""
+        if self._table:
+            return find_synset(entry, where).index
         if isinstance(entry, bool) or not isinstance(entry, int | str):
             raise InputError(f"{where}: {str(entry)[:60]!r}, expected a WordNet id, an index or a name")
         found = sorted(self._indices.get(str(entry), ())) if isinstance(entry, str) else []
@@ -210,12 +212,9 @@ class _Names:
         if found:
             return found[0]
         if re.fullmatch(r"-?[0-9]{1,9}", str(entry)):
-            if int(entry) < 0 or (self._table and int(entry) >= len(self._table)):
-                end = f" to {len(self._table) - 1}" if self._table else ""
-                raise InputError(f"{where}: index {entry}, expected one from 0{end}")
+            if int(entry) < 0:
+                raise InputError(f"{where}: index {entry}, expected one from 0")
             return int(entry)
-        if self._table:
-            raise unknown(f"class in {where}:", entry, self._indices)
         return str(entry)
 
     def _name(self, index: int | str) -> str:

@@ -7,16 +7,18 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from compdd_eval.distilled import DistilledSet
-from compdd_eval.distilled.reading import Meaning
+from compdd_eval.distilled.interpret import Meaning
+from compdd_eval.distilled.pixels import guess_pixel_range, in_unit_range
 from compdd_eval.distilled.set import range_remark
 from compdd_eval.errors import InputError
 from compdd_eval.label_order import compare_label_order
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, denormalise
 from compdd_eval.subsets import NUM_CLASSES, Subset
 
 PASSED, WARNING, FAILED, SKIPPED = "passed", "warning", "failed", "skipped"
 _ALIKE = 0.999  # correlation from which two images are near duplicates
 _THUMB = 16  # pixels of a side at which images are compared
+_CELLS = 4  # of a side, whose means are coarse structure
 _CHUNK = 1024  # images that are compared with all others at a time
 _LOWEST = min(-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))  # black, normalised
 _HIGHEST = max((1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True))  # white
@@ -79,8 +81,9 @@ def value_range(distilled: DistilledSet) -> Check:
     images = distilled.images
     low, high = images.min().item(), images.max().item()
     if remark := range_remark(images):
-        return Check("value range", FAILED, remark)
-    if -1.01 <= low <= -0.9 and 0.9 <= high <= 1.01:
+        certain = in_unit_range(low, high) or guess_pixel_range(images) == "0-255"
+        return Check("value range", FAILED if certain else WARNING, remark)
+    if _fills_half_range(images):
         text = f"{low:.3g} to {high:.3g}: looks like [-1, 1]; if so, give --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
         return Check("value range", WARNING, text)
     outside = ((images < _LOWEST) | (images > _HIGHEST)).float().mean().item()
@@ -89,25 +92,53 @@ def value_range(distilled: DistilledSet) -> Check:
     return Check("value range", WARNING if outside > 0.5 else PASSED, text)
 
 
+def _fills_half_range(images: torch.Tensor) -> bool:
+    """Whether values reach from -1 to 1 and not beyond: of images normalised by 0.5 and 0.5."""
+    return -1.01 <= images.min().item() <= -0.9 and 0.9 <= images.max().item() <= 1.01
+
+
 def normalisation(distilled: DistilledSet, real: RealImages | None) -> Check:
     """Whether mean and standard deviation of the channels are those of normalised real images, roughly.
 
     Normalised, ImageNet as a whole has mean 0 and standard deviation 1. Methods raise the contrast, so the bounds are
-    wide: the mean within one standard deviation, the standard deviation within a factor of 2.5, and not below half
-    of the real images', where these are given.
+    wide: the mean within one standard deviation, the standard deviation within a factor of 2.5. Averaged and smooth
+    images have a smaller one and keep their mean: a small one is odd only where the mean fits better to images in
+    [0, 1], the values just fill [-1, 1], or next to nothing is left.
     """
-    lowest = 0.4 if real is None else 0.5
     mean, std = distilled.images.mean((0, 2, 3)), distilled.images.std((0, 2, 3))
     if real is None:
         whose, real_mean, real_std = "ImageNet's", torch.zeros(3), torch.ones(3)
     else:
         whose, real_mean, real_std = "the real images'", real.images.mean((0, 2, 3)), real.images.std((0, 2, 3))
     text = f"mean {_numbers(mean)}, std {_numbers(std)}; {whose}: {_numbers(real_mean)}, {_numbers(real_std)}"
-    shifted = ((mean - real_mean).abs() > real_std).any()
-    scaled = ((std / real_std) < lowest).any() or ((std / real_std) > 2.5).any()
-    if shifted or scaled:
+    ratio, shift = std / real_std, (mean - real_mean).abs()
+    in_unit = denormalise(real_mean.view(1, 3, 1, 1)).flatten()  # the mean of real images that are not normalised
+    other_range = (mean - in_unit).norm() < shift.norm() or _fills_half_range(distilled.images)
+    if ((ratio < 0.5).any() and other_range) or (ratio < 0.1).any() or (ratio > 2.5).any() or (shift > real_std).any():
         return Check("normalisation", WARNING, f"{text}: far apart; check --pixel_range, --mean and --std")
     return Check("normalisation", PASSED, text)
+
+
+def whitening(distilled: DistilledSet, zca: bool) -> Check:
+    """Whether images are whitened (ZCA) just where a run takes them so.
+
+    What whitening takes away is coarse structure. On photographs at 32 and 64 px the means of 4 x 4 cells have a
+    standard deviation of 0.9 to 1.0 (averages of a whole class 0.3, with nothing else left), also under noise;
+    whitened ones 0.05 to 0.1, a quarter of that of their pixels.
+
+    Args:
+        distilled: The set.
+        zca: Whether students are tested on whitened images.
+    """
+    cells = adaptive_avg_pool2d(distilled.images, _CELLS)
+    coarse, all_of_it = cells.std().item(), distilled.images.std().item()
+    text = f"coarse structure has standard deviation {coarse:.2f}, all pixels {all_of_it:.2f}"
+    whitened = distilled.resolution >= 2 * _CELLS and coarse < 0.5 and coarse < 0.35 * all_of_it
+    if whitened and not zca:
+        return Check("whitening", WARNING, f"looks whitened, or like noise: {text}; if whitened, evaluate --zca true")
+    if zca and not whitened:
+        return Check("whitening", WARNING, f"does not look whitened: {text}; if it is not, leave --zca out")
+    return Check("whitening", PASSED, text)
 
 
 def _numbers(values: torch.Tensor) -> str:
@@ -180,14 +211,13 @@ def soft_labels(distilled: DistilledSet) -> Check:
     return Check(name, WARNING, f"{len(wrong)} of {number} peak at another class than their position's: {some}")
 
 
-def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None, by_flag: bool) -> Check:
+def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
     """Whether another order of the classes would fit the images better, by cheap features of real ones.
 
     Args:
-        distilled: The set.
+        distilled: The set; another `--label_order` is suggested where reading it had to guess the order.
         subset: Its subset.
         real: Real images; without them the check is skipped.
-        by_flag: Whether `--label_order` could mend it.
     """
     name = "label order"
     if len(subset.classes) < NUM_CLASSES:
@@ -207,7 +237,8 @@ def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None
     permuted = f"looks permuted: fits {found.score:.1f} standard deviations better than a random order, real images at "
     permuted += f"least {found.limit:.1f}, and another order fits better"
     wnids = {entry.label: entry.wnid for entry in subset.classes}
-    if not (found.certain and by_flag and distilled.classes.unique().numel() == len(wnids)):
+    guessed = any(guess.startswith("label order") for guess in distilled.origin.get("guesses", []))
+    if not (found.certain and guessed and distilled.classes.unique().numel() == len(wnids)):
         return Check(name, WARNING, f"{permuted}; find out how the labels were numbered")
     order = ",".join(wnids[label] for label in found.order)
     return Check(name, WARNING, f"{permuted}. Best fit: --label_order {order}")
@@ -217,7 +248,8 @@ def ipc(distilled: DistilledSet, stated: object) -> Check:
     """Images per class, against what the set says."""
     if stated is not None and stated != distilled.ipc:
         return Check("IPC", FAILED, f"{distilled.ipc:g}, but the set says {stated}; get it again or correct it")
-    return Check("IPC", PASSED, f"{distilled.ipc:g} ({len(distilled.images)} images)")
+    decoded = f", {distilled.decoded_ipc:g} decoded" if distilled.factor > 1 else ""
+    return Check("IPC", PASSED, f"{distilled.ipc:g}{decoded} ({len(distilled.images)} images)")
 
 
 def storage(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:

@@ -62,7 +62,9 @@ def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Cal
     import torch._dynamo
 
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a CUDA toolkit without a GPU
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _GRAPHS)
+    dynamo = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"  # so called up to torch 2.6
+    setattr(dynamo, limit, max(getattr(dynamo, limit), _GRAPHS))
     return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
 
 

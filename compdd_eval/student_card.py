@@ -8,10 +8,15 @@ from compdd_eval.config import Protocol
 from compdd_eval.hub_results import training_of
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.results import StudentResult
-from compdd_eval.subsets import NUM_CLASSES, OWN_CATEGORY, PUBLISHED_SUFFIX, Subset
+from compdd_eval.subsets import NUM_CLASSES, Subset
+from compdd_eval.user_networks import is_user_network, recorded_network, without_folders
 
 CARD_NAME, CONFIG_NAME, WEIGHTS_NAME = "README.md", "config.json", "model.safetensors"
 LIBRARY = "compdd_eval"
+_OWN_NETWORK = (
+    "`{}` is a network of its author's own, whose code is not in this repository: eight digits of its SHA-256 tell it "
+    "from others of that name."
+)
 _GENERATED = re.compile(r"<!-- compdd_eval: student -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -71,7 +76,7 @@ def student_card(result: StudentResult, subset: Subset, repo_id: str, set_id: st
         "## Train again",
         "",
         "```bash",
-        _command(result, set_id),
+        _command(result, subset, set_id),
         "```",
         "",
         *_classes(subset),
@@ -120,18 +125,24 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
+def _network(result: StudentResult) -> str:
+    """Return the network as `create_model` takes it; a file without its folder."""
+    return without_folders(recorded_network(str(result.config.get("model")), result.model))
+
+
 def _how_to(result: StudentResult, repo_id: str) -> list[str]:
     how = "resized" if result.protocol["resize"] == "squash" else "resized and cropped at the centre"
     whitened = ", then whitened by ZCA of the subset's training images" if result.protocol["zca"] else ""
-    mean, std = tuple(IMAGENET_MEAN), tuple(IMAGENET_STD)
+    mean, std, network = tuple(IMAGENET_MEAN), tuple(IMAGENET_STD), _network(result)
     return [
+        *([_OWN_NETWORK.format(network), ""] if is_user_network(result.model) else []),
         "```python",
         "from huggingface_hub import hf_hub_download",
         "from safetensors.torch import load_file",
         "",
         "from compdd_eval import create_model",
         "",
-        f'student = create_model("{result.model}", {NUM_CLASSES}, ({result.resolution}, {result.resolution})).eval()',
+        f'student = create_model("{network}", {NUM_CLASSES}, ({result.resolution}, {result.resolution})).eval()',
         f'student.load_state_dict(load_file(hf_hub_download("{repo_id}", "{WEIGHTS_NAME}")))',
         "```",
         "",
@@ -140,23 +151,20 @@ def _how_to(result: StudentResult, repo_id: str) -> list[str]:
     ]
 
 
-def _command(result: StudentResult, set_id: str | None) -> str:
-    category, _, subset = result.config_name.removesuffix(PUBLISHED_SUFFIX).rpartition("-")
-    flags = {"distilled": set_id or "my_set", "category": category, "subset": subset}
-    if own := OWN_CATEGORY.search(category):
-        flags |= {"category": category.removesuffix(own[0]), "subsets_dir": "my_subsets"}
-    flags |= {"model": result.model, "res": result.resolution, "seed": result.seed, "num_eval": 1}
+def _command(result: StudentResult, subset: Subset, set_id: str | None) -> str:
+    flags = {"distilled": set_id or "my_set", **subset.selection}
+    flags |= {"model": _network(result), "res": result.resolution, "seed": result.seed, "num_eval": 1}
     protocol = Protocol(**result.protocol)
     flags |= {"protocol": protocol.protocol, **protocol.changes()}
     if result.config.get("lr_dir") == "none":
         flags["lr_dir"] = "none"
     if result.teacher:
         from_file = "=" in str(result.config.get("teacher"))
-        flags["teacher"] = result.teacher["name"] + ("=FILE" if from_file else "")
+        network = without_folders(str(result.config["teacher"]).partition("=")[0])
+        flags["teacher"] = network + ("=FILE" if from_file else "")
     if result.environment["precision"] != "float32":
         flags["precision"] = result.environment["precision"]
-    words = [f"--{name} {value}" for name, value in flags.items()]
-    words += ["--published"] if result.config_name.endswith(PUBLISHED_SUFFIX) else []
+    words = [f"--{name}" if value is True else f"--{name} {value}" for name, value in flags.items()]
     lines = ["accelerate launch -m compdd_eval --data_path /path/to/imagenet", *_joined(words)]
     return " \\\n    ".join(lines)
 

@@ -15,7 +15,15 @@ from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import SET
 from compdd_eval.files import write_json, write_text
 from compdd_eval.hub_errors import clear_hub_error
-from compdd_eval.hub_results import EVAL_NAME, RESULTS_PATTERN, listed_tasks, results_name, results_yaml, task_id
+from compdd_eval.hub_results import (
+    EVAL_NAME,
+    RESULTS_PATTERN,
+    eval_results_client,
+    listed_tasks,
+    results_name,
+    results_yaml,
+    task_id,
+)
 from compdd_eval.models import create_model
 from compdd_eval.results import StudentResult, read_student, weights_path
 from compdd_eval.student_card import (
@@ -27,7 +35,8 @@ from compdd_eval.student_card import (
     student_config,
     with_edits_of,
 )
-from compdd_eval.subsets import NUM_CLASSES, load_subset
+from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, selected_subset
+from compdd_eval.user_networks import recorded_network
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
@@ -78,11 +87,13 @@ def push_student(config: PushConfig) -> PushedStudent:
 
     Raises:
         InputError: No result of a student of a distilled set, no weights beside it or other ones than its network's;
-            a task that the benchmark lacks; a repository that holds other things; no access.
+            a task that the benchmark lacks; a repository that holds other things; no access; with a benchmark, a
+            `huggingface_hub` that is too old.
     """
     student = _read(config)
     if config.benchmark is not None:
         task_id(student.result.config_name, student.result.ipc)
+        eval_results_client()
     try:
         return _push(config, student)
     except InputError:
@@ -102,8 +113,7 @@ def _read(config: PushConfig) -> _Student:
     file = weights_path(path)
     if not file.is_file():
         raise InputError(f"{path}: has no weights ({file.name}); evaluate with --save_students")
-    config.load_subset()  # a list of the user's own is known from here on
-    subset = load_subset(result.config_name)
+    subset = _subset_of(result, config)
     weights = _checked(read_weights(file, ""), file, result)
     name = str(result.config.get("distilled"))
     set_id = name if _OF_THE_HUB.fullmatch(name) else None
@@ -115,9 +125,19 @@ def _read(config: PushConfig) -> _Student:
     return _Student(result, weights, facts, card, set_id)
 
 
+def _subset_of(result: StudentResult, config: PushConfig) -> Subset:
+    """Return the subset that a student is of, by the flags, by its settings, or by its name."""
+    known = {name: result.config.get(name) for name in config.selection}
+    for subset in (config.load_subset(), selected_subset(known | {"subsets_dir": None})):
+        if subset is not None and subset.name == result.config_name:
+            return subset
+    return load_subset(result.config_name)
+
+
 def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult) -> dict[str, torch.Tensor]:
     """Return the weights as the network holds them; refuse those of another network."""
-    network = create_model(result.model, NUM_CLASSES, (result.resolution, result.resolution))
+    name = recorded_network(str(result.config.get("model")), result.model)
+    network = create_model(name, NUM_CLASSES, (result.resolution, result.resolution))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,133 +1,76 @@
-"""Read and validate the sixteen subset files, those of a user's own, and the table of ImageNet-1K synsets.
+"""The sixteen subsets, the related lists, and lists of a user's own: found by name, file or classes.
 
-The lists are data (`subsets/*.json`, `subsets/synsets.tsv`); this module is their only reader and needs
-nothing but the standard library. Sources of the data: class lists and complexity from the Comp-DD release
-(NUS-HPC-AI-Lab/EDF, folder `comp-dd`, and its figure `stat.png`); numbers of training images from
-google-research/meta-dataset.
+The lists are data (`subsets/*.json`, `subsets/related/*.json`, `subsets/synsets.tsv`); reading them needs nothing but
+the standard library. Sources of the data: class lists and complexity from the Comp-DD release (NUS-HPC-AI-Lab/EDF,
+folder `comp-dd`, and its figure `stat.png`); numbers of training images from google-research/meta-dataset; each related
+list names its own.
 
-A list of a user's own gets a name that holds eight digits of a digest of its classes, such as `bird-1a2b3c4d-easy`.
-So results, caches and distilled sets that were made for it never pass for those of another list.
+A list of a user's own gets a name that holds eight digits of a digest of its classes: `bird-1a2b3c4d-easy` where it
+comes from a file `bird-easy.json`, else `own-1a2b3c4d`. So results, caches and distilled sets that were made for it
+never pass for those of another list. `Subset.selection` is all that is needed to make it again, in any process.
 """
 
-import csv
 import functools
-import hashlib
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.subset_files import (
+    DIFFICULTIES,
+    NUM_CLASSES,
+    OWN_CATEGORY,
+    PUBLISHED_SUFFIX,
+    VALIDATION_IMAGES_PER_CLASS,
+    VERSION,
+    Erratum,
+    Subset,
+    SubsetClass,
+    distinct_classes,
+    is_category,
+    read_subset,
+    split_sizes,
+    subset_class,
+)
+from compdd_eval.synsets import Synset, find_synset, is_synset, subsets_dir, synset_of, synsets
+
+__all__ = [
+    "CATEGORIES",
+    "DIFFICULTIES",
+    "NUM_CLASSES",
+    "OWN_CATEGORY",
+    "PUBLISHED_SUFFIX",
+    "SPLITS",
+    "VALIDATION_IMAGES_PER_CLASS",
+    "Erratum",
+    "Subset",
+    "SubsetClass",
+    "Synset",
+    "candidates",
+    "config_names",
+    "is_category",
+    "is_own",
+    "load_classes",
+    "load_subset",
+    "own_names",
+    "related_names",
+    "selected_subset",
+    "singular",
+    "subset_name",
+    "subset_names",
+    "subsets_dir",
+    "synset_of",
+    "synsets",
+]
 
 CATEGORIES = ("bird", "car", "dog", "fish", "snake", "insect", "round", "music")
-DIFFICULTIES = ("easy", "hard")
 SPLITS = ("train", "validation")
-NUM_CLASSES = 10
-VALIDATION_IMAGES_PER_CLASS = 50  # ILSVRC2012: 50,000 validation images, 50 a class
-PUBLISHED_SUFFIX = "-published"
-OWN_CATEGORY = re.compile(r"-[0-9a-f]{8}$")  # what ends the category of a user's own list
-_own: dict[str, "Subset"] = {}  # the user's own lists that were read: a name that holds a digest has one meaning
+_OWN = "own"  # what the name of ten classes begins with
+_OWN_NAME = re.compile(rf"(.+)-[0-9a-f]{{8}}(-({'|'.join(DIFFICULTIES)}))?")
 _PLURALS = {"birds": "bird", "cars": "car", "dogs": "dog"}  # as the reference's own tables spell them
-
-
-@dataclass(frozen=True)
-class Synset:
-    """One ImageNet-1K class: index 0-999 (position of its WordNet id in sorted order), id, name, image count."""
-
-    index: int
-    wnid: str
-    name: str
-    train_images: int
-
-
-@dataclass(frozen=True)
-class SubsetClass:
-    """One class of a subset: its label 0-9 and the ImageNet class behind it."""
-
-    label: int
-    imagenet_index: int
-    wnid: str
-    name: str
-    train_images: int
-
-
-@dataclass(frozen=True)
-class Erratum:
-    """Where a published class list differs from ours: the whole published list, one replaced label, and why."""
-
-    published_imagenet_indices: tuple[int, ...]
-    label: int
-    published_imagenet_index: int
-    replacement_imagenet_index: int
-    reason: str
-    published_splits: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Subset:
-    """One Comp-DD configuration.
-
-    Attributes:
-        name: Configuration name, such as `bird-easy`; the published nine-class list is `music-hard-published`, a
-            list of a user's own `bird-1a2b3c4d-easy`.
-        version: Version of the class list and of what is built from it.
-        category: One of `CATEGORIES`; of a user's own list its category and the digits, `bird-1a2b3c4d`.
-        difficulty: One of `DIFFICULTIES`.
-        classes: Classes in label order; ten, but for `music-hard-published`, which has labels 1-9 only.
-        splits: Number of images that a complete ImageNet gives for `train` and `validation`.
-        published_complexity_percent: Mean complexity of the classes as the published figure shows it, in percent; in
-            a file that `select` wrote, the one that was measured.
-        erratum: Set where our class list differs from the published one.
-    """
-
-    name: str
-    version: str
-    category: str
-    difficulty: str
-    classes: tuple[SubsetClass, ...]
-    splits: dict[str, int]
-    published_complexity_percent: float
-    erratum: Erratum | None = None
-
-    @property
-    def label_names(self) -> list[str]:
-        """Ten distinct names in label order; a label without a class is called `unused label N`."""
-        counts = Counter(c.name for c in self.classes)  # of a user's own list two classes may be called alike
-        names = {c.label: c.name if counts[c.name] == 1 else f"{c.name} {c.wnid}" for c in self.classes}
-        return [names.get(label, f"unused label {label}") for label in range(NUM_CLASSES)]
-
-    @property
-    def class_map(self) -> dict[int, int]:
-        """ImageNet index -> label."""
-        return {c.imagenet_index: c.label for c in self.classes}
-
-    @property
-    def class_map_inv(self) -> dict[int, int]:
-        """Label -> ImageNet index."""
-        return {c.label: c.imagenet_index for c in self.classes}
-
-    @property
-    def wnids(self) -> list[str]:
-        """WordNet ids in label order."""
-        return [c.wnid for c in self.classes]
-
-    @property
-    def digest(self) -> str:
-        """Sixteen hex digits over what decides the built rows: name, version and the class list."""
-        content = [self.name, self.version, [(c.label, c.imagenet_index, c.wnid, c.name) for c in self.classes]]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def subsets_dir() -> Path:
-    """Return the folder of the subset files: inside an installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "_subsets", package.parent / "subsets"):
-        if (folder / "synsets.tsv").is_file():
-            return folder
-    raise FileNotFoundError(f"the subset files are neither in {package / '_subsets'} nor in {package.parent}/subsets")
 
 
 @functools.cache
@@ -143,11 +86,16 @@ def subset_names() -> list[str]:
 
 
 def config_names() -> list[str]:
-    """Return all names of prepared configurations: the sixteen, and the published lists that differ from ours."""
+    """Return the names of the benchmark's configurations: the sixteen, and published lists that differ from ours."""
     names = []
     for name in subset_names():
         names += [name, name + PUBLISHED_SUFFIX] if load_subset(name).erratum else [name]
     return names
+
+
+def related_names() -> list[str]:
+    """Return the names of the ten-class lists that the field uses beside the benchmark, such as `nette`."""
+    return sorted(path.stem for path in (subsets_dir() / "related").glob("*.json"))
 
 
 def singular(category: str) -> str:
@@ -158,96 +106,75 @@ def singular(category: str) -> str:
 def subset_name(category: str, difficulty: str) -> str:
     """Return the configuration name for a category (the plurals birds, cars, dogs are accepted) and a subset.
 
-    The full category of a user's own list, such as `bird-1a2b3c4d`, is known once that list was read.
-
     Raises:
         InputError: The category or the subset is unknown; the message names the nearest valid one.
     """
-    if f"{category}-{difficulty}" in _own:
-        return f"{category}-{difficulty}"
     category = singular(category)
     if category not in CATEGORIES:
-        _refuse_own(category)
+        _refuse_own(f"{category}-{difficulty}")
         raise unknown("category", category, CATEGORIES)
     if str(difficulty).lower() not in DIFFICULTIES:
         raise unknown("subset", difficulty, DIFFICULTIES)
     return f"{category}-{str(difficulty).lower()}"
 
 
-@functools.cache
-def synsets() -> tuple[Synset, ...]:
-    """Return the 1000 ImageNet-1K classes in index order."""
-    path = subsets_dir() / "synsets.tsv"
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    table = tuple(Synset(int(r["index"]), r["wnid"].strip(), r["name"].strip(), int(r["train_images"])) for r in rows)
-    ids = [s.wnid for s in table]
-    if len(table) != 1000 or ids != sorted(set(ids)) or [s.index for s in table] != list(range(1000)):
-        raise InputError(f"{path}: expected 1000 distinct WordNet ids in sorted order with indices 0-999")
-    return table
+def is_own(name: str) -> bool:
+    """Whether a name is that of a list of a user's own: it holds a digest."""
+    return _OWN_NAME.fullmatch(name) is not None
 
 
-@functools.cache
-def _synsets_by_id() -> dict[str, Synset]:
-    return {synset.wnid: synset for synset in synsets()}
+def _refuse_own(name: str) -> None:
+    """Raise InputError for the name of a list that only its classes can tell."""
+    if is_own(name):
+        raise InputError(
+            f"{name}: a list of a user's own; give its ten classes, or its subsets_dir with category and subset"
+        )
 
 
-def synset_of(wnid: str) -> Synset:
-    """Return the ImageNet-1K class of a WordNet id; raise InputError if it is none of them."""
-    try:
-        return _synsets_by_id()[wnid]
-    except KeyError as error:
-        raise InputError(f"{wnid}: no class of ImageNet-1K has this WordNet id") from error
-
-
-def _refuse_own(category: str) -> None:
-    """Raise InputError for the full category of a list that was not read yet."""
-    if OWN_CATEGORY.search(category):
-        raise InputError(f"{category}: a list of a user's own; give its --subsets_dir, --category and --subset")
-
-
-def _cached_without_folder(load: Callable[..., "Subset"]) -> Callable[..., "Subset"]:
-    """Read each of the benchmark's own files once; a user's own may change."""
-    cached = functools.cache(load)
-
-    @functools.wraps(load)
-    def load_once(name: str, published: bool = False, subsets_dir: str | os.PathLike | None = None) -> Subset:
-        if subsets_dir is not None:
-            return load(name, published, subsets_dir)
-        return _own[name] if name in _own else cached(name, published)
-
-    return load_once
-
-
-@_cached_without_folder
-def load_subset(name: str, published: bool = False, subsets_dir: str | os.PathLike | None = None) -> Subset:
+def load_subset(
+    name: str | None,
+    published: bool = False,
+    subsets_dir: str | os.PathLike | None = None,
+    classes: str | Sequence[str | int] | None = None,
+) -> Subset:
     """Return one subset, validated.
 
     Args:
-        name: Configuration name; `music-hard-published` is the same as `music-hard` with `published=True`. Of a
-            user's own list the name of its file, or, once that was read, its full one.
+        name: Configuration name, or that of a related list; `music-hard-published` is the same as `music-hard` with
+            `published=True`. Of a user's own list the name of its file.
         published: Take the class list exactly as published where an erratum changes it (`music-hard`: nine
             classes). Subsets without an erratum are the same either way.
         subsets_dir: A folder with subset files of a user's own, such as `select` writes; only these are taken then.
+        classes: Ten classes, as of `load_classes`; the name may be None then.
 
     Raises:
         InputError: Unknown name, or a subset file that is not valid.
     """
-    if subsets_dir is not None:
-        return _load_own(name, published, Path(subsets_dir).expanduser())
+    if classes is not None and (published or subsets_dir is not None):
+        raise InputError(f"classes and {'published' if published else 'subsets_dir'}: give one of them")
+    if classes is not None:
+        return load_classes(classes, name)
+    folder = None if subsets_dir is None else Path(subsets_dir).expanduser()
+    if name is None:
+        names = [*subset_names(), *related_names()] if folder is None else own_names(folder)
+        raise InputError(f"the name of a subset is missing; give one of {', '.join(names)}")
+    return _load_ours(name, published) if folder is None else _load_own(name, published, folder)
+
+
+@functools.cache
+def _load_ours(name: str, published: bool) -> Subset:
+    """Read each of our own files once; a user's own may change."""
+    if name in related_names():
+        return read_subset(subsets_dir() / "related" / f"{name}.json")
     if name.endswith(PUBLISHED_SUFFIX):
         name, published = name.removesuffix(PUBLISHED_SUFFIX), True
         if name in subset_names() and load_subset(name).erratum is None:
             raise InputError(f"{name}{PUBLISHED_SUFFIX}: {name} has no erratum; its published list is {name} itself")
     if name not in subset_names():
-        _refuse_own(name.rpartition("-")[0])
-        raise unknown("subset", name, subset_names())
-    subset = _read(_benchmark_file(name))
+        _refuse_own(name)
+        raise unknown("subset", name, [*subset_names(), *related_names()])
+    subset = read_subset(subsets_dir() / f"{name}.json")
     return _as_published(subset) if published and subset.erratum else subset
-
-
-def _benchmark_file(name: str) -> Path:
-    return subsets_dir() / f"{name}.json"
 
 
 def own_names(folder: Path) -> list[str]:
@@ -267,87 +194,92 @@ def _load_own(name: str, published: bool, folder: Path) -> Subset:
         raise InputError(f"{folder}: lists of a user's own have no published variant; leave --published out")
     if name not in names:
         raise unknown(f"subset in {folder}", name, names)
-    subset = _read(folder / f"{name}.json")
+    return _with_digest(replace(read_subset(folder / f"{name}.json"), version=VERSION))
+
+
+def _with_digest(subset: Subset) -> Subset:
+    """Put eight digits of its digest into the name of a list."""
+    if subset.category is None:
+        return replace(subset, name=f"{subset.name}-{subset.digest[:8]}")
     category = f"{subset.category}-{subset.digest[:8]}"
-    subset = replace(subset, name=f"{category}-{subset.difficulty}", category=category)
-    return _own.setdefault(subset.name, subset)
+    return replace(subset, name=f"{category}-{subset.difficulty}", category=category)
 
 
-def _read(path: Path) -> Subset:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a subset file (no JSON: {error})") from error
-    return _parse(data, path)
+def load_classes(classes: str | Sequence[str | int], name: str | None = None, where: str = "classes") -> Subset:
+    """Return the subset of ten classes, with labels 0-9 in their order.
 
+    Classes that are those of a named list, in its order, are that list.
 
-def _parse(data: object, path: Path) -> Subset:
-    """Turn the content of one subset file into a `Subset`, or say what is wrong with it."""
-    try:
-        if not isinstance(data, dict):
-            raise TypeError(f"a {type(data).__name__}, expected settings by name")
-        erratum = data.get("erratum")
-        if erratum:
-            erratum = Erratum(**{**erratum, "published_imagenet_indices": tuple(erratum["published_imagenet_indices"])})
-        classes = tuple(SubsetClass(**c) for c in data["classes"])
-        subset = Subset(**{**data, "classes": classes, "erratum": erratum})
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a subset file ({error})") from error
-    _check(subset, path)
+    Args:
+        classes: Ten WordNet ids, ImageNet indices or names of classes, in a list or joined by commas; or the name of a
+            list, such as `nette`.
+        name: What the list is called, where it is known: a name that holds a digest is checked.
+        where: What they are given as, for messages.
+
+    Raises:
+        InputError: Unknown name, not ten distinct classes, or not those of `name`.
+    """
+    parts = classes.split(",") if isinstance(classes, str) else list(classes)
+    parts = [part for part in parts if not isinstance(part, str) or part.strip()]
+    named = str(parts[0]).strip().lower() if len(parts) == 1 else None
+    if named in related_names() or named in config_names():
+        subset = load_subset(named)
+    else:
+        subset = _of_classes(parts, name, where)
+    if name is not None and name != subset.name:
+        raise InputError(f"{name}: {where} make another list, {subset.name}; give those of {name}")
     return subset
 
 
-def _check(subset: Subset, path: Path) -> None:
-    """Check one subset against its file name, the synset table and its own totals."""
-    wrong = None
-    if subset.name != path.stem or subset.name != f"{subset.category}-{subset.difficulty}":
-        wrong = f"name {subset.name!r} does not match the file, category and difficulty"
-    elif not is_category(subset.category) or subset.difficulty not in DIFFICULTIES:
-        wrong = f"expected a name of letters, digits, '_', '.' and '-', then {' or '.join(DIFFICULTIES)}"
-    elif not isinstance(subset.version, str) or not re.fullmatch(r"\d+\.\d+\.\d+", subset.version):
-        wrong = f"version {subset.version!r}, expected three numbers such as '1.0.0'"
-    elif type(subset.published_complexity_percent) not in (int, float):
-        wrong = f"published_complexity_percent {subset.published_complexity_percent!r}, expected a number"
-    elif [c.label for c in subset.classes] != list(range(NUM_CLASSES)):
-        wrong = f"labels must be 0-{NUM_CLASSES - 1} in order"
-    elif not all(_is_known(c) for c in subset.classes):
-        wrong = "a class differs from the table of synsets"
-    elif len({c.imagenet_index for c in subset.classes}) != NUM_CLASSES:
-        wrong = f"expected {NUM_CLASSES} distinct classes"
-    elif subset.splits != _split_sizes(subset.classes):
-        wrong = f"split sizes {subset.splits} are not the sums over the classes"
-    if wrong:
-        raise InputError(f"{path}: {wrong}")
+def _of_classes(parts: list[object], name: str | None, where: str) -> Subset:
+    if len(parts) == 1 and not is_synset(parts[0]):
+        raise unknown(f"list of {where}", str(parts[0])[:60], [*related_names(), *config_names()])
+    if len(parts) != NUM_CLASSES:
+        some = f"expected {NUM_CLASSES} joined by commas, or the name of a list ({', '.join(related_names())})"
+        raise InputError(f"{where}: {len(parts)} {'class' if len(parts) == 1 else 'classes'}, {some}")
+    found = distinct_classes([find_synset(part, where) for part in parts], where)
+    match = _OWN_NAME.fullmatch(name or "")
+    category, difficulty = (match[1], match[3]) if match and match[3] else (None, None)
+    stem = _OWN if category is None else f"{category}-{difficulty}"
+    for listed in map(load_subset, [*related_names(), *subset_names()] if name is None else ()):
+        if listed.classes == found:
+            return listed
+    return _with_digest(Subset(stem, VERSION, category, difficulty, found, split_sizes(found)))
 
 
-def is_category(name: object) -> bool:
-    """Whether a category may be called so: it becomes a part of names of files and folders."""
-    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) is not None
+def selected_subset(selection: Mapping[str, object], prefix: str = "") -> Subset | None:
+    """Return the subset that settings, or the metadata of a set, select; None where they select none.
 
+    Args:
+        selection: May have `category`, `subset`, `published`, `subsets_dir` and `classes`, as in `Subset.selection`.
+        prefix: What messages put before these names: `--` for flags.
 
-def _is_known(entry: SubsetClass) -> bool:
-    index, table = entry.imagenet_index, synsets()
-    return type(index) is int and 0 <= index < len(table) and table[index] == _synset_of(entry)
-
-
-def _synset_of(entry: SubsetClass) -> Synset:
-    return Synset(entry.imagenet_index, entry.wnid, entry.name, entry.train_images)
-
-
-def _split_sizes(classes: tuple[SubsetClass, ...]) -> dict[str, int]:
-    train = sum(c.train_images for c in classes)
-    return {"train": train, "validation": VALIDATION_IMAGES_PER_CLASS * len(classes)}
+    Raises:
+        InputError: They contradict each other, or there is no such subset.
+    """
+    names = ("category", "subset", "published", "subsets_dir", "classes")
+    category, difficulty, published, folder, classes = (selection.get(name) for name in names)
+    if classes is not None:
+        given = [name for name in names[:4] if selection.get(name)]
+        own = category is not None and is_own(f"{category}-{difficulty}")
+        if given and not (own and given == ["category", "subset"]):
+            raise InputError(f"{prefix}classes and {prefix}{given[0]}: give one of them")
+        return load_classes(classes, f"{category}-{difficulty}" if own else None, f"{prefix}classes")
+    if (category is None) != (difficulty is None):
+        missing = "subset" if difficulty is None else "category"
+        example = "--category bird --subset easy" if prefix else "category='bird', subset='easy'"
+        raise InputError(f"{prefix}{missing} is missing; give one subset, for example {example}")
+    if category is None:
+        return None
+    name = f"{category}-{difficulty}" if folder is not None else subset_name(str(category), str(difficulty))
+    return load_subset(name, bool(published), folder)
 
 
 def _as_published(subset: Subset) -> Subset:
     """Rebuild a subset from the published list, in which a repeated index keeps its last label."""
-    table = synsets()
     labels = {index: label for label, index in enumerate(subset.erratum.published_imagenet_indices)}
-    rows = sorted((label, table[index]) for index, label in labels.items())
-    classes = tuple(SubsetClass(label, s.index, s.wnid, s.name, s.train_images) for label, s in rows)
-    if subset.erratum.published_splits != _split_sizes(classes):
+    classes = tuple(subset_class(label, synsets()[index]) for label, index in sorted((v, k) for k, v in labels.items()))
+    if subset.erratum.published_splits != split_sizes(classes):
         raise InputError(f"{subset.name}: the published split sizes are not the sums over the published classes")
     name = subset.name + PUBLISHED_SUFFIX
     return replace(subset, name=name, classes=classes, splits=subset.erratum.published_splits)

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass, field
 
 from compdd_eval import set_checks
 from compdd_eval.config import ValidateConfig
+from compdd_eval.config.checks import no_subset
 from compdd_eval.console import print_json, print_table
 from compdd_eval.data import images_at_hand, open_split
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.distilled.content import Content
-from compdd_eval.distilled.reading import Meaning, assemble, check_digest, open_content, rate_of, understand
+from compdd_eval.distilled.interpret import Meaning, assemble, check_digest, rate_of, understand
+from compdd_eval.distilled.reading import open_content
 from compdd_eval.distilled.set import checked_images, checked_kind, checked_labels, checked_rate
 from compdd_eval.errors import InputError
 from compdd_eval.exchange import content_of
@@ -91,9 +93,10 @@ def _check_parts(
         return None, None
     report.checks.append(set_checks.guesses(meaning))
     report.checks += [Check("as stated", WARNING, found) for found in meaning.doubts]
+    number = len(meaning.images) if meaning.images.ndim else 0
     checks = [
         check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
-        check_of("labels", lambda: checked_labels(meaning.labels, len(content.images)), "fit the images"),
+        check_of("labels", lambda: checked_labels(meaning.labels, number), "fit the images"),
         check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
         check_of("learned rate", lambda: checked_rate(rate_of(content, config)), _rate_in_words),
     ]
@@ -117,10 +120,7 @@ def _check_whole(
     """Check the set as a whole, against its subset and real images."""
     subset = meaning.subset
     if subset is None:
-        raise InputError(
-            f"--category is missing, and nothing in {content.name} says which subset it is for; give one, for example "
-            "--category bird --subset easy"
-        )
+        raise no_subset(content.name)
     report.facts = content_of(distilled) | {"config_name": subset.name}
     report.checks += [
         set_checks.resolution(distilled, config.res),
@@ -133,7 +133,8 @@ def _check_whole(
     real = _real_images(config, subset, distilled.resolution)
     report.checks += [
         set_checks.normalisation(distilled, real),
-        set_checks.label_order(distilled, subset, real, config.label_order == "auto" and content.names is None),
+        set_checks.whitening(distilled, zca=False),
+        set_checks.label_order(distilled, subset, real),
         set_checks.storage(distilled, subset, real),
     ]
 

@@ -14,6 +14,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = os.path.join(_HOME.name, "xdg")
 for _name in ("HF_DATASETS_CACHE", "COMP_DD_IMAGENET", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
     os.environ.pop(_name, None)
+# before torch is imported: on tiny networks two threads are slower than one, and tests run side by side
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ["PET_STANDALONE"] = "1"  # `torchrun` takes a free port, for another test may run it at the same time
 
 import numpy as np
 import pytest

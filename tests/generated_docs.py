@@ -10,7 +10,7 @@ from comp_dd import _CITATION
 from compdd_eval.baselines import list_methods
 from compdd_eval.card import CardEntry, card_metadata
 from compdd_eval.config import DSA_STRATEGY, PRESET_SOURCES, PRESETS
-from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, subset_names
+from compdd_eval.subsets import VALIDATION_IMAGES_PER_CLASS, load_subset, related_names, subset_names
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +26,16 @@ def subset_table() -> str:
         sizes = f"{subset.splits['train']:,} | {subset.splits['validation']:,}"
         classes = ", ".join(c.name for c in subset.classes)
         lines.append(f"| `{name}` | {sizes} | {subset.published_complexity_percent} % | {classes} |")
+    return "\n".join(lines)
+
+
+def related_table() -> str:
+    """One line a related list: size, classes in label order, source."""
+    lines = ["| list | train | classes, labels 0-9 | source |", "| --- | ---: | --- | --- |"]
+    for name in related_names():
+        subset = load_subset(name)
+        classes = ", ".join(f"{c.name} ({c.imagenet_index})" for c in subset.classes)
+        lines.append(f"| `{name}` | {subset.splits['train']:,} | {classes} | {subset.paper}; {subset.source} |")
     return "\n".join(lines)
 
 
@@ -87,6 +97,7 @@ PARTS = {
     "methods_table": methods_table,
     "protocol_table": protocol_table,
     "subset_table": subset_table,
+    "related_table": related_table,
     "totals": card_totals,
     "errata": errata,
     "citation": citation,

@@ -4,11 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
 
 import pytest
 import torch
 import yaml
 
+from compdd_eval.commands import COMMANDS
 from compdd_eval.config import EvaluateConfig
 from compdd_eval.errors import InputError
 from compdd_eval.subsets import load_subset
@@ -20,7 +23,6 @@ DEFAULTS = {
     "lr_net": 1e-2,
     "dsa": True,
     "dsa_strategy": "color_crop_cutout_flip_scale_rotate",
-    "res": 128,
     "epoch_eval_train": 1000,
     "batch_train": 128,
     "num_eval": 5,
@@ -40,7 +42,7 @@ def printed(run, *arguments):
 def test_published_names_and_defaults(run):
     config = printed(run, "evaluate")
     assert {name: config[name] for name in DEFAULTS} == DEFAULTS
-    for name in ("data_path", "category", "subset", "data_dir", "label_dir", "lr_dir"):
+    for name in ("data_path", "category", "subset", "data_dir", "label_dir", "lr_dir", "res"):
         assert config[name] is None
 
 
@@ -57,7 +59,7 @@ def test_command_line_over_file_over_defaults(run, tmp_path):
         [f"--config={file}", "--seed=9"],
     ):
         config = printed(run, *arguments)
-        assert (config["num_eval"], config["seed"], config["dsa"], config["res"]) == (3, 9, True, 128)
+        assert (config["num_eval"], config["seed"], config["dsa"], config["batch_train"]) == (3, 9, True, 128)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,15 @@ def one_line(result, *parts):
     [
         (["evalute"], ["unknown command 'evalute'", "did you mean 'evaluate'"]),
         (["--categry", "bird"], ["--categry", "did you mean '--category'"]),
+        (["--epochs", "3"], ["'--epochs'", "did you mean '--epoch_eval_train'"]),
+        (["--batch-size=3"], ["'--batch-size'", "did you mean '--batch_train'"]),
+        (["--num_workers", "3"], ["'--num_workers'", "did you mean '--threads'"]),
+        (["prepare", "--num_workers", "3"], ["'--num_workers'", "did you mean '--num_proc'"]),
+        (["experts", "--num_epochs", "3"], ["'--num_epochs'", "did you mean '--epochs'"]),
+        (["distill", "mtt", "--buffer_path", "x"], ["'--buffer_path'", "did you mean '--experts'"]),
+        (["bench", "train", "--image_size", "3"], ["'--image_size'", "did you mean '--res'"]),
+        (["--gpu", "0"], ["'--gpu'", "accelerate launch"]),
+        (["somebody/set", "--category", "bird"], ["evaluate --distilled somebody/set --category bird"]),
         (["--subset", "easy"], ["--category is missing"]),
         (["--category", "bird"], ["--subset is missing"]),
         (["--category", "brid", "--subset", "easy"], ["'brid'", "did you mean 'bird'"]),
@@ -140,6 +151,8 @@ def one_line(result, *parts):
             ["--category", "bird", "--subset", "easy", "--res", "16", "--model", "VGG11"],
             ["VGG11", "16 x 16", "at least 32"],
         ),
+        (["--category", "bird", "--subset", "easy", "--eval_mode", "Z"], ["--eval_mode", "'Z'"]),
+        (["--category", "bird", "--subset", "easy", "--model", "torchvision:resnet500"], ["'resnet500'", "'resnet50'"]),
         (["--category", "bird", "--subset", "easy"], ["--distilled is missing", "--data_dir"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
         (["--data_path"], ["--data_path"]),
@@ -169,6 +182,7 @@ def test_wrong_flags(run, tmp_path, monkeypatch, arguments, parts):
         ("- a\n", ["no settings by name"]),
         ("bogus: 1\n", ["'bogus'"]),
         ("numeval: 1\n", ["'numeval'", "did you mean 'num_eval'"]),
+        ("epochs: 1\n", ["'epochs'", "did you mean 'epoch_eval_train'"]),
         ("res: [1\n", ["not a YAML file"]),
         ("res: big\n", ["res big", "a whole number"]),
         ("label_kind: soft\n", ["'soft'", "logits"]),
@@ -240,6 +254,27 @@ def test_wrong_distilled_sets(evaluate, my_set, tmp_path, change, parts):
     one_line(evaluate(), *parts)
     assert not (tmp_path / "out").exists()
     assert not os.path.exists("/tmp/compdd_eval_test_ran_code")
+
+
+def test_a_set_in_the_place_of_a_command(run, my_set, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = "python -m compdd_eval evaluate --distilled my_set --category bird --subset easy"
+    one_line(run("my_set", "--category", "bird", "--subset", "easy"), "my_set: is no command", expected)
+    (tmp_path / "evalute").mkdir()
+    one_line(run("evalute", "--res", 32), "evaluate --distilled evalute --res 32")
+
+
+def test_other_words_are_those_of_settings():
+    """Each setting is of some command, and for each other word there is one that lacks it."""
+    from compdd_eval.errors import _OTHER_WORDS
+
+    configs = [import_module(f"compdd_eval.commands.{command}").CONFIG for command in COMMANDS]
+    settings = [{field.name for field in fields(config)} for config in configs]
+    for name, words in _OTHER_WORDS.items():
+        having = [names for names in settings if name in names]
+        assert having, name
+        for word in words.split():
+            assert any(word not in names for names in having), (name, word)
 
 
 def test_wrong_imagenet(evaluate, drawn, tmp_path):

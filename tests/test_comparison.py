@@ -1,7 +1,10 @@
 """Baselines, regimes, scores, the search of the rate, teachers, grids, `status` and `reproduce`."""
 
+import argparse
+import contextlib
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +15,7 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
+from safetensors.torch import save_file
 
 from compdd_eval import DistilledSet, create_model, evaluate, load_comp_dd, random_images, train_student
 from compdd_eval.augment import augment_batch, mix_batch
@@ -19,8 +23,13 @@ from compdd_eval.config import PRESETS, Protocol, ReportConfig, ReproduceConfig,
 from compdd_eval.distilled import read_distilled
 from compdd_eval.distilled.pushing import summaries_of
 from compdd_eval.errors import InputError
-from compdd_eval.preprocess import preprocess
+from compdd_eval.evaluation.opening import open_study
+from compdd_eval.evaluation.students import teacher_network
+from compdd_eval.evaluation.teachers import load_teacher
+from compdd_eval.models.imagenet import OfImageNet, statistics_of
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocess
 from compdd_eval.results import read_student
+from compdd_eval.subsets import load_subset
 from compdd_eval.whitening import Whitening
 from tests.conftest import FAST, environment, students
 
@@ -206,6 +215,98 @@ def test_a_teacher_from_a_file_is_the_same(settings, tmp_path):
         evaluate(settings(labels="soft+kd", teacher=f"MLP={file}", output_dir=str(tmp_path / "wrong")))
 
 
+def checkpoint(path, outputs=1000, wrap=dict):
+    """Save random weights of torchvision's smallest network."""
+    torch.manual_seed(0)
+    network = create_model("torchvision:squeezenet1_1", outputs, (32, 32)).eval()
+    content = wrap(network.state_dict())
+    save_file(content, path) if path.suffix == ".safetensors" else torch.save(content, path)
+    return network
+
+
+CHECKPOINTS = {  # as they are saved by torchvision's hub, timm's, RDED's and torchvision's, and PyTorch's scripts
+    "hub.pth": dict,
+    "timm.safetensors": dict,
+    "rded.pth": lambda state: {"model": state},
+    "script.pth": lambda state: {"model": state, "optimizer": {}, "epoch": 3, "args": argparse.Namespace(lr=0.1)},
+    "example.pth.tar": lambda state: {"epoch": 3, "state_dict": {f"module.{key}": v for key, v in state.items()}},
+    "compiled.pt": lambda state: {f"_orig_mod.module.{key}": value for key, value in state.items()},
+    "average.pt": lambda state: {f"module.{k}": v for k, v in state.items()} | {"n_averaged": torch.tensor(3)},
+}
+
+
+@pytest.mark.parametrize("file", CHECKPOINTS)
+def test_a_teacher_of_imagenet_gives_its_logits_of_the_subset(settings, tmp_path, file):
+    whole = checkpoint(tmp_path / file, wrap=CHECKPOINTS[file])
+    teacher = f"torchvision:squeezenet1_1={tmp_path / file}"
+    study, _ = open_study(settings(labels="soft", teacher=teacher), None, None, contextlib.ExitStack())
+    found = load_teacher(study, None, None)
+    network, images = teacher_network(found, 32), torch.randn(4, 3, 32, 32)
+    classes = [study.subset.class_map_inv[label] for label in range(10)]
+    assert torch.equal(network(images), whole(images)[:, classes])
+    assert "cut from ImageNet's 1000 outputs to the subset's 10" in found.record()["recipe"]
+    expected = whole(study.validation.images)[:, classes].argmax(1) == study.validation.labels
+    assert found.accuracy == pytest.approx(expected.float().mean().item())
+
+
+def test_students_of_a_teacher_of_imagenet(settings, run, tmp_path, capsys):
+    whole = checkpoint(tmp_path / "w.pth")
+    config = settings(regimes="soft,soft+kd", teacher=f"torchvision:squeezenet1_1={tmp_path / 'w.pth'}", num_eval=1)
+    summary = evaluate(config)
+    said = "cut from ImageNet's 1000 outputs to the subset's 10"
+    assert said in summary["teacher"]["recipe"] and said in capsys.readouterr().out
+    student = next(path for path in students(tmp_path / "results") if read_student(path).labels == "soft")
+    distilled = DistilledSet(torch.load(tmp_path / "my_set/images.pt"), torch.load(tmp_path / "my_set/labels.pt"))
+    logits = whole(distilled.images)[:, list(load_subset("bird-easy").class_map_inv.values())].detach()
+    torch.manual_seed(0)
+    model = create_model("LeNet", im_size=(32, 32))
+    losses = train_student(
+        model, distilled.images, logits, label_kind="logits", lr=0.01, protocol=Protocol(epoch_eval_train=2), seed=0
+    )
+    assert read_student(student).losses == pytest.approx(losses, rel=1e-4)
+    assert run("reproduce", tmp_path / "results/summary.json")[0] == 0
+
+
+def test_a_teacher_of_imagenet_and_a_label_without_a_class():
+    torch.manual_seed(0)
+    logits, subset = torch.randn(5, 1000), load_subset("music-hard-published")
+    cut = OfImageNet(torch.nn.Identity(), subset.class_map_inv, 10, (IMAGENET_MEAN, IMAGENET_STD))(logits)
+    used = logits[:, [subset.class_map_inv[label] for label in range(1, 10)]]
+    assert torch.equal(cut[:, 1:], used) and torch.equal(cut[:, 0], used.min(dim=1).values)
+
+
+def test_a_teacher_of_imagenet_gets_images_as_it_wants_them():
+    rgb = torch.rand(2, 3, 8, 8)
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.5, 1.0)
+    columns = (rgb - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    network = torch.nn.Flatten()
+    given = OfImageNet(network, {label: label for label in range(10)}, 10, (mean, std))(normalise(rgb))
+    torch.testing.assert_close(given, columns.flatten(1)[:, :10], rtol=1e-4, atol=1e-5)
+    google = create_model("torchvision:googlenet", 1000, (32, 32))
+    assert statistics_of("torchvision:googlenet", google) == ((0.5,) * 3, (0.5,) * 3)
+    google.mean = (0.1, 0.2, 0.3)
+    assert statistics_of("net@12345678", google) == ((0.1, 0.2, 0.3), IMAGENET_STD)
+    assert statistics_of("torchvision:resnet18", torch.nn.Identity()) == (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def test_a_teacher_of_other_outputs_or_another_network(settings, tmp_path):
+    checkpoint(tmp_path / "hundred.pth", 100)
+    checkpoint(tmp_path / "w.pth")
+    torch.save(checkpoint(tmp_path / "x.pth"), tmp_path / "whole.pth")
+    for teacher, message in (
+        (
+            "torchvision:squeezenet1_1=hundred.pth",
+            "hundred.pth: torchvision:squeezenet1_1 has 100 outputs there; expected",
+        ),
+        ("torchvision:resnet18=w.pth", "w.pth: not the weights of torchvision:resnet18 at 32 px with 10 classes"),
+        ("torchvision:squeezenet1_1=whole.pth", "holds more than tensors by name; save model.state_dict"),
+    ):
+        name, _, file = teacher.partition("=")
+        with pytest.raises(InputError, match=re.escape(message)):
+            evaluate(settings(labels="soft+kd", teacher=f"{name}={tmp_path / file}"), quiet=True)
+        assert not students(tmp_path / "results")
+
+
 def test_soft_labels_become_hard_by_position(settings, drawn, tmp_path):
     images = random_images(load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_train, 1).images
     logits = 3 * torch.eye(10)
@@ -309,6 +410,11 @@ def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn
         ({"cells": 3}, "cells must be a list"),
         ({"model": ["LeNet", "LeNet"]}, "LeNet is there twice"),
         ({"epoch_eval_train": [1, 0]}, "expected a whole number from 1"),
+        ({"epochs": [1, 2]}, "'epochs'; did you mean 'epoch_eval_train'?"),
+        (
+            {"output_dir": "out"},
+            "output_dir is of the whole grid, not of its cells; give --output_dir on the command line",
+        ),
     ],
 )
 def test_wrong_grids(run, tmp_path, drawn, my_set, changes, message):
@@ -411,6 +517,12 @@ def test_the_same_errors_for_every_command(run, two_runs_and_a_grid, tmp_path):
         assert status == 0 and len([line for line in lines if "warning: left out: " in line]) == 1, (name, lines)
     (tmp_path / "other.json").write_text("{}")
     assert "other.json: no summary of evaluate: schema version None" in run("reproduce", tmp_path / "other.json")[2][0]
+
+
+def test_a_tracker_that_this_accelerate_lacks(settings, monkeypatch):
+    monkeypatch.setattr("compdd_eval.evaluation.tracking.LoggerType.list", lambda: ["all", "tensorboard", "wandb"])
+    with pytest.raises(InputError, match=r"--log_with trackio: accelerate .* expected 1\.9 or later"):
+        evaluate(settings(log_with="trackio"))
 
 
 def test_trackers_get_every_student(settings, monkeypatch):

@@ -315,7 +315,7 @@ WRONG = [
     (["--layer", "layer9"], "unknown layer 'layer9'"),
     (["--category", "brid"], "--category brid"),
     (["--subset", "easy"], "--subset is given without --category"),
-    (["--classes", "n99999999"], "unknown class of --classes 'n99999999'"),
+    (["--classes", "n99999999"], "unknown class in --classes: 'n99999999'"),
     (["--method", "gradcamm"], "unknown value of --method 'gradcamm'; did you mean 'gradcam'"),
     (["--split", "test"], "no test images; --split is one of"),
     (["--target", "true"], "--target true: the 10 outputs of"),

@@ -177,9 +177,14 @@ def test_prepared_only_if_it_came_from_these_rows(drawn, cache, tmp_path):
 
 
 def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
-    with pytest.raises(InputError, match="not prepared"):
+    line = "prepare --data_path /path/to/imagenet --category bird --subset"
+    with pytest.raises(InputError, match=f"bird-easy: not prepared.*{line} easy .nothing is prepared in {cache}"):
         load_comp_dd(None, "bird", "easy")
     prepare(PrepareConfig(str(drawn), "bird", "easy"))
+    with pytest.raises(InputError, match=f"bird-hard: not prepared.*{line} hard .prepared in {cache}: bird-easy"):
+        load_comp_dd(None, "bird", "hard")
+    with pytest.raises(InputError, match="--category music --subset hard --published"):
+        load_comp_dd(None, "music", "hard", published=True)
     assert len(load_comp_dd(None, "bird", "easy").dst_train) == 120
     monkeypatch.setenv("COMP_DD_IMAGENET", str(drawn.parent / "nowhere"))
     with pytest.raises(InputError, match="COMP_DD_IMAGENET"):
@@ -188,7 +193,7 @@ def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
 
 def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
     """Whatever the environment says; a folder that is called so has a path, and a builder or prepare cannot use it."""
-    with pytest.raises(InputError, match="bird-easy is not prepared"):
+    with pytest.raises(InputError, match="bird-easy: not prepared"):
         load_comp_dd("prepared", "bird", "easy")
     with pytest.raises(InputError, match="data_path prepared: stands for what `prepare` made.*[(]./prepared where"):
         prepare(PrepareConfig("prepared", "bird", "easy"))
@@ -205,7 +210,7 @@ def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
     (tmp_path / "prepared").symlink_to(drawn)
     for path in ("./prepared", tmp_path / "prepared", Path("prepared")):
         assert load_comp_dd(path, "bird", "hard").dst_test.origin == str(tmp_path / "prepared")
-    with pytest.raises(InputError, match="bird-hard is not prepared"):
+    with pytest.raises(InputError, match="bird-hard: not prepared"):
         load_comp_dd("prepared", "bird", "hard")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from compdd_eval import DistilledSet, EvaluateConfig, create_model, evaluate, load_comp_dd, random_images
 from compdd_eval.config import PrepareConfig, Protocol
@@ -173,6 +174,31 @@ def test_a_changed_protocol_is_said(settings, capsys):
 def test_resolution_of_a_set_in_memory(settings):
     with pytest.raises(InputError, match="16 pixels, expected --res 32; give --res 16"):
         evaluate(settings(), DistilledSet(torch.randn(10, 3, 16, 16), torch.arange(10)))
+
+
+def test_the_resolution_is_that_of_the_set(settings, run, tmp_path, drawn, my_set, capsys):
+    given = evaluate(settings(output_dir="given"))
+    capsys.readouterr()
+    found = evaluate(settings(res=None))
+    assert "IPC 1, 32 px" in capsys.readouterr().out
+    assert found["results"] == given["results"] and found["digests"] == given["digests"]
+    assert (
+        found["config"]["res"]
+        == found["resolution"]
+        == read_student(students(tmp_path / "results")[0]).resolution
+        == 32
+    )
+    with pytest.raises(InputError, match="VGG11 cannot take images of 16 x 16 pixels"):
+        evaluate(settings(res=None, model="VGG11"), DistilledSet(torch.randn(10, 3, 16, 16), torch.arange(10)))
+    planned = evaluate(settings(res=None, eval_mode="M", dry_run=True, output_dir="pool"), quiet=True)
+    assert planned["models"] == ["ConvNetD3", "AlexNet", "VGG11", "ResNet18"] and planned["students"] == 12
+    for number in range(10):
+        (tmp_path / f"odd/{number}").mkdir(parents=True)
+        Image.new("RGB", (30 + number, 40)).save(tmp_path / f"odd/{number}/0.png")
+    odd = {"data_dir": None, "distilled": str(tmp_path / "odd")}
+    with pytest.raises(InputError, match="no squares of one size; give --res"):
+        evaluate(settings(res=None, **odd))
+    assert evaluate(settings(res=16, **odd, dry_run=True))["resolution"] == 16
 
 
 def test_published_nine_classes(tmp_path, cache):

@@ -1,5 +1,6 @@
 """Push, pull and evaluate from the Hub, with the real clients against a stand-in for it over HTTP."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_revisions(server, client, tmp_path):
     assert client("push", tmp_path / "first", "--repo_id", "tester/revisions")[0] == 0
     one_error(client("push", tmp_path / "second", "--repo_id", "tester/revisions"), "holds another set", "--overwrite")
     status, printed, lines = client("push", tmp_path / "second", "--repo_id", "tester/revisions", "--revision", "v2")
-    assert status == 0 and "--distilled tester/revisions@v2 --res 32" in printed, lines
+    assert status == 0 and "--distilled tester/revisions@v2 --data_path" in printed, lines
     arguments = ["push", tmp_path / "first", "--repo_id", "tester/revisions", "--revision", "v2"]
     one_error(client(*arguments), "holds another set")
     repository = server.repos["dataset", "tester/revisions"]
@@ -535,16 +536,84 @@ def test_any_image_dataset_with_labels(server, client, tmp_path):
     one_error(client("pull", "tester/folders", tmp_path / "x"), "`convert tester/folders DIR`")
 
 
+def tensor_bytes(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_sets_in_folders_of_a_repository(server, client, tmp_path):
+    """As the field keeps several in one; by USER/NAME/FOLDER, or by the address of the page in a browser."""
+    sets = {name: make_set(seed) for seed, name in enumerate(("ipc1", "ipc10"))}
+    files = {}
+    for name, distilled in sets.items():
+        parts = {"images": distilled.images, "labels": distilled.labels, "lr": distilled.lr}
+        files |= {f"edf/{name}/{part}.pt": tensor_bytes(value) for part, value in parts.items()}
+    put(server, "tester/many", files)
+    from compdd_eval import read_distilled
+
+    page = "https://huggingface.co/datasets/tester/many"
+    for number, (name, address) in enumerate(
+        [
+            ("ipc10", "tester/many/edf/ipc10"),
+            ("ipc1", "tester/many/edf/ipc1/"),
+            ("ipc10", "hf://datasets/tester/many/edf/ipc10@main"),
+            ("ipc10", f"{page}/tree/main/edf/ipc10"),
+            ("ipc1", f"{page}/blob/main/edf/ipc1/images.pt"),
+        ]
+    ):
+        status, printed, lines = client("convert", address, tmp_path / f"{number}.npz", *BIRDS)
+        assert status == 0, lines
+        read = read_distilled(tmp_path / f"{number}.npz")
+        assert read.sha256 == sets[name].sha256 and read.lr == sets[name].lr
+        assert f"tester/many/edf/{name}" in printed
+    one_error(client("convert", "tester/many", tmp_path / "x", *BIRDS), "holds no set itself", "tester/many/edf/ipc")
+    one_error(client("convert", "tester/many/dm", tmp_path / "x", *BIRDS), "no such folder in it; it holds edf")
+    one_error(client("convert", f"{page}/tree/gone/edf", tmp_path / "x", *BIRDS), "no such revision")
+    offline = {"HF_HUB_OFFLINE": "1"}
+    code = "from compdd_eval import read_distilled, ReadConfig; print(read_distilled('tester/many/edf/ipc10').sha256)"
+    done = python("-c", code, cwd=tmp_path, **(server.environment | offline))
+    assert sets["ipc10"].sha256 in done.stdout, done.stderr
+
+
+def test_an_image_dataset_of_many_classes(server, client, tmp_path):
+    """Of more classes than a subset has, only those of the subset are read, by their names."""
+    code = """if True:
+        import datasets
+        from tests.test_exchange import image_bytes
+        from compdd_eval.subsets import synsets
+        names = [synset.wnid for synset in synsets()[:300]]
+        images = [{"bytes": image_bytes(n % 50), "path": None} for n in range(300)]
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+        rows = {"image": images, "label": list(range(300))}
+        datasets.Dataset.from_dict(rows, features=features).push_to_hub("tester/classes")
+    """
+    client.run(code)
+    status, printed, lines = client("convert", "tester/classes", tmp_path / "a.npz", *BIRDS)
+    assert status == 0 and "only the images of the subset are read, 10 of 300" in printed, lines
+    from compdd_eval import read_distilled
+    from compdd_eval.subsets import load_subset
+
+    class_map = load_subset("bird-easy").class_map
+    assert read_distilled(tmp_path / "a.npz").labels.tolist() == [class_map[index] for index in sorted(class_map)]
+    one_error(client("convert", "tester/classes", tmp_path / "x"), "has 300 classes", "--category and --subset")
+
+
 @pytest.mark.parametrize(
     ("files", "parts"),
     [
         ({}, ["holds nothing"]),
-        ({"images.pt": b"x", "labels.pt": b"x"}, ["holds images.pt, labels.pt", "download the .pt files"]),
+        ({"images.pt": b"x", "labels.pt": b"x"}, ["images.pt", "could run code"]),
+        ({"README.md": b"x", "code/run.py": b"x"}, ["holds README.md, code/run.py", "expected distilled.safetensors"]),
+        ({"ipc1/images.pt": b"x"}, ["holds no set itself", "/ipc1"]),
         ({"../../escaped.parquet": b"x"}, ["escaped.parquet", "leaves its folder"]),
         ({"/etc/escaped.parquet": b"x"}, ["escaped.parquet", "leaves its folder"]),
         ({"distilled.safetensors": b"x" * 100, "distilled.json": b"{}"}, ["distilled.safetensors"]),
         ({"data/train.parquet": b"PAR1 no PAR1"}, ["Parquet file cannot be read"]),
-        ({"a/train.parquet": b"x", "b/train.parquet": b"x"}, ["holds several datasets (a, b)"]),
+        (
+            {"a/train.parquet": b"x", "b/train.parquet": b"x"},
+            ["holds several datasets (a, b)", "give its folder, as in tester/"],
+        ),
         ({"train/n02007558/a.png": b"no image"}, ["no image that can be opened"]),
         ({"train/n02007558/a.png": image_bytes(0)[:200]}, ["cannot be decoded"]),
     ],

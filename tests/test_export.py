@@ -130,7 +130,7 @@ def test_export_from_imagenet_and_from_links(drawn, prepared, cache, tmp_path, r
 def test_what_is_not_prepared(prepared, cache, tmp_path, run):
     arguments = ["export", "--output_dir", tmp_path / "out"]
     status, _, errors = run(*arguments)
-    assert status == 2 and "not prepared; give --data_path" in errors[-1]
+    assert status == 2 and "not prepared, and no ImageNet given" in errors[-1]
     status, _, errors = run(*arguments, "--cache_dir", prepared, "--category", "fish")
     assert status == 2 and "fish-easy, fish-hard: not prepared" in errors[-1]
     status, out, errors = run(*arguments, "--cache_dir", prepared)

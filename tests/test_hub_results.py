@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
+import huggingface_hub
 import pytest
 import torch
 import yaml
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from compdd_eval import EvaluateConfig, create_model, evaluate, load_comp_dd, random_images
 from compdd_eval.commands import parse
-from compdd_eval.config import ExportConfig
+from compdd_eval.config import ExportConfig, PushConfig
 from compdd_eval.distilled import save_published
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation import kept
@@ -25,6 +26,7 @@ from compdd_eval.hub_results import eval_yaml, listed_tasks, read_results, task_
 from compdd_eval.public_results import public_summary, results_file
 from compdd_eval.reports.reading import read_run
 from compdd_eval.results import read_student, weights_path
+from compdd_eval.student_repository import push_student
 from compdd_eval.subsets import load_subset
 from compdd_eval.train import predict
 from tests.conftest import ROOT, environment, served, students
@@ -34,6 +36,9 @@ from tests.hub_stand_in import Blob, Err, FakeHub, Repo
 BIRDS = ["--category", "bird", "--subset", "easy"]
 SHORT = ["--model", "ConvNetD1", "--res", 32, "--epoch_eval_train", 2, "--num_eval", 2, "--threads", 1]
 PUSHED = {"model.safetensors", "config.json", "README.md"}
+eval_results = pytest.mark.skipif(
+    not hasattr(huggingface_hub, "EvalResultEntry"), reason="needs huggingface_hub 1.4 or later"
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +187,7 @@ def test_weights_on_the_disk_of_another_machine(tmp_path, monkeypatch):
 # ---- a student on the Hub
 
 
+@eval_results
 def test_a_student_for_the_leaderboard_of_the_benchmark(server, client, result, benchmark, drawn, tmp_path):
     arguments = ["push", "--student", result, "--repo_id", "tester/student", "--benchmark", "tester/comp_dd"]
     status, printed, lines = client(*arguments)
@@ -257,6 +263,7 @@ print(json.dumps([config["normalisation"], config["classes"]]))
     assert config.distilled == record.config["distilled"] and config.distilled.startswith("tester/set@")
 
 
+@eval_results
 def test_a_student_of_a_local_set(server, client, settings, tmp_path):
     """Its results have the model repository as their source; a private benchmark that is not there is no obstacle."""
     evaluate(settings(save_students=True, num_eval=1, labels="hard"), quiet=True)
@@ -283,16 +290,28 @@ def test_a_student_of_a_list_of_ones_own(server, client, settings, tmp_path):
     summary = evaluate(settings(save_students=True, num_eval=1, subsets_dir=str(tmp_path / "lists")), quiet=True)
     result = students(tmp_path / "results")[0]
     arguments = ["push", "--student", result, "--repo_id", "tester/own"]
-    one_error(client(*arguments), "a list of a user's own; give its --subsets_dir")
-    arguments += ["--subsets_dir", tmp_path / "lists", *BIRDS]
+    shutil.rmtree(tmp_path / "lists")  # the result says which classes they are
     one_error(client(*arguments, "--benchmark", "tester/comp_dd"), "no subset of the benchmark")
     status, _, lines = client(*arguments)
     assert status == 0, lines
     text = tree_of(server, "tester/own")["README.md"].data.decode()
-    assert "--category bird --subset easy --subsets_dir my_subsets" in text and summary["config_name"] in text
+    wnids = ",".join(load_subset("bird-easy").wnids)
+    flags = f"--category {summary['category']} --subset easy --classes {wnids}"
+    assert flags in text.replace(" \\\n   ", "") and summary["config_name"] in text
     assert str(tmp_path) not in text
 
 
+def test_a_set_of_ten_classes_on_the_hub(client, my_set, tmp_path):
+    wnids = ",".join(load_subset("bird-easy").wnids[::-1])
+    assert client("convert", my_set, tmp_path / "ours", "--classes", wnids)[0] == 0
+    status, _, lines = client("push", tmp_path / "ours", "--repo_id", "tester/classes")
+    assert status == 0, lines
+    status, out, _ = client("validate", "tester/classes", "--json")  # it says itself which classes it has
+    assert status == 0 and json.loads(out)["config_name"] == load_subset(None, classes=wnids).name
+    one_error(client("validate", "tester/classes", *BIRDS), "was made for own-", "not for bird-easy")
+
+
+@eval_results
 def test_another_student_and_other_things_are_not_replaced(server, client, result, benchmark, published, tmp_path):
     arguments = ["--repo_id", "tester/mine", "--benchmark", "tester/comp_dd"]
     assert client("push", "--student", result, *arguments)[0] == 0
@@ -325,6 +344,7 @@ def changed(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+@eval_results
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -336,7 +356,7 @@ def changed(path, **changes):
         (lambda path: changed(path, tested_on="held-out training images"), ["the search of a rate"]),
         (lambda path: changed(path, ipc=20), ["bird-easy, IPC 20: the benchmark has IPC 1, 10 and 50"]),
         (lambda path: changed(path, ipc=1.5), ["bird-easy, IPC 1.5: the benchmark has IPC 1, 10 and 50"]),
-        (lambda path: changed(path, config_name="bird-1a2b3c4d-easy"), ["a list of a user's own", "--subsets_dir"]),
+        (lambda path: changed(path, config_name="bird-1a2b3c4d-easy"), ["a list of a user's own", "subsets_dir"]),
         (lambda path: changed(path, config_name="bird-hard"), ["lists no task bird-hard-ipc1"]),
         (lambda path: changed(path, created="yesterday"), ["'yesterday': no date"]),
         (lambda path: changed(path, protocol={}), ["no result of this version of evaluate"]),
@@ -350,6 +370,7 @@ def test_refusals(server, client, result, benchmark, change, parts):
     assert ("model", "tester/no") not in server.repos
 
 
+@eval_results
 def test_a_benchmark_that_is_none(server, client, result):
     arguments = ["push", "--student", result, "--repo_id", "tester/no", "--benchmark"]
     one_error(client(*arguments, "tester/set"), "tester/set: has no eval.yaml")
@@ -515,6 +536,7 @@ def test_what_a_public_summary_leaves_out():
 # ---- the formats
 
 
+@eval_results
 def test_tasks():
     assert task_id("music-hard-published", 10) == "music-hard-published-ipc10" and task_id("dog-easy", 50.0)
     for name, ipc in (("bird-easy", 20), ("bird-easy", 0.5), ("bird-1a2b3c4d-easy", 1)):
@@ -530,7 +552,12 @@ def test_tasks():
             read_results(text, "x")
 
 
-def test_an_old_client(monkeypatch):
+def test_an_old_client(monkeypatch, result):
+    """It is asked for before anything is sent."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", ModuleType("huggingface_hub"))
-    with pytest.raises(InputError, match=r"too old .* 1\.4 or later"):
-        read_results("[]", "x")
+    for use in (
+        lambda: read_results("[]", "x"),
+        lambda: push_student(PushConfig(student=str(result), repo_id="tester/old", benchmark="tester/comp_dd")),
+    ):
+        with pytest.raises(InputError, match=r"too old .* 1\.4 or later"):
+            use()

@@ -147,7 +147,7 @@ def test_json_is_no_setting_of_a_cell(run, drawn, my_set, cache, tmp_path):
     content = {"data_path": str(drawn), "category": "bird", "subset": "easy", "json": [True, False]}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(content))
     status, out, errors = run("--grid", tmp_path / "grid.yaml", "--output_dir", tmp_path / "grid", "--json")
-    assert (status, out) == (2, "") and len(errors) == 1 and "'json'" in errors[0]
+    assert (status, out) == (2, "") and len(errors) == 1 and "give --json on the command line" in errors[0]
 
 
 def test_reproduce(printed, settings, tmp_path):

@@ -223,7 +223,8 @@ MALFORMED = {
     "a numpy array in a .pt": (pt(IMAGES.numpy()), ["images.pt", "more than tensors"]),
     "a dict without images": (pt({"weights": HARD}), ["images.pt", "'weights'", "'images'"]),
     "two keys for the images": (pt({"imgs": IMAGES, "x": IMAGES, "labels": HARD}), ["'imgs' and 'x'"]),
-    "several runs": (pt({"data": [[IMAGES, HARD], [IMAGES, HARD]]}), ["2 runs under 'data'"]),
+    "runs of something else": (pt({"data": [IMAGES, HARD]}), ["a list of [images, labels] under 'data'"]),
+    "no run": (pt({"data": []}), ["a list of [images, labels] under 'data'"]),
     "a list of different sizes": (
         pt([IMAGES[0], IMAGES[1, :, :4, :4]]),
         ["images.pt", "different shapes ([3, 8, 8] and [3, 4, 4])"],

@@ -1,6 +1,7 @@
 """The package as users get it: a wheel installed elsewhere, an editable install, a checkout."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_all_and_no_package_called_subsets(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"comp_dd.py", "compdd_eval"}
-    assert len([name for name in names if name.startswith("compdd_eval/_subsets/") and name.endswith(".json")]) == 17
+    lists = {path.relative_to(ROOT / "subsets").as_posix() for path in (ROOT / "subsets").rglob("*.*")}
+    assert {name.removeprefix("compdd_eval/_subsets/") for name in names if "/_subsets/" in name} == lists
+    assert len(lists) == 16 + 2 + 7
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compdd_eval").rglob("*.py")}
     assert modules <= set(names) and "compdd_eval/_dataset_card.md" in names
 
@@ -63,6 +66,18 @@ def test_folders_of_our_names_in_the_working_directory(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_every_dependency_has_a_lowest_version():
+    """CI installs what this script prints; a bound that it cannot take would go untested."""
+    done = subprocess.run([sys.executable, ROOT / ".ci/lowest.py"], capture_output=True, text=True, check=True)
+    printed = done.stdout.splitlines()
+    names = {re.split(r"\[|==", line)[0] for line in printed}
+    text = (ROOT / "setup.cfg").read_text()
+    asked = re.search(r"install_requires =\n((?: {4}.*\n)+)", text)[1].splitlines()
+    assert {re.match(r" *([\w-]+)", line)[1] for line in asked} <= names and {"timm", "torchcam"} <= names
+    assert all(re.fullmatch(r"[\w-]+(\[signatures\])?==\d+(\.\d+)+", line) for line in printed), printed
+    assert len(names) == len(printed)
+
+
 def test_a_module_imports_only_from_lower_layers():
     """The direction of data; heavy imports inside functions count, too."""
     layers = [
@@ -70,6 +85,8 @@ def test_a_module_imports_only_from_lower_layers():
             "errors",
             "hub_errors",
             "files",
+            "synsets",
+            "subset_files",
             "subsets",
             "config",
             "labels",
@@ -77,6 +94,8 @@ def test_a_module_imports_only_from_lower_layers():
             "results",
             "console",
             "user_code",
+            "code_digest",
+            "user_networks",
             "__init__",
         },
         {

@@ -18,7 +18,15 @@ from compdd_eval.evaluation import evaluate
 from compdd_eval.selection import Selected, choose, select, subset_text
 from compdd_eval.selection_check import check
 from compdd_eval.selection_input import COLUMNS, ClassScore, Pool, read_pools, read_scores
-from compdd_eval.subsets import CATEGORIES, candidates, load_subset, subset_names, synset_of, synsets
+from compdd_eval.subsets import (
+    CATEGORIES,
+    candidates,
+    load_subset,
+    selected_subset,
+    subset_names,
+    synset_of,
+    synsets,
+)
 from tests.conftest import FAST
 
 EASY, HARD = load_subset("bird-easy"), load_subset("bird-hard")
@@ -312,7 +320,7 @@ def test_lists_of_a_user(chosen):
     own = load_subset("bird-hard", subsets_dir=chosen)
     assert own.wnids == HARD.wnids[::-1] and own.splits == HARD.splits
     assert own.name == f"{own.category}-hard" and own.category.startswith("bird-") and len(own.category) == 13
-    assert load_subset(own.name) == own and load_subset("bird-hard") == HARD  # by its full name, once it was read
+    assert selected_subset(own.selection).classes == own.classes and load_subset("bird-hard") == HARD
     content = json.loads((chosen / "bird-hard.json").read_text())
     for place, wnid in enumerate(HARD.wnids[:1] + HARD.wnids[1:][::-1]):
         content["classes"][place].update(vars(synset_of(wnid)) | {"imagenet_index": synset_of(wnid).index})
@@ -332,14 +340,14 @@ def test_lists_of_a_user(chosen):
     [
         (lambda d: "{", "no JSON"),
         (lambda d: [1], "not a subset file"),
-        (lambda d: d | {"classes": 5}, "not a subset file"),
-        (lambda d: d | {"classes": d["classes"][:9]}, "labels must be 0-9"),
-        (lambda d: d | {"classes": [{**c, "imagenet_index": 1000 + c["label"]} for c in d["classes"]]}, "differs"),
-        (lambda d: d | {"classes": [{**c, "imagenet_index": []} for c in d["classes"]]}, "differs"),
+        (lambda d: d | {"classes": 5}, "classes: no list"),
+        (lambda d: d | {"classes": d["classes"][:9]}, "classes: 9 of them, expected a list of 10"),
+        (lambda d: d | {"classes": [{**c, "imagenet_index": 1000 + c["label"]} for c in d["classes"]]}, "class 0 (n"),
+        (lambda d: d | {"classes": [{**c, "imagenet_index": []} for c in d["classes"]]}, "imagenet_index [], expected"),
         (lambda d: d | {"version": 1}, "version"),
         (lambda d: d | {"published_complexity_percent": "high"}, "expected a number"),
-        (lambda d: d | {"category": "fish"}, "does not match"),
-        (lambda d: d | {"erratum": 5}, "not a subset file"),
+        (lambda d: d | {"category": "fish"}, 'category "fish", expected "bird"'),
+        (lambda d: d | {"erratum": 5}, "erratum: expected"),
     ],
 )
 def test_bad_subset_files(chosen, run, drawn, change, part):
@@ -400,7 +408,7 @@ def test_a_category_that_the_benchmark_does_not_have(birds, drawn, cache, tmp_pa
     flags = ["--category", "shore", "--subset", "easy", "--subsets_dir", own]
     assert run("convert", tmp_path / "set", tmp_path / "ours", *flags)[0] == 0
     assert json.loads((tmp_path / "ours/distilled.json").read_text())["config_name"] == subset.name
-    assert DistilledSet.load(tmp_path / "ours").definition == subset
+    assert DistilledSet.load(tmp_path / "ours").definition.digest == subset.digest
     status, out, errors = run("validate", tmp_path / "ours", *flags, "--data_path", drawn)
     assert status == 0, (out, errors)
     one_line(run("validate", tmp_path / "ours", "--category", "bird", "--subset", "easy"), "was made for shore-")
@@ -409,10 +417,18 @@ def test_a_category_that_the_benchmark_does_not_have(birds, drawn, cache, tmp_pa
         subsets_dir=str(own), data_path=str(drawn), output_dir=str(tmp_path / "results"), baseline="random",
     )  # fmt: skip
     summary = evaluate(settings, quiet=True)
-    assert summary["category"] == "shore" and list((tmp_path / "results").glob(f"*/{subset.name}/*/*/seed0.json"))
-    shutil.rmtree(own)
-    subsets._own.clear()  # as in another process, without the flag
-    one_line(run("validate", tmp_path / "ours"), "a list of a user's own", "--subsets_dir")
+    assert (summary["category"], summary["subset"]) == (subset.category, "easy")
+    assert list((tmp_path / "results").glob(f"*/{subset.name}/*/*/seed0.json"))
+    shutil.rmtree(own)  # the set states its classes, and so do the results
+    assert run("validate", tmp_path / "ours")[0] == 0
+    status, out, errors = run("reproduce", tmp_path / "results/summary.json")
+    assert status == 0 and "equal" in out, errors
+    facts = json.loads((tmp_path / "ours/distilled.json").read_text())
+    facts["classes"][:2] = [facts["classes"][1] | {"label": 0}, facts["classes"][0] | {"label": 1}]
+    (tmp_path / "ours/distilled.json").write_text(json.dumps(facts))
+    one_line(run("validate", tmp_path / "ours"), subset.name, "make another list, shore-")
+    (tmp_path / "ours/distilled.json").write_text(json.dumps(facts | {"classes": None}))
+    one_line(run("validate", tmp_path / "ours"), "a list of a user's own", "subsets_dir")
 
 
 def test_evaluate_with_lists_of_a_user(chosen, drawn, cache, my_set, tmp_path, run):
@@ -425,10 +441,13 @@ def test_evaluate_with_lists_of_a_user(chosen, drawn, cache, my_set, tmp_path, r
     assert [path.parts[-4] for path in (tmp_path / "results").rglob("seed*.json")] == [name]
     one_line(run(*flags, *fast, "--output_dir", tmp_path / "results"), name, "give another --output_dir")
     record = next((tmp_path / "results").rglob("seed*.json"))
-    assert json.loads(record.read_text())["config"]["subsets_dir"] == str(chosen)
+    settings = json.loads(record.read_text())["config"]
+    assert f"{settings['category']}-{settings['subset']}" == name and settings["subsets_dir"] is None
+    shutil.rmtree(chosen)
     status, out, _ = run("reproduce", record)
     assert status == 0 and "equal" in out
-    config = ConvertConfig("bird", "easy", str(chosen), source=str(my_set), target=str(tmp_path / "t"))
+    given = {name: settings[name] for name in ("category", "subset", "classes")}
+    config = ConvertConfig(**given, source=str(my_set), target=str(tmp_path / "t"))
     assert read_distilled(my_set, config).definition.name == name
 
 

@@ -69,7 +69,9 @@ def test_paired_difference_without_spread():
 
 def test_bootstrap_agrees_with_scipy_and_is_seeded():
     right = np.random.default_rng(0).random((3, 500)) < 0.4
-    expected = stats.bootstrap([right.mean(0)], np.mean, n_resamples=5000, method="percentile", rng=1)
+    expected = stats.bootstrap(
+        [right.mean(0)], np.mean, n_resamples=5000, method="percentile", random_state=np.random.default_rng(1)
+    )
     interval = bootstrap_interval(right, draws=5000, seed=3)
     assert interval == pytest.approx(list(expected.confidence_interval), abs=0.004)
     assert interval == bootstrap_interval(right, draws=5000, seed=3) != bootstrap_interval(right, draws=5000, seed=4)

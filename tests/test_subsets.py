@@ -2,13 +2,31 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import fields
 
+import datasets
+import numpy as np
 import pytest
 
 import comp_dd
-from compdd_eval import subsets
+from compdd_eval import load_comp_dd, subsets
+from compdd_eval.baselines import random_images
+from compdd_eval.config import EvaluateConfig, PrepareConfig, ReadConfig
+from compdd_eval.config.sets import SubsetConfig
+from compdd_eval.distilled import DistilledSet
+from compdd_eval.drawn_imagenet import DIFFICULTIES, draw_image
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import load_subset, subset_name, subset_names, synsets
+from compdd_eval.subsets import (
+    config_names,
+    load_classes,
+    load_subset,
+    related_names,
+    subset_name,
+    subset_names,
+    synset_of,
+    synsets,
+)
+from tests.conftest import FAST, python
 
 
 def test_sixteen_configurations_of_ten_classes_and_no_class_in_two():
@@ -83,13 +101,27 @@ def test_unknown_names_suggest_the_nearest(given, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["classes"][3].update(label=4), "labels must be"),
-        (lambda d: d["classes"][3].update(d["classes"][2], label=3), "distinct"),
-        (lambda d: d["classes"][3].update(wnid="n00000000"), "differs from the table"),
-        (lambda d: d["splits"].update(train=1), "not the sums"),
-        (lambda d: d.update(name="bird-hard"), "does not match"),
-        (lambda d: d.pop("classes"), "not a subset file"),
-        (lambda d: d.update(bogus=1), "not a subset file"),
+        (lambda d: d["classes"][3].update(label=4), r"class 3 \(n02033041\): label 4, expected 3 \(dowitcher\)"),
+        (lambda d: d["classes"][3].update(label=True), "class 3 .*: label true, expected 3"),
+        (lambda d: d["classes"][3].update(d["classes"][2], label=3), r"class 3: n01798484 .* is class 2 already"),
+        (
+            lambda d: d["classes"][3].update(wnid="n00000000"),
+            r"class 3 \(n00000000\): wnid .*, expected the WordNet id",
+        ),
+        (lambda d: d["classes"][3].update(wnid=[]), r"class 3: wnid \[\], expected the WordNet id"),
+        (lambda d: d["classes"][3].update(imagenet_index=11), r"imagenet_index 11, expected 142 \(dowitcher\)"),
+        (lambda d: d["classes"][3].update(name="crane"), r'name "crane", expected "dowitcher"'),
+        (lambda d: d["classes"][3].update(train_images="1300"), r'train_images "1300", expected 1300 \(dowitcher\)'),
+        (lambda d: d["classes"][3].update(lable=3), r"unknown field in .*class 3 \(n02033041\): 'lable'.*'label'"),
+        (lambda d: d["classes"].insert(3, 1.5), "classes: 11 of them, expected a list of 10"),
+        (lambda d: d["classes"].__setitem__(3, 1.5), "class 3: '1.5', expected a WordNet id, an index or a name"),
+        (lambda d: d["classes"].__setitem__(3, "dowicher"), "class 3: 'dowicher'; did you mean 'dowitcher'"),
+        (lambda d: d["splits"].update(train=1), "splits .*13000.* the sums over the classes"),
+        (lambda d: d.update(name="bird-hard"), r'name "bird-hard", expected "bird-easy", as the file is called'),
+        (lambda d: d.pop("classes"), "classes: no list, expected a list of 10"),
+        (lambda d: d.update(bogus=1), "unknown field in .*bird-easy.json: 'bogus'"),
+        (lambda d: d.update(paper=5), "paper 5, expected a text"),
+        (lambda d: d.update(published_complexity_percent=float("nan")), "NaN, expected a number from 0 to 100"),
     ],
 )
 def test_a_damaged_subset_file_is_refused(change, message, tmp_path, monkeypatch):
@@ -100,7 +132,7 @@ def test_a_damaged_subset_file_is_refused(change, message, tmp_path, monkeypatch
     (tmp_path / "synsets.tsv").write_text((original / "synsets.tsv").read_text())
     monkeypatch.setattr(subsets, "subsets_dir", lambda: tmp_path)
     with pytest.raises(InputError, match=message):
-        load_subset.__wrapped__("bird-easy")
+        subsets._load_ours.__wrapped__("bird-easy", False)
 
 
 def test_builder_and_files_agree():
@@ -119,3 +151,197 @@ def test_reading_the_lists_needs_no_torch():
 def test_names_are_distinct_within_a_subset_only():
     """`crane` is a bird and a machine: names alone do not identify ImageNet classes."""
     assert {name for name, count in Counter(s.name for s in synsets()).items() if count > 1} == {"crane", "maillot"}
+
+
+PUBLISHED = {  # as the releases of MTT (utils.py, Config) and of IDC (misc/class100.txt) list them
+    "nette": [0, 217, 482, 491, 497, 566, 569, 571, 574, 701],
+    "woof": [193, 182, 258, 162, 155, 167, 159, 273, 207, 229],
+    "fruit": [953, 954, 949, 950, 951, 957, 952, 945, 943, 948],
+    "meow": [281, 282, 283, 284, 285, 291, 292, 290, 289, 287],
+    "squawk": [84, 130, 88, 144, 145, 22, 96, 9, 100, 89],
+    "yellow": [309, 986, 954, 951, 987, 779, 599, 291, 72, 11],
+    "idc10": [452, 64, 374, 236, 993, 176, 882, 904, 503, 74],
+}
+NETTE = load_subset("nette")
+MINE = ["garbage truck", 0, "n02102040", "482", 491, 497, 566, 571, "Golf_Ball", 701]  # those of nette, otherwise
+MINE_INDICES = [569, 0, 217, 482, 491, 497, 566, 571, 574, 701]
+
+
+def test_related_lists_are_as_published_and_no_configurations():
+    assert set(related_names()) == set(PUBLISHED) and not set(related_names()) & set(config_names())
+    for name, indices in PUBLISHED.items():
+        subset = load_subset(name)
+        assert [c.label for c in subset.classes] == list(range(10)) and list(subset.class_map) == indices
+        assert len(set(subset.wnids)) == 10 and all(synset_of(c.wnid).name == c.name for c in subset.classes)
+        assert subset.name == name and subset.category is None and subset.published_complexity_percent is None
+        assert "arxiv.org" in subset.paper and subset.source.startswith("https://github.com/")
+        assert name in SubsetConfig.__doc__ and name in PrepareConfig.__doc__
+
+
+def test_ten_classes_by_id_index_and_name():
+    subset = load_classes(MINE)
+    assert list(subset.class_map) == MINE_INDICES and subset.splits == NETTE.splits
+    assert load_classes(",".join(map(str, MINE))) == load_classes(MINE_INDICES) == subset
+    assert subset.name == f"own-{subset.name[-8:]}" and subset.category is None
+    assert load_classes(MINE_INDICES[::-1]).name not in (subset.name, NETTE.name)
+    assert load_classes(subset.wnids, subset.name) == subset == subsets.selected_subset(subset.selection)
+
+
+def test_classes_of_a_named_list_are_that_list():
+    assert load_classes(NETTE.wnids) == load_classes("Nette") == load_classes(PUBLISHED["nette"]) == NETTE
+    assert load_classes(load_subset("bird-easy").wnids) == load_subset("bird-easy")
+    config = ReadConfig(classes=load_subset("bird-easy").wnids)
+    assert (config.category, config.subset, config.classes) == ("bird", "easy", None)
+    config = ReadConfig(classes="music-hard-published")
+    assert config.published and config.load_subset().name == "music-hard-published"
+
+
+TEN = ",".join(map(str, PUBLISHED["nette"]))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (TEN.rpartition(",")[0], "--classes: 9 classes, expected 10"),
+        (f"{TEN},702", "--classes: 11 classes, expected 10"),
+        (TEN.replace("217", "tench"), r"--classes: class 1: n01440764 \(tench\) is class 0 already"),
+        (TEN.replace("217", "tenchh"), "unknown class in --classes: 'tenchh'; did you mean 'tench'"),
+        (TEN.replace("217", "n99999999"), "unknown class in --classes: 'n99999999'"),
+        (TEN.replace("217", "1000"), "--classes: index 1000, expected one from 0 to 999"),
+        (TEN.replace("217", "crane"), r"crane is the name of 2 classes; give one of the indices \[134, 517\]"),
+        (TEN.replace("217", "CARDIGAN"), "CARDIGAN is the name of 2 classes"),
+        ("nete", "unknown list of --classes 'nete'; did you mean 'nette'"),
+        ("tench", "--classes: 1 class, expected 10 joined by commas, or the name of a list .*nette"),
+        ("", "--classes: 0 classes"),
+    ],
+)
+def test_classes_that_are_none(classes, message, run):
+    for config in (ReadConfig, PrepareConfig):
+        with pytest.raises(InputError, match=message):
+            config(classes=classes)
+
+
+def test_a_subset_is_said_once(run, tmp_path):
+    for command in (["evaluate", "--distilled", "x"], ["prepare"], ["export"], ["validate", "x"]):
+        for more in ("--category bird --subset easy", "--subset easy", f"--subsets_dir {tmp_path}", "--published"):
+            status, _, (line,) = run(*command, "--classes", "nette", *more.split())
+            assert status == 2 and f"--classes and {more.split()[0]}: give one of them" in line
+    with pytest.raises(InputError, match="^classes and category: give one of them"):
+        load_comp_dd("x", "bird", "easy", classes="nette")
+    with pytest.raises(InputError, match="^bird-easy: classes make another list, nette"):
+        comp_dd.CompDD(config_name="bird-easy", classes="nette")
+    with pytest.raises(InputError, match="category is missing"):
+        load_comp_dd("x")
+    name = load_classes(MINE).name
+    for command in (["info", name], ["evaluate", "--category", name, "--subset", "easy", "--distilled", "x"]):
+        status, _, (line,) = run(*command)
+        assert status == 2 and "a list of a user's own; give its ten classes" in line
+
+
+@pytest.fixture(scope="module")
+def nette(tmp_path_factory):
+    """A stand-in for ImageNet with the classes of nette: 4 training and 2 validation images a class."""
+    root = tmp_path_factory.mktemp("nette") / "imagenet"
+    for entry in NETTE.classes:
+        rng = np.random.default_rng(entry.imagenet_index)
+        paths = [f"train/{entry.wnid}/{entry.wnid}_{number}.JPEG" for number in range(4)]
+        numbers = range(2 * entry.imagenet_index + 1, 2 * entry.imagenet_index + 3)
+        for path in [*paths, *(f"val/{entry.wnid}/ILSVRC2012_val_{number:08}.JPEG" for number in numbers)]:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            draw_image(entry.label, DIFFICULTIES["easy"], rng).save(root / path)
+    return root
+
+
+@pytest.mark.parametrize("classes", ["nette", MINE_INDICES], ids=["related", "free"])
+def test_from_the_classes_to_a_report(classes, nette, cache, tmp_path, run):
+    """prepare, load_dataset in another process, a set, evaluate it without a flag, reproduce, reports."""
+    subset, flag = load_classes(classes), classes if isinstance(classes, str) else ",".join(map(str, classes))
+    status, out, _ = run("prepare", "--data_path", nette, "--classes", flag)
+    assert status == 0 and f'load_dataset("comp_dd", "{subset.name}") now works' in out
+    code = f"import datasets; d = datasets.load_dataset('comp_dd', {subset.name!r}); t = d['train']"
+    code += "; print([t.features['label'].names, t['imagenet_label'][::4], t['label'][::4], len(d['validation'])])"
+    done = python("-c", code, cwd=tmp_path, HF_DATASETS_CACHE=str(cache))
+    expected = [subset.label_names, list(subset.class_map), list(range(10)), 20]
+    assert done.stdout.strip() == str(expected), done.stderr
+
+    train = load_comp_dd(None, classes=classes, im_size=32).dst_train
+    random_images(train, 1).save(tmp_path / "set")
+    facts = json.loads((tmp_path / "set/distilled.json").read_text())
+    assert (facts["config_name"], facts["category"], facts["subset"]) == (subset.name, None, None)
+    assert DistilledSet.load(tmp_path / "set").definition == subset
+    fast = [part for name, value in (FAST | {"num_eval": 2}).items() for part in (f"--{name}", value)]
+    results = ["--distilled", tmp_path / "set", *fast, "--output_dir", tmp_path / "results"]
+    status, _, errors = run("evaluate", *results)
+    assert status == 0, errors
+    summary = json.loads((tmp_path / "results/summary.json").read_text())
+    assert (summary["config_name"], summary["category"], summary["subset"]) == (subset.name, None, None)
+    assert summary["class_names"] == subset.label_names and EvaluateConfig(**summary["config"]).load_subset() == subset
+    assert len(list((tmp_path / "results").glob(f"*/{subset.name}/*/*/seed*.json"))) == 2
+    status, out, errors = run("reproduce", tmp_path / "results/summary.json")
+    assert status == 0 and out.count(": equal") == 2, errors
+    status, out, _ = run("status", tmp_path / "results")
+    assert status == 0 and "2 of 2" in out
+    assert run("report", tmp_path / "results", "--output", tmp_path / "r.html")[0] == 0
+    assert subset.name in (tmp_path / "r.html").read_text()
+    assert run("leaderboard", tmp_path / "results", "--output", tmp_path / "board")[0] == 0
+    (row,) = json.loads((tmp_path / "board/results.json").read_text())["rows"]
+    assert row["subset"] == subset.name and row["protocol"].endswith("other classes than Comp-DD's")
+    assert f"--classes {subset.selection['classes']}" in (tmp_path / "board" / row["page"]).read_text()
+
+    status, _, (line,) = run("evaluate", *results, "--classes", "woof")
+    assert status == 2 and f"was made for {subset.name}, not for woof" in line
+    assert run("export", "--classes", flag, "--output_dir", tmp_path / "out")[0] == 0
+    assert datasets.load_dataset(str(tmp_path / "out"), subset.name, split="train").num_rows == 40
+    assert not (tmp_path / "out/eval.yaml").exists()  # no task of the benchmark
+    assert f"no subset of Comp-DD: {subset.name}." in (tmp_path / "out/README.md").read_text()
+
+
+def test_lists_of_the_same_classes_never_mix(nette, cache):
+    for classes in ("nette", MINE, NETTE.wnids[::-1]):
+        builder = comp_dd.CompDD(classes=classes, data_dir=str(nette))
+        builder.download_and_prepare()
+        assert builder.status == "built"
+    for classes, first in (("nette", 0), (MINE, 569), (NETTE.wnids[::-1], 701)):
+        builder = comp_dd.CompDD(config_name=load_classes(classes).name, classes=classes)
+        builder.download_and_prepare()
+        assert builder.status == "current" and builder.as_dataset("train")[0]["imagenet_label"] == first
+    data = load_comp_dd(nette, classes=MINE, im_size=8)
+    assert list(data.class_map) == MINE_INDICES and "/comp_dd/own-" in data.dst_test.origin
+    by_name = comp_dd.CompDD(config_name="nette")
+    by_name.download_and_prepare()
+    assert by_name.as_dataset("train").features["label"].names == NETTE.label_names
+    assert (
+        "no subset of it but ten other classes" in by_name.info.description and NETTE.paper in by_name.info.description
+    )
+
+
+def test_files_of_ones_own_with_next_to_nothing(nette, cache, tmp_path, run):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    entries = [MINE[0], {"wnid": "n01440764"}, *MINE[2:]]
+    (lists / "mine-easy.json").write_text(json.dumps({"classes": entries}))
+    (lists / "mine-hard.json").write_text(json.dumps({"classes": load_subset("woof").wnids}))
+    own = load_subset("mine-easy", subsets_dir=lists)
+    assert own.classes == load_classes(MINE).classes and own.splits == NETTE.splits
+    assert own.published_complexity_percent is None and own.name not in (load_classes(MINE).name, "mine-easy")
+    flags = ["--subsets_dir", lists]
+    status, out, _ = run("prepare", "--data_path", nette, *flags)  # of woof nothing is there
+    assert status == 0 and own.name in out and "not built: mine-" in out
+    assert datasets.load_dataset("comp_dd", own.name, split="train")[0]["imagenet_label"] == 569
+    status, out, _ = run("export", *flags, "--category", "mine", "--subset", "easy", "--output_dir", tmp_path / "out")
+    assert status == 0 and own.name in out
+    data = load_comp_dd(None, "mine", "easy", 8, subsets_dir=lists)
+    assert data.dst_train.subset == own
+    status, _, (line,) = run("prepare", *flags, "--category", "other")
+    assert status == 2 and "no subset file other-*.json; there are mine-easy, mine-hard" in line
+
+
+def test_info_of_lists(run):
+    status, out, _ = run("info", "nette")
+    assert status == 0 and "complexity" not in out and "Config.imagenette" in out
+    assert [entry.wnid for entry in NETTE.classes] == [line.split()[1] for line in out.splitlines() if " n0" in line]
+    status, out, _ = run("info", ",".join(map(str, MINE_INDICES)))
+    assert status == 0 and load_classes(MINE).name in out
+    assert all(name in run("info")[1].splitlines()[-1] for name in related_names())
+    (found,) = json.loads(run("info", "idc10", "--json")[1])["subsets"]
+    assert {field.name for field in fields(NETTE)} == set(found) and found["splits"]["train"] == 12854

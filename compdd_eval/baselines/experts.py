@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -50,6 +51,7 @@ from compdd_eval.speed import (
 )
 from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import Feed, Training, predict
+from compdd_eval.user_networks import network_name, pinned
 
 _logger = logging.getLogger(__name__)
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
@@ -70,6 +72,7 @@ def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, 
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
     """
+    config = replace(config, model=network_name(pinned(config.model)))
     network_shapes(config.model, config.res)  # refuses a network that has no trajectory before any work
     set_threads(config.threads, accelerator)
     repeatable()

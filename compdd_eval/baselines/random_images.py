@@ -8,7 +8,6 @@ from compdd_eval.config import require
 from compdd_eval.data import SubsetSplit
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import NUM_CLASSES
 
 
 def random_images(train: SubsetSplit, ipc: int, seed: int = 0) -> DistilledSet:
@@ -68,9 +67,7 @@ def check_ipc(labels: torch.Tensor, ipc: int, classes: Iterable[int]) -> None:
 def images_at(train: SubsetSplit, places: list[int], seed: int) -> DistilledSet:
     """Return training images as a set with hard labels; `seed` is that of their draw."""
     metadata = {
-        "category": train.subset.category,
-        "subset": train.subset.difficulty,
-        "published": len(train.subset.classes) < NUM_CLASSES,
+        **train.subset.selection,
         "method": "random real images",
         "seed": seed,
         "file_names": [train.file_names[place] for place in places],

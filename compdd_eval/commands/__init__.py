@@ -161,23 +161,23 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
     """Put a parser's message into one line that names the flag and what it takes."""
     text = " ".join(str(error).split())
     names = [field.name for field in fields(config_class)]
-    if match := re.search(r"unrecognized arguments: (--[\w-]+)", text):
+    if match := re.search(r"[Uu]nrecognized arguments: (--[\w-]+)", text):
         return unknown("flag", match[1], [f"--{name}" for name in [*names, "config", "print_config", "help"]])
-    if match := re.search(r"unrecognized arguments: (.*)", text):
+    if match := re.search(r"[Uu]nrecognized arguments: (.*)", text):
         return InputError(f"{match[1]}: every value needs its flag, as in --category bird")
-    if match := re.search(r"Option '(\w+)' is not accepted", text):
+    if match := re.search(r"(?:Option|Key) '(\w+)' is not (?:accepted|expected)", text):
         return unknown(f"setting in {file}", match[1], names)
     if match := re.match(r'Parser key "(\w+)": (.*)', text):
         name, reason = match.groups()
-        value = re.split("(?:Got|Given) value: ", reason)[-1]
         hint = plain_types(config_class).get(name)
-        on_command_line = any(argument.split("=")[0] == f"--{name}" for argument in arguments)
-        flag = f"--{name}" if on_command_line or file is None else f"{file}: {name}"
+        flag, value = _given(name, arguments, file)
         if typing.get_origin(hint) is typing.Literal:
             return unknown(f"value of {flag}", value, map(str, typing.get_args(hint)))
-        if isinstance(hint, tuple):  # --lr_net
-            others = [str(choice) for part in hint for choice in typing.get_args(part)]
+        others = [str(choice) for part in (hint if isinstance(hint, tuple) else ()) for choice in typing.get_args(part)]
+        if others:  # --lr_net
             return InputError(f"{flag} {value}: expected a number or {', '.join(others)}")
+        if isinstance(hint, tuple) and list in hint:  # --classes
+            return InputError(f"{flag} {value}: expected a text, or a list")
         if typing.get_origin(hint) is dict:
             return InputError(f'{flag} {value}: expected settings by name, such as {{"temperature": 2}}')
         if hint in (int, float, bool):
@@ -185,3 +185,12 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
             return InputError(f"{flag} {value}: expected {expected}")
         return InputError(f"{flag}: {reason}")
     return InputError(text)
+
+
+def _given(name: str, arguments: list[str], file: str | None) -> tuple[str, str]:
+    """Return where a setting was given, its flag or the file and its name, and the value there."""
+    for position in reversed(range(len(arguments))):
+        flag, equals, value = arguments[position].partition("=")
+        if flag == f"--{name}":
+            return flag, value if equals else " ".join(arguments[position + 1 : position + 2])
+    return f"{file}: {name}", str(read_yaml(Path(file), "--config")[name])

@@ -14,7 +14,7 @@ from compdd_eval.config import ComplexityConfig
 from compdd_eval.config.complexity import OFFLINE_MODEL
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.user_code import run_file
+from compdd_eval.user_code import made_network, run_file
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _LITE_MEAN, _LITE_STD = (0.498,) * 3, (0.502,) * 3  # those of EfficientNet-Lite: (x - 127) / 128 of 8-bit pixels
@@ -100,15 +100,24 @@ def load_pretrained(name: str, file: str | None, device: torch.device, flag: str
         mean, std = getattr(network, "mean", mean), getattr(network, "std", std)
     else:
         raise InputError(f"{flag} {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
-    mean, std = _three("mean", mean, name), _three("std", std, name)
+    mean, std = three_numbers("mean", mean, name), three_numbers("std", std, name)
     network = network.eval().requires_grad_(False).to(device)
     code = hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest() if name.endswith(".py") else ""
     digest = code + digest_of_weights({key: value.cpu() for key, value in network.state_dict().items()})
     return Pretrained(network, mean, std, weights, digest)
 
 
-def _three(what: str, values: object, name: str) -> tuple[float, float, float]:
-    """Return what a network says of its normalisation as three numbers."""
+def three_numbers(what: str, values: object, name: str) -> tuple[float, float, float]:
+    """Return what a network says of its normalisation as three numbers.
+
+    Args:
+        what: `mean` or `std`.
+        values: What it says.
+        name: The network, for the message.
+
+    Raises:
+        InputError: It is anything else.
+    """
     try:
         found = tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
     except (TypeError, ValueError, RuntimeError):
@@ -125,7 +134,8 @@ def _of_torchvision(name: str, file: str | None, flag: str) -> tuple[nn.Module, 
     if name not in classifiers:
         raise unknown("torchvision model", name, classifiers)
     if file is not None:
-        options = {"aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+        google = name in ("googlenet", "inception_v3")  # as torchvision builds them for its own weights
+        options = {"aux_logits": True, "transform_input": True} if google else {}
         return _filled(lambda: models.get_model(name, weights=None, **options), file), file
     weights = models.get_model_weights(name).DEFAULT if name != "resnet18" else "IMAGENET1K_V1"
     try:
@@ -154,13 +164,7 @@ def _of_file(path: Path, file: str | None, flag: str) -> tuple[nn.Module, str]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a network without weights of its own is the same in every process
         module = run_file(path, f"{flag} FILE.py has a function create_model()")
-        try:
-            network = module.create_model()
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{path}: create_model() failed ({reason})") from error
-    if not isinstance(network, nn.Module):
-        raise InputError(f"{path}: create_model() returned {type(network).__name__}, expected a torch.nn.Module")
+        network = made_network(f"{path}: create_model()", lambda: module.create_model())
     return (network, str(path)) if file is None else (_filled(lambda: network, file), file)
 
 

@@ -14,7 +14,7 @@ from compdd_eval.distilled import DistilledSet, read_distilled
 from compdd_eval.errors import InputError
 from compdd_eval.files import check_writable, write_json
 from compdd_eval.processes import once, repeatable, set_threads
-from compdd_eval.subsets import load_subset, synsets
+from compdd_eval.subsets import synsets
 
 FILE_NAME = "distilled.json"
 
@@ -43,13 +43,14 @@ def _opened(config: ComplexityConfig) -> DistilledSet:
     path = Path(config.output_dir) / FILE_NAME
     if path.exists() and not config.overwrite:
         raise InputError(f"{path}: is there already; give another --output_dir, or --overwrite")
-    return read_distilled(config.distilled, ReadConfig(category=config.category, subset=config.subset))
+    classes = None if config.subset is not None else config.classes
+    return read_distilled(config.distilled, ReadConfig(config.category, config.subset, classes=classes))
 
 
 def _measure(
     config: ComplexityConfig, distilled: DistilledSet, real: dict[int, dict], device: torch.device
 ) -> list[dict[str, object]]:
-    subset = load_subset(f"{config.category}-{config.subset}")
+    subset = distilled.definition
     classifier = load_classifier(config, device)
     if config.target == "true" and classifier.outputs != len(synsets()):
         raise InputError(

@@ -10,11 +10,12 @@ import torch
 
 from compdd_eval.complexity.prepared import PreparedSource
 from compdd_eval.config import ComplexityConfig, digest_of
-from compdd_eval.errors import InputError, unknown
+from compdd_eval.errors import InputError
 from compdd_eval.sources import Source, find_imagenet, open_source
 from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.sources.reader import read_bytes
-from compdd_eval.subsets import Synset, candidates, load_subset, subset_names, synset_of, synsets
+from compdd_eval.subsets import candidates, load_subset, related_names, subset_names
+from compdd_eval.synsets import Synset, find_synset, synset_of, synsets
 
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -126,21 +127,14 @@ def _wanted(config: ComplexityConfig) -> list[str]:
         return [synset.wnid for synset in synsets()]
     if config.classes == "published":
         return list(dict.fromkeys(wnid for name in subset_names() for wnid in load_subset(name).wnids))
-    return list(dict.fromkeys(_named(part.strip()) for part in config.classes.split(",") if part.strip()))
+    parts = [part.strip() for part in config.classes.split(",") if part.strip()]
+    return list(dict.fromkeys(wnid for part in parts for wnid in _named(part)))
 
 
-def _named(text: str) -> str:
-    """Return the WordNet id of a class given as WordNet id, ImageNet index or name."""
-    table = synsets()
-    if text.isdigit() and int(text) < len(table):
-        return table[int(text)].wnid
-    found = [synset.wnid for synset in table if text in (synset.wnid, synset.name)]
-    if not found:
-        names = [name for synset in table for name in (synset.wnid, synset.name)]
-        raise unknown("class of --classes", text, names)
-    if len(found) > 1:
-        raise InputError(f"--classes {text}: the name of {len(found)} classes; give one of {', '.join(found)}")
-    return found[0]
+def _named(text: str) -> list[str]:
+    """Return the WordNet ids of a related list, or of one class given as WordNet id, ImageNet index or name."""
+    lists = related_names()
+    return load_subset(text).wnids if text in lists else [find_synset(text, "--classes", lists).wnid]
 
 
 def _is_other_data(folder: Path) -> bool:

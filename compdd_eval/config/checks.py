@@ -5,7 +5,7 @@ import json
 import os
 
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import load_subset
+from compdd_eval.subsets import Subset
 
 LABEL_KINDS = ("hard", "logits", "probabilities")
 LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
@@ -38,9 +38,10 @@ def check_num_proc(number: int) -> None:
     require("--num_proc", number, 1 <= number <= _PROCESSES, f"a number of processes from 1 to {_PROCESSES}")
 
 
-def check_published(published: bool, names: list[str]) -> None:
+def check_published(published: bool, subsets: list[Subset]) -> None:
     """Refuse `--published` where no subset has a published list of its own."""
-    if published and not any(load_subset(name).erratum for name in names):
+    if published and not any(subset.erratum for subset in subsets):
+        names = [subset.name for subset in subsets]
         raise InputError(f"--published: the list of {', '.join(names)} is as published; leave the flag out")
 
 
@@ -58,6 +59,14 @@ def require(name: str, value: object, valid: bool, expected: str) -> None:
     """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
     if not valid:
         raise InputError(f"{name} {value}: expected {expected}")
+
+
+def no_subset(source: str | None = None) -> InputError:
+    """Make the error where nothing says which subset is meant; `source` is the set that does not say it either."""
+    nor = "" if source is None else f", and nothing in {source} says which subset it is for"
+    return InputError(
+        f"--category is missing{nor}; give one subset, for example --category bird --subset easy, or --classes"
+    )
 
 
 def digest_of(content: object) -> str:

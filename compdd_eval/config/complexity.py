@@ -27,7 +27,8 @@ class ComplexityConfig:
         category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
         subset: With --category: only the ten classes of its subset, easy or hard.
         classes: "published": those of the sixteen subsets, "all": every class that the source holds; or WordNet ids,
-            indices or names, joined by commas. Data that is not ImageNet has all of its classes scored.
+            indices or names, or lists that the field uses, such as nette, joined by commas. Data that is not ImageNet
+            has all of its classes scored.
         split: Split of the source: train or validation; of other data, the name of its split.
         model: Classifier: torchvision:NAME (weights by torchvision, or --weights), efficientnet-lite0 (weights inside a
             package), or FILE.py with a function create_model() that returns one.
@@ -85,8 +86,8 @@ class ComplexityConfig:
                 object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
 
     def _check_classes(self) -> None:
-        if self.distilled is not None and self.subset is None:
-            raise InputError("--distilled needs its classes; give --category and --subset")
+        if self.distilled is not None and self.subset is None and self.classes in ("published", "all"):
+            raise InputError("--distilled needs its classes; give --category and --subset, or --classes")
         if self.subset is not None and self.category is None:
             raise InputError("--subset is given without --category; give both, or --category alone for every candidate")
         if self.subset is not None:

@@ -5,10 +5,11 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, require
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, no_subset, require
 from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
 from compdd_eval.config.sets import SubsetConfig
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.user_networks import plain_model
 
 DISTILL_PRESETS = ("published", "smoke")
 INITS = ("real", "noise")
@@ -150,8 +151,8 @@ class TrainingDataConfig(SubsetConfig):
 
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
-        if self.category is None:
-            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
+        if not self.selects:
+            raise no_subset()
         require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
         folder = getattr(self, "output_dir", "-")
         require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")
@@ -164,7 +165,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     Args:
         method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
         ipc: Images per class.
-        model: Network that is matched, or that gives features: ConvNetD5, ...
+        model: Network that is matched, or that gives features: ConvNetD5, ..., as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC, or "smoke" for minutes on a CPU.
         seed: Seeds everything that is drawn.
         output_dir: Folder for the distilled set, in our format, and for `progress`.
@@ -202,6 +203,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         if self.method is None:
             raise InputError("METHOD is missing; `python -m compdd_eval methods` lists them")
         TrainingDataConfig.__post_init__(self)
+        object.__setattr__(self, "model", plain_model(self.model))
         self.check_values()
         require("--ipc", self.ipc, 1 <= self.ipc <= MOST_STEPS, "a number of images per class from 1")
         require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
@@ -228,7 +230,7 @@ class ExpertsConfig(TrainingDataConfig):
     """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
 
     Args:
-        model: Network: ConvNetD5, ...
+        model: Network: ConvNetD5, ..., as --model of `evaluate` takes it.
         num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
         epochs: Epochs of each.
         seed: Seed of the first expert.
@@ -275,6 +277,7 @@ class ExpertsConfig(TrainingDataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "model", plain_model(self.model))
         check_students(self.num_experts, self.threads, "--num_experts")
         require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
         last = self.seed + self.num_experts

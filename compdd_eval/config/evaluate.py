@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, require
+from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, no_subset, require
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.user_networks import network_name, plain_model, plain_teacher
 
 BASELINES = ("random", "full")
 SCORES = ("lrs", "ars")
@@ -26,10 +27,11 @@ class EvaluateConfig(Protocol, ReadConfig):
             the Hub.
         data_dir: In place of --distilled: a .pt file of images, or a folder with images.pt (or images_best.pt).
         model: Student network, or several joined by commas: ConvNetD5, AlexNet, ResNet18, ... (a wrong name lists
-            them), torchvision:resnet50 or timm:NAME.
+            them), torchvision:resnet50, timm:NAME, or FILE.py with a function create_model(num_classes, im_size), which
+            is run. In Python also such a function, or a class, or a list of them.
         eval_mode: Pool of students in place of --model, as published: S the model, M several architectures, W widths, D
             depths, A activations, P poolings, N norms, BN batch norms, C the model and ConvNet.
-        res: Resolution in pixels of distilled and validation images.
+        res: Resolution in pixels of distilled and validation images; default: that of the distilled set.
         num_eval: Students of each model, with seeds `seed`, `seed` + 1, ...
         seed: Seed of the first student.
         baseline: What to compare with: "random" real images (the same IPC, protocol and seeds), "full" (all training
@@ -38,8 +40,9 @@ class EvaluateConfig(Protocol, ReadConfig):
             default: `baselines` in the output folder.
         full_epochs: Passes over all training images, for --baseline full and for a teacher.
         full_lr: Learning rate there; default: the preset's.
-        teacher: Network whose outputs are soft labels: NAME, which is trained on all training images first, or
-            NAME=FILE with its weights (.pt or .safetensors).
+        teacher: Network whose outputs are soft labels: NAME (as for --model), which is trained on all training images
+            first, or NAME=FILE with its weights (.pt, .pth or .safetensors). Of weights with ImageNet's 1000 outputs,
+            those of the subset's classes are taken.
         regimes: Evaluate the same images under several kinds of labels, each beside the random baseline: hard, soft,
             soft+kd, joined by commas.
         scores: Label- and augmentation-robust scores of DD-Ranking: lrs, ars, joined by commas; rates are then searched
@@ -73,7 +76,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     data_dir: str | None = None
     model: str = "ConvNetD5"
     eval_mode: str | None = None
-    res: int = 128
+    res: int | None = None
     num_eval: int = 5
     seed: int = 0
     baseline: str = "none"
@@ -99,15 +102,18 @@ class EvaluateConfig(Protocol, ReadConfig):
     json: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", plain_model(self.model))
+        if self.teacher is not None:
+            object.__setattr__(self, "teacher", plain_teacher(self.teacher))
         if self.scores is not None and self.lr_net is None:
             object.__setattr__(self, "lr_net", AUTO)
         super().__post_init__()
         ReadConfig.__post_init__(self)
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
-        if self.category is None and self.distilled is None and self.grid is None:
-            raise InputError("--category is missing; give one subset, for example --category bird --subset easy")
-        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        if not self.selects and self.distilled is None and self.grid is None:
+            raise no_subset()
+        require("--res", self.res, self.res is None or self.res >= 1, "a number of pixels from 1, for example 128")
         check_students(self.num_eval, self.threads)
         last = self.seed + self.num_eval
         require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
@@ -149,8 +155,8 @@ class EvaluateConfig(Protocol, ReadConfig):
 
     @property
     def models(self) -> list[str]:
-        """Names of the student networks that --model gives, each once."""
-        return self.listed("model")
+        """Names of the student networks that --model gives, each once; of files that were read, those of results."""
+        return list(dict.fromkeys(map(network_name, self.listed("model"))))
 
     @property
     def seeds(self) -> list[int]:

@@ -3,58 +3,70 @@
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, check_published, require
 from compdd_eval.errors import InputError
-from compdd_eval.subsets import Subset, load_subset, subset_name
+from compdd_eval.subsets import Subset, selected_subset
 
 FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
 
 
 @dataclass(frozen=True)
 class SubsetConfig:
-    """Which subset.
+    """Which subset. A list of a user's own is kept here by its classes, so that these settings tell it anywhere.
 
     Args:
         category: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir, one that is there.
         subset: easy or hard.
         subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
+        classes: In place of --category and --subset: ten classes joined by commas, for labels 0-9 (WordNet ids,
+            ImageNet indices or names), or a list that the field uses: fruit, idc10, meow, nette, squawk, woof, yellow.
     """
 
     category: str | None = None
     subset: str | None = None
     subsets_dir: str | None = None
     published: bool = False
+    classes: str | list | None = None
 
     def __post_init__(self) -> None:
-        if (self.category is None) != (self.subset is None):
-            missing = "subset" if self.subset is None else "category"
-            raise InputError(f"--{missing} is missing; give one subset, for example --category bird --subset easy")
-        if self.subsets_dir is not None:
-            self._check_own()
-        elif self.category is not None:
-            name = subset_name(self.category, self.subset)
-            check_published(self.published, [name])
-            object.__setattr__(self, "category", name.split("-")[0])
-            object.__setattr__(self, "subset", name.split("-")[1])
+        in_cells = getattr(self, "grid", None) is not None  # the cells of a grid give theirs
+        if self.subsets_dir is not None and self.category is None and self.classes is None and not in_cells:
+            raise InputError("--subsets_dir is given without --category and --subset; give one of its subsets")
+        subset = selected_subset(vars(self), "--")
+        if subset is not None:
+            check_published(self.published, [subset])
+            self._take(subset)
         elif self.published:
             raise InputError("--published needs --category music --subset hard")
 
-    def _check_own(self) -> None:
-        """Read the list of a user's own, so that sets that were made for it are known."""
-        object.__setattr__(self, "subsets_dir", os.path.expanduser(self.subsets_dir))
-        if self.category is None and getattr(self, "grid", None) is None:  # the cells of a grid give theirs
-            raise InputError("--subsets_dir is given without --category and --subset; give one of its subsets")
-        self.load_subset()
+    def _take(self, subset: Subset) -> None:
+        for name, value in (_NO_SUBSET | subset.selection).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def selects(self) -> bool:
+        """Whether a subset is asked for."""
+        return self.category is not None or self.classes is not None
+
+    @property
+    def selection(self) -> dict[str, object]:
+        """The settings that select the subset, by name."""
+        return {name: getattr(self, name) for name in _NO_SUBSET}
 
     def load_subset(self) -> Subset | None:
         """Return the subset that is asked for, or None."""
-        if self.category is None:
-            return None
-        return load_subset(f"{self.category}-{self.subset}", self.published, self.subsets_dir)
+        return selected_subset(self.selection, "--")
+
+    def of_subset(self, subset: Subset) -> "SubsetConfig":
+        """Return these settings for another subset."""
+        return replace(self, **(_NO_SUBSET | subset.selection))
+
+
+_NO_SUBSET = {"category": None, "subset": None, "subsets_dir": None, "published": False, "classes": None}
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,9 @@ class ReadConfig(SubsetConfig):
         mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:
             ImageNet's, 0.485,0.456,0.406.
         std: Standard deviation by which they are; default: ImageNet's, 0.229,0.224,0.225.
+        factor: Images of a side that are stored in one, as in mosaics of IDC, DANCE and NCFM: they are cut, and each
+            part is resized to the size of the whole. 1: they are no mosaics.
+        run: Which of the runs that DC, DSA and DM save in one file, from 0; default: the first.
     """
 
     label_dir: str | None = None
@@ -83,10 +98,14 @@ class ReadConfig(SubsetConfig):
     pixel_range: Literal["auto", *PIXEL_RANGES] = "auto"
     mean: str | None = None
     std: str | None = None
+    factor: int | None = None
+    run: int | None = None
 
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         self.statistics()
+        require("--factor", self.factor, self.factor is None or 1 <= self.factor <= 16, "a whole number from 1 to 16")
+        require("--run", self.run, self.run is None or self.run >= 0, "the number of a run, from 0")
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""

@@ -13,6 +13,7 @@ from compdd_eval.config.checks import (
     check_together,
     require,
 )
+from compdd_eval.user_networks import plain_model
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class BenchConfig:
         output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
         res: Resolution in pixels, for `train` and `scaling`, and so are the next ones.
         ipc: Images per class, or several numbers joined by commas.
-        model: Student network.
+        model: Student network, as --model of `evaluate` takes it.
         passes: Passes that are timed of each loop, after one that is not.
         threads: CPU threads, shared by processes that work at a time; 0 takes all cores.
         students_per_device: Students that `train` also trains together; "auto" as in `evaluate`.
@@ -51,6 +52,7 @@ class BenchConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", plain_model(self.model))
         parts = self.ipc.split(",")
         whole = all(part.strip().isdigit() and 1 <= int(part) <= MANY for part in parts)
         require("--ipc", self.ipc, whole, "numbers of images from 1, joined by commas, for example 1,10,50")

@@ -5,8 +5,9 @@ import re
 import yaml
 
 from compdd_eval.card import size_category
+from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.results import mean_and_spread
-from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX
+from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX, config_names
 
 CARD_NAME = "README.md"
 DATA_FILES = "data/train-00000-of-00001.parquet"
@@ -45,7 +46,7 @@ def card_text(facts: dict[str, object], repo_id: str | None = None, results: lis
         f"# {_title(facts)}",
         "",
         f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with {kind[facts['label_kind']]}, "
-        f"for `{name}` of Comp-DD, the benchmark for dataset distillation in complex scenes. Method: {method}.",
+        f"for {_of_benchmark(name)}. Method: {method}.",
         "",
         "![The images, up to ten of each class](preview.png)",
         "",
@@ -165,9 +166,11 @@ def _features(distilled) -> list[dict[str, object]]:
 
 def _facts_table(facts: dict[str, object]) -> list[str]:
     mean, std = facts["normalisation"]["mean"], facts["normalisation"]["std"]
+    factor = (facts["metadata"] or {}).get(FACTOR)
     rows = [
         ("subset", facts["config_name"]),
         ("images", f"{facts['images']}, IPC {facts['ipc']:g}, {facts['resolution']} x {facts['resolution']} pixels"),
+        *([("cut from", f"mosaics of {factor} x {factor} images")] if factor else []),
         ("labels", facts["label_kind"]),
         ("learned rate for students", facts["lr"]),
         ("values", f"float32, normalised with mean {tuple(mean)} and std {tuple(std)} of RGB in [0, 1]"),
@@ -196,16 +199,24 @@ distilled = DistilledSet.{call}
 ## Evaluate again
 
 ```bash
-accelerate launch -m compdd_eval --distilled {repo_id or "FOLDER"} --data_path /path/to/imagenet \\
-    {_subset_flags(facts)} --res {facts["resolution"]}
+accelerate launch -m compdd_eval --distilled {repo_id or "FOLDER"} --data_path /path/to/imagenet{_subset_flags(facts)}
 ```"""
 
 
+def _of_benchmark(name: str) -> str:
+    if name in config_names() or " " in name:
+        return f"`{name}` of Comp-DD, the benchmark for dataset distillation in complex scenes"
+    return f"`{name}`, ten classes of ImageNet-1K that are no subset of the benchmark Comp-DD"
+
+
 def _subset_flags(facts: dict[str, object]) -> str:
+    begin = " \\\n    "
     if facts["config_name"] is None:
-        return "--category CATEGORY --subset SUBSET"
+        return f"{begin}--category CATEGORY --subset SUBSET"
+    if facts["config_name"] not in config_names():
+        return ""  # the set states its classes
     published = " --published" if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
-    return f"--category {facts['category']} --subset {facts['subset']}{published}"
+    return f"{begin}--category {facts['category']} --subset {facts['subset']}{published}"
 
 
 def results_table(summaries: list[dict]) -> str:

@@ -8,8 +8,9 @@ import torch
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import infer_label_kind
 from compdd_eval.subsets import NUM_CLASSES, Subset
+from compdd_eval.synsets import plain_name, synsets
 
-_NEEDS_SUBSET = "give --category and --subset"
+_NEEDS_SUBSET = "give --category and --subset, or --classes"
 _NUMBER = re.compile(r"(?:new|class_?|label_?)?0*(\d{1,5})")  # 3, 00003 (RDED), new003 (SRe2L)
 
 
@@ -37,10 +38,8 @@ def labels_of_names(names: list[str], subset: Subset | None, order: str, source:
         "class names": _in_subset(subset, _as_class_name),
     }
     fitting = {kind: labels for kind, read in readings.items() if (labels := _all(names, read)) is not None}
-    if order == "subset":
-        fitting = {kind: labels for kind, labels in fitting.items() if kind == "labels 0-9"}
-    elif order == "imagenet":
-        fitting = {kind: labels for kind, labels in fitting.items() if kind == "ImageNet indices"}
+    wanted = {"subset": ("labels 0-9", "WordNet ids"), "imagenet": ("ImageNet indices", "WordNet ids")}
+    fitting = {kind: labels for kind, labels in fitting.items() if kind in wanted.get(order, readings)}
     if len({tuple(labels) for labels in fitting.values()}) > 1:
         raise InputError(
             f"{source}: {_some(names)} could be {' or '.join(fitting)}; say --label_order subset or "
@@ -54,6 +53,40 @@ def labels_of_names(names: list[str], subset: Subset | None, order: str, source:
         same = " and ".join(repr(name) for name, label in zip(names, labels, strict=True) if label == twice)
         raise InputError(f"{source}: {same} are one class, label {twice}; keep one of them")
     return labels, kind
+
+
+def choose_classes(names: list[str], subset: Subset | None, order: str, source: str) -> dict[str, str]:
+    """Of the classes of a source that has more than a subset, return those of the subset.
+
+    Numbers are ImageNet indices only where all 1000 are there or `--label_order imagenet` says so: of a list with 100
+    classes, they are positions in that list.
+
+    Args:
+        names: What the classes are called: more than ten names.
+        subset: The subset, where it is known.
+        order: `--label_order`.
+        source: Where the names are from, for messages.
+
+    Returns:
+        Name -> WordNet id of the subset's classes.
+
+    Raises:
+        InputError: The subset is not known, or not all of its classes are there.
+    """
+    number = f"{source}: has {len(names)} classes, a subset has {NUM_CLASSES}"
+    if subset is None:
+        raise InputError(f"{number}; {_NEEDS_SUBSET}, and only its classes are read")
+    numbered = len(names) == len(synsets()) or order == "imagenet"
+    wnids = {entry.label: entry.wnid for entry in subset.classes}
+    for read in (_as_wnid, _as_class_name, *((_as_index,) if numbered else ())):
+        found = {name: wnids[label] for name in names if (label := read(name, subset)) is not None}
+        if sorted(found.values()) == sorted(wnids.values()):
+            return found
+    hint = "" if numbered else " (where numbers are ImageNet indices, say --label_order imagenet)"
+    raise InputError(
+        f"{number}, and {_some(names)} are not called so that the {len(wnids)} of {subset.name} are found, by WordNet "
+        f"id, ImageNet index or name{hint}; keep only these, or check --category and --subset"
+    )
 
 
 def _through(names: list[str], listed: list[int], source: str) -> tuple[list[int], str]:
@@ -78,7 +111,7 @@ def _no_reading(
     odd = max(([name for name in names if read(name) is None] for read in readings.values()), key=lambda x: -len(x))
     return InputError(
         f"{source}: {_some(odd)} is no label 0-9, and no ImageNet index, WordNet id or class name of {subset.name}; "
-        "rename it, or check --category and --subset"
+        "rename it, or check which subset is asked for"
     )
 
 
@@ -106,12 +139,7 @@ def _as_wnid(name: str, subset: Subset) -> int | None:
 
 
 def _as_class_name(name: str, subset: Subset) -> int | None:
-    return {_plain(entry.name): entry.label for entry in subset.classes}.get(_plain(name))
-
-
-def _plain(name: str) -> str:
-    """Return a class name without case, spaces and signs: `Great_Dane` is `Great Dane`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return {plain_name(entry.name): entry.label for entry in subset.classes}.get(plain_name(name))
 
 
 def _in_subset(subset: Subset | None, read: Callable) -> Callable[[str], int | None]:
@@ -165,8 +193,29 @@ def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
         return table[whole]
     if labels.shape[1] != number:
         raise InputError(f"the order of {number} classes is for as many columns, found {labels.shape[1]}")
+    return _spread(labels, target)
+
+
+def columns_of(labels: torch.Tensor, subset: Subset) -> torch.Tensor:
+    """Return the columns of a subset out of soft labels for all of ImageNet, in label order.
+
+    Args:
+        labels: `[N, 1000]`, logits or probabilities.
+        subset: The subset.
+
+    Returns:
+        `[N, 10]`: logits as they are; probabilities given that the class is one of the subset's, so that rows sum to 1.
+    """
+    chosen = labels[:, [entry.imagenet_index for entry in subset.classes]]
+    if infer_label_kind(labels) == "probabilities":
+        chosen = chosen / chosen.sum(dim=1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
+    return _spread(chosen, [entry.label for entry in subset.classes])
+
+
+def _spread(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
+    """Put column k of soft labels at `target[k]`; what nothing maps to is as low as `ordered` says."""
     lowest = labels.min(dim=1, keepdim=True).values
     lowest = lowest * 0 if infer_label_kind(labels) == "probabilities" else lowest
     moved = lowest.expand(-1, NUM_CLASSES).clone()
-    moved[:, table] = labels
+    moved[:, torch.tensor(target)] = labels
     return moved

@@ -21,22 +21,26 @@ class Content:
         lr: The learned rate, as stored, or None.
         names: What the values 0, 1, ... of `labels` are called in the source (folders, keys, class names), if they
             have names.
+        places: Where `labels` come from elsewhere than the names: for each image the position of its name.
         pixel_range: The range of the images, where the format leaves no doubt.
         facts: What `distilled.json` says, as of `compdd_eval.distilled.facts.read_facts`.
-        origin: Where the set comes from: `files`, or `repository` and `revision`.
+        origin: Where the set comes from: `files`, or `repository`, `revision` and, in a folder of it, `folder`.
         remarks: What the reader did that a user should know.
         guesses: What the reader guessed, as (what, the guess, the flag that states it).
+        doubts: What may be meant otherwise, in words.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     lr: object = None
     names: list[str] | None = None
+    places: torch.Tensor | None = None
     pixel_range: str | None = None
     facts: dict[str, object] = field(default_factory=dict)
     origin: dict[str, object] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     guesses: list[tuple[str, str, str]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -50,7 +54,8 @@ def name_of(origin: dict[str, object]) -> str:
     if isinstance(files, dict):
         return ", ".join(map(str, files.values()))
     if "repository" in origin:
-        return f"{origin['repository']}@{origin['revision']}"
+        inside = f"/{origin['folder']}" if "folder" in origin else ""
+        return f"{origin['repository']}{inside}@{origin['revision']}"
     return "the distilled set"
 
 

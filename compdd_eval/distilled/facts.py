@@ -9,12 +9,12 @@ from compdd_eval.config import LABEL_KINDS
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset
+from compdd_eval.subsets import NUM_CLASSES, Subset, is_own, load_classes, load_subset
 
 FACTS_NAME = "distilled.json"
 SCHEMA_VERSION = 1
 DESCRIPTION = ("method", "source_url", "paper", "licence", "protocol")  # what only the maker of a set can say
-_SUBSET = ("category", "subset", "published")
+_SUBSET = ("category", "subset", "published", "classes")
 _MAX_BYTES = 10 * 2**20
 _MAX_TEXT = 2000
 _MOST = 1e300  # larger whole numbers are no floats
@@ -29,10 +29,11 @@ def facts_of(distilled, exact: bool = True) -> dict[str, object]:
         exact: Whether the files beside it hold the set's own tensors; only then their digest is stated.
 
     Returns:
-        `schema_version`, `config_name`, `category`, `subset`, `classes` (a list of label, wnid, imagenet_index, name in
-        label order), `images` (their number), `ipc`, `resolution`, `label_kind`, `lr`, `normalisation` (`mean`, `std`
-        of RGB in [0, 1]), what `DESCRIPTION` names, `sha256` (as of `DistilledSet.sha256`), `versions` and `metadata`
-        (all else that is known). What is not known is null.
+        `schema_version`, `config_name`, `category` and `subset` (null for a list that has none, such as a related one),
+        `classes` (a list of label, wnid, imagenet_index, name in label order), `images` (their number), `ipc`,
+        `resolution`, `label_kind`, `lr`, `normalisation` (`mean`, `std` of RGB in [0, 1]), what `DESCRIPTION` names,
+        `sha256` (as of `DistilledSet.sha256`), `versions` and `metadata` (all else that is known). What is not known is
+        null.
     """
     subset, metadata = distilled.definition, dict(distilled.metadata)
     for name in _SUBSET:
@@ -116,11 +117,25 @@ def _check(facts: dict[str, object], name: str) -> None:
     require("metadata", isinstance(facts.get("metadata"), dict), "settings by name")
     require("normalisation", _statistics(facts.get("normalisation")) is not None, "mean and std, three numbers each")
     require("classes", _wnids(facts.get("classes")) is not None, "a list of classes with label and wnid")
-    if facts.get("config_name") is not None:
-        try:
-            load_subset(facts["config_name"])
-        except InputError as error:
-            raise InputError(f"{name}: config_name: {error}") from error
+    try:
+        subset_stated(facts)
+    except InputError as error:
+        raise InputError(f"{name}: config_name: {error}") from error
+
+
+def subset_stated(facts: dict[str, object]) -> Subset | None:
+    """Return the subset that a set says it is for; a list of a user's own is made of the classes that it states.
+
+    Returns:
+        None where nothing is said, or nothing but the name of a list of a user's own.
+
+    Raises:
+        InputError: There is no such subset, or the classes do not fit its name.
+    """
+    name, wnids = facts.get("config_name"), wnids_of(facts)
+    if name is None or (is_own(name) and wnids is None):
+        return None
+    return load_classes([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
 
 
 def is_text(value: object) -> bool:

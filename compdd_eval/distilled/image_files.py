@@ -4,7 +4,8 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,12 @@ from PIL import Image
 
 from compdd_eval.distilled.content import Content, check_size
 from compdd_eval.distilled.facts import read_facts
+from compdd_eval.distilled.part_files import label_files, read_labels
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import decode_rgb, resize
+from compdd_eval.subsets import NUM_CLASSES
 
+Choose = Callable[[list[str]], dict[str, str | None]]  # of many classes, those that are wanted
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MAX_FILE = 64 * 2**20  # bytes of one image file
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # PIL opens others, too, with other programs or readers of little use
@@ -25,55 +29,99 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SPLITS = {"train", "val", "valid", "validation", "test"}  # folders between the root and the classes
 
 
-def read_image_folder(root: Path, res: int | None = None, resize_all: bool = False) -> Content:
+def read_image_folder(
+    root: Path,
+    res: int | None = None,
+    resize_all: bool = False,
+    *,
+    choose: Choose = dict.fromkeys,
+    label_dir: str | os.PathLike | None = None,
+) -> Content:
     """Read images in one folder for each class.
 
     Args:
         root: The folder of class folders, or of `train/` beside other splits only, or of `data/` alone.
         res: Resolution for images that are not all squares of one size.
         resize_all: Bring all images to `res`.
+        choose: Called with the names of the folders where they are more than a subset has classes; returns those to
+            read, each with what to call its class in place of the folder's name, or None.
+        label_dir: File or folder of labels for the images in the order of torchvision's `ImageFolder`: folders, and
+            then files, sorted by name.
 
     Raises:
         InputError: Images outside class folders, a file that is no image, or sizes that do not fit together.
     """
     top = _class_root(root)
-    files = {folder: _images_in(folder) for folder in sorted(top.iterdir(), key=_natural) if _is_class(folder)}
-    others = [entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry)]
-    stray = _images_in(top)
-    if stray:
-        raise InputError(f"{stray[0]}: lies in no class folder; expected one folder for each class, called 0 to 9")
+    files = _class_files(top, _natural if label_dir is None else _by_name)
     if not any(files.values()):
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
-    folders = [folder for folder, found in files.items() if found]
-    items = [(path, str(path)) for folder in folders for path in files[folder]]
-    if empty := [folder.name for folder in files if folder not in folders]:
-        if len(empty) > len(folders):
-            raise InputError(
-                f"{root}: no distilled set here (no images.pt, images.npy, distilled.safetensors or class folders of "
-                "images); name the folder of one set"
-            )
-        found = f"{top}: no image in folder {', '.join(empty[:5])}"
-        raise InputError(f"{found}; expected .png, .jpg or .webp there, or move it away")
+    names, remarks = dict.fromkeys(folder.name for folder in files), []
+    if sum(map(bool, files.values())) > NUM_CLASSES:
+        names, number = choose([folder.name for folder, found in files.items() if found]), len(files)
+        files = {folder: found for folder, found in files.items() if folder.name in names}
+        if len(files) < number:
+            some = ", ".join(sorted(folder.name for folder in files)[:3])
+            remarks.append(f"only the folders of the subset are read, {len(files)} of {number}: {some}, ...")
+    _check_filled(root, top, files)
+    items = [(path, str(path)) for found in files.values() for path in found]
     contents = ((_read(path), name) for path, name in items)
-    images, remarks = decode_images(contents, len(items), res, resize_all, str(top))
+    images, changes = decode_images(contents, len(items), res, resize_all, str(top))
+    others = sorted(entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry))
     if others := [name for name in others if not name.startswith(".")]:
-        remarks.append(f"left out, since they are no images: {', '.join(sorted(others)[:5])}")
+        changes.append(f"left out, since they are no images: {', '.join(others[:5])}")
     facts = read_facts(root) or read_facts(top)
-    return Content(
+    content = Content(
         images=images,
-        labels=torch.tensor([number for number, folder in enumerate(folders) for _ in files[folder]]),
+        labels=torch.tensor([number for number, found in enumerate(files.values()) for _ in found]),
         lr=facts.get("lr"),
-        names=[folder.name for folder in folders],
+        names=[names[folder.name] or folder.name for folder in files],
         pixel_range="0-1",
         facts=facts,
         origin={"files": {"images": str(top)}},
-        remarks=remarks,
+        remarks=remarks + changes,
+        doubts=[] if label_dir is not None else _unused_labels(root, top),
     )
+    return content if label_dir is None else _with_labels(content, label_dir)
+
+
+def _class_files(top: Path, order: Callable[[Path], object]) -> dict[Path, list[Path]]:
+    """Return the images of each class folder; refuse images that lie in none."""
+    if stray := _images_in(top, order):
+        raise InputError(f"{stray[0]}: lies in no class folder; expected one folder for each class, called 0 to 9")
+    return {folder: _images_in(folder, order) for folder in sorted(filter(_is_class, top.iterdir()), key=order)}
+
+
+def _check_filled(root: Path, top: Path, files: dict[Path, list[Path]]) -> None:
+    """Raise InputError where a class folder holds no image."""
+    empty = [folder.name for folder, found in files.items() if not found]
+    if 2 * len(empty) > len(files):
+        raise InputError(
+            f"{root}: no distilled set here (no images.pt, images.npy, distilled.safetensors or class folders of "
+            "images); name the folder of one set"
+        )
+    if empty:
+        found = f"{top}: no image in folder {', '.join(empty[:5])}"
+        raise InputError(f"{found}; expected .png, .jpg or .webp there, or move it away")
+
+
+def _unused_labels(*folders: Path) -> list[str]:
+    """Say it where labels lie beside the class folders: nothing says that they are meant."""
+    files = [file for folder in dict.fromkeys(folders) for file in label_files(folder)]
+    return [f"{file} lies beside the class folders and is not read; --label_dir {file} takes it" for file in files]
+
+
+def _with_labels(content: Content, label_dir: str | os.PathLike) -> Content:
+    """Take the labels of a file; the folders say what they are compared with."""
+    labels, file = read_labels(label_dir, len(content.images))
+    facts = {**content.facts, "sha256": None, "label_kind": None, "classes": None}  # of the labels that are not used
+    remarks = [*content.remarks, f"labels of {file.name} go with the images sorted by folder and name"]
+    origin = {"files": {**content.origin["files"], "labels": str(file)}}
+    return replace(content, labels=labels, places=content.labels, facts=facts, remarks=remarks, origin=origin)
 
 
 def holds_class_folders(root: Path) -> bool:
     """Whether a folder has images in folders of its own."""
-    return any(_is_class(folder) and _images_in(folder) for folder in _class_root(root).iterdir())
+    return any(_is_class(folder) and any(map(_is_image, folder.iterdir())) for folder in _class_root(root).iterdir())
 
 
 def decode_images(
@@ -103,7 +151,7 @@ def decode_images(
         height, width, mode = _checked_size(data, name)
         transparent += mode in _TRANSPARENT
         total += 3 * height * width
-        check_size(name, total)
+        check_size(source, total)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; what cannot be decoded is refused
             decoded.append(decode_rgb(data, name, _ADVICE))
@@ -164,12 +212,16 @@ def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(filter(_is_image, folder.iterdir()), key=_natural)
+def _images_in(folder: Path, order: Callable[[Path], object]) -> list[Path]:
+    return sorted(filter(_is_image, folder.iterdir()), key=order)
 
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _by_name(path: Path) -> str:
+    return path.name
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -23,7 +23,8 @@ def write_parquet(distilled, path: Path) -> None:
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=distilled.label_names)}
     if distilled.label_kind != "hard":
         columns["soft_label"] = distilled.labels.tolist()
-        features["soft_label"] = datasets.List(datasets.Value("float32"), length=NUM_CLASSES)
+        list_of = datasets.List if hasattr(datasets, "List") else datasets.Sequence  # the name before datasets 4.0
+        features["soft_label"] = list_of(datasets.Value("float32"), length=NUM_CLASSES)
     data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     path.parent.mkdir(parents=True, exist_ok=True)
     data.to_parquet(str(path), batch_size=_ROWS)

@@ -24,23 +24,29 @@ _LOADERS = {
 }
 SUFFIXES = tuple(_LOADERS)
 _PART_SUFFIXES = (".pt", ".npy")  # of files that hold one part each
+_BESIDE = re.compile(r"(?:(?:syn_)?(?:labels?|targets?|lr)|(?:label|lr)_syn)(?:[_.].*)?")  # files beside the images
+_PIECE = re.compile(r"\d+|n\d{8}")  # what files are called that hold a class, or a part of the set, each
 
 
 def read_part_files(
-    path: str | os.PathLike, label_dir: str | os.PathLike | None = None, lr_dir: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    label_dir: str | os.PathLike | None = None,
+    lr_dir: str | os.PathLike | None = None,
+    run: int | None = None,
 ) -> Content:
     """Read a set from a file, or from files for its parts; no code in them is run.
 
     Args:
-        path: A file, or a folder with `images.pt`, `images_best.pt` or `images.npy`.
+        path: A file, or a folder with `images.pt`, `images_best.pt` or `images.npy`; or with one other file that can
+            hold a set; or with a file for each class or for each part of the set, `0.pt`, `1.pt`, ....
         label_dir: File or folder of the labels; None looks into the file of the images, then beside it.
         lr_dir: The same for the learned rate, which may be absent; `none` takes none.
+        run: Which of several runs that one file holds, as of DC, DSA and DM; None takes the first.
 
     Raises:
         InputError: A file is missing, is damaged, or holds nothing of the kind; the message names it.
     """
-    images_file = _find_file(Path(path), "images")
-    parts = parts_of(_load(images_file), str(images_file))
+    images_file, parts, notes = _images_of(Path(os.path.expanduser(path)), run)
     if label_dir is not None:
         parts.pop("names", None)  # of labels that are not used
     files = {"images": images_file, **_other_files(images_file, parts, label_dir, lr_dir)}
@@ -49,8 +55,7 @@ def read_part_files(
     if "labels" not in parts and "labels" not in files:
         raise _no_labels(images_file)
     for part, file in list(files.items())[1:]:
-        found = _load(file)
-        parts[part] = found.get(part, found) if isinstance(found, dict) else found
+        parts[part] = _load_part(file, part)
     return Content(
         images=images,
         labels=as_labels(parts["labels"], len(images) if images.ndim else 0, names["labels"]),
@@ -58,8 +63,68 @@ def read_part_files(
         names=parts.get("names"),
         facts=_facts_of(images_file, parts, exact=label_dir is None),
         origin={"files": {part: str(file) for part, file in files.items()}},
-        guesses=_strange_names(files, label_dir, lr_dir),
+        remarks=notes,
+        guesses=[*_guessed_run(parts, run), *_strange_names(files, label_dir, lr_dir)],
     )
+
+
+def read_labels(where: str | os.PathLike, number: int) -> tuple[torch.Tensor, Path]:
+    """Return the labels of so many images out of a file or its folder, and the file."""
+    file = _find_file(Path(where), "labels")
+    return as_labels(_load_part(file, "labels"), number, str(file)), file
+
+
+def label_files(folder: Path) -> list[Path]:
+    """Return the files in a folder that are called as labels."""
+    return [file for name in part_names("labels") if (file := folder / name).is_file()]
+
+
+def _images_of(path: Path, run: int | None) -> tuple[Path, dict[str, object], list[str]]:
+    """Return the file of the images (the folder, if they are in several), its parts, and what is to be said of them."""
+    if pieces := _pieces(path):
+        return path, *_joined_pieces(path, pieces, run)
+    file = _images_file(path)
+    parts = parts_of(_load(file), str(file), run)
+    notes = []
+    if steps := parts.get("steps"):
+        notes.append(f"{file}: the images of its {steps} steps are taken as one set; their rates are left out")
+    if file.name.startswith("images_zca"):
+        notes.append(f"{file}: taken back from ZCA whitening, as MTT saves it: evaluate it without --zca")
+    return file, parts, notes
+
+
+def _guessed_run(parts: dict[str, object], run: int | None) -> list[tuple[str, str, str]]:
+    several = run is None and parts.get("runs", 1) > 1
+    return [("run", f"the first of {parts['runs']}", "--run 0")] if several else []
+
+
+def _pieces(folder: Path) -> list[Path]:
+    """Return the files of a folder, in order, where a set lies in several: one for each class, or for each part."""
+    if not os.path.isdir(folder) or any(is_part_file(name) for name in os.listdir(folder)):
+        return []
+    files = [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
+    named = len(files) > 1 and all(_PIECE.fullmatch(file.stem) for file in files)
+    return sorted(files, key=lambda file: (len(file.stem), file.stem)) if named else []
+
+
+def _joined_pieces(folder: Path, files: list[Path], run: int | None) -> tuple[dict[str, object], list[str]]:
+    """Join classes, called by their files, or parts of a set that have their own labels."""
+    names = f"{files[0].name}, {files[1].name}" + (", ..." if len(files) > 2 else "")
+    found = [parts_of(_load(file), str(file), run) for file in files]
+    labelled = [file for file, parts in zip(files, found, strict=True) if "labels" in parts]
+    if not labelled:
+        classes = {file.stem: as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)}
+        return parts_of(classes, str(folder)), []
+    if len(labelled) < len(files) or [file.stem for file in files] != [str(number) for number in range(len(files))]:
+        raise InputError(
+            f"{folder}: holds {names}, which are no parts of one set (0, 1, ... with labels each, or a class each "
+            "without); name the file that is meant"
+        )
+    images = [as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)]
+    labels = [
+        as_labels(parts["labels"], len(own), str(file)) for file, parts, own in zip(files, found, images, strict=True)
+    ]
+    return {"images": images, "labels": labels}, [f"{len(files)} files ({names}) are joined, each with its labels"]
 
 
 def _other_files(images_file: Path, parts: dict[str, object], label_dir: object, lr_dir: object) -> dict[str, Path]:
@@ -81,7 +146,7 @@ def _strange_names(files: dict[str, Path], label_dir: object, lr_dir: object) ->
     found = []
     for part, flag, where in (("labels", "--label_dir", label_dir), ("lr", "--lr_dir", lr_dir)):
         if part in files and where is None:
-            expected = files["images"].name.replace("images", part, 1)
+            expected = re.sub("images(_zca)?", part, files["images"].name, count=1)
             if files[part].name != expected:
                 found.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
     return found
@@ -95,17 +160,40 @@ def ignores_rate(lr_dir: str | os.PathLike | None) -> bool:
 def read_rate(where: str | os.PathLike) -> float:
     """Return the learned rate of a file, or of `lr.pt`, `lr_best.pt` or `lr.npy` in a folder."""
     file = _find_file(Path(where), "lr")
-    found = _load(file)
-    return as_rate(found.get("lr", found) if isinstance(found, dict) else found, str(file))
+    return as_rate(_load_part(file, "lr"), str(file))
 
 
 def is_part_file(name: str, part: str = "images") -> bool:
     """Whether a file is called as one of `part`: `images.pt`, `images_best.pt`, `images.npy`."""
-    return name in _part_names(part)
+    return name in part_names(part)
 
 
-def _part_names(part: str) -> list[str]:
+def part_names(part: str) -> list[str]:
+    """Return what the file of a part may be called."""
     return [f"{part}{best}{suffix}" for suffix in _PART_SUFFIXES for best in ("", "_best")]
+
+
+def _set_files(folder: Path) -> list[Path]:
+    """Return the files in a folder that can hold a set or a part of one."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def only_file(folder: Path) -> Path | None:
+    """Return the file of a folder that can hold a set, if there is just one beside those of labels and rate."""
+    files = [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
+    return files[0] if len(files) == 1 else None
+
+
+def holds_set(folder: Path) -> bool:
+    """Whether a folder has files that `read_part_files` would read."""
+    named = any(is_part_file(name) for name in os.listdir(folder))
+    return named or bool(_pieces(folder)) or only_file(folder) is not None
+
+
+def _images_file(path: Path) -> Path:
+    """Return the file of the images, given itself or its folder; or the only one there that can hold a set."""
+    named = os.path.isfile(path) or not os.path.isdir(path) or any(is_part_file(name) for name in os.listdir(path))
+    return _find_file(path, "images") if named else only_file(path) or _find_file(path, "images")
 
 
 def _find_file(path: Path, part: str) -> Path:
@@ -115,14 +203,13 @@ def _find_file(path: Path, part: str) -> Path:
         return path
     if not os.path.isdir(path):
         raise InputError(f"{path}: no such file or folder; expected a file or its folder, see {_FLAGS[part]}")
-    found = [path / name for name in _part_names(part) if (path / name).is_file()]
+    found = [path / name for name in part_names(part) if (path / name).is_file()]
     if len(found) == 1:
         return found[0]
     if found:
         names = " and ".join(file.name for file in found)
         raise InputError(f"{path}: holds {names}; name one of them with {_FLAGS[part]}")
-    some = sorted(file.name for file in path.iterdir() if file.suffix in SUFFIXES)[:5]
-    others = ", ".join(some) or "no .pt file"
+    others = ", ".join(file.name for file in _set_files(path)[:5]) or "no .pt file"
     raise InputError(f"{path}: no {part}.pt or {part}_best.pt here ({others}); name the file with {_FLAGS[part]}")
 
 
@@ -130,10 +217,10 @@ def _part_file(images_file: Path, part: str, where: str | os.PathLike | None) ->
     """Return the file of labels or rate: the one that is named, or the one that is called as the images are."""
     if where is not None:
         return _find_file(Path(where), part)
-    match = re.fullmatch(r"images(.*)", images_file.name)
+    match = re.fullmatch(r"images(?:_zca)?(.*)", images_file.name)
     if match and (images_file.parent / f"{part}{match[1]}").is_file():
         return images_file.parent / f"{part}{match[1]}"
-    beside = [images_file.parent / name for name in _part_names(part)]
+    beside = [images_file.parent / name for name in part_names(part)]
     if part == "lr" and not any(file.is_file() for file in beside):
         return None
     return _find_file(images_file.parent, part) if match or part == "lr" else None
@@ -149,6 +236,12 @@ def _load(path: Path) -> object:
     if loader is load_safetensors and (note := read_note(path, NOTE)) is not None:
         content[NOTE] = note
     return content
+
+
+def _load_part(path: Path, part: str) -> object:
+    """Return one part out of a file that holds it, alone or by its name."""
+    content = _load(path)
+    return content.get(part, content) if isinstance(content, dict) else content
 
 
 def _facts_of(images_file: Path, parts: dict[str, object], exact: bool) -> dict[str, object]:

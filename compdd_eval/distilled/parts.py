@@ -16,26 +16,55 @@ _MOST = 1e300  # no rate is larger, and larger whole numbers are no floats
 _RUNS = "data"  # where DC and DM keep a list of [images, labels], one for each of their runs
 
 
-def parts_of(content: object, name: str) -> dict[str, object]:
+def parts_of(content: object, name: str, run: int | None = None) -> dict[str, object]:
     """Return `images`, and `labels` and `lr` where they are there, of what one file holds.
 
     Args:
-        content: A dict with these keys or the field's other names for them; a pair of images and labels; a dict of
-            class -> images (then `names` is one of the parts); or one tensor, which is the images.
+        content: A dict with these keys or the field's other names for them; a pair of images and labels, or a list of
+            such pairs, one a step; a dict of class -> images (then `names` is one of the parts); or one tensor, which
+            is the images.
         name: What to call the file in messages.
+        run: Which of the runs that DC, DSA and DM save in one file; None takes the first. Where there are several,
+            `runs` is one of the parts: their number.
 
     Raises:
-        InputError: It holds nothing of the kind, or one part twice.
+        InputError: It holds nothing of the kind, or one part twice, or no such run.
     """
-    if isinstance(content, dict):
-        return _parts_of_dict(content, name)
-    several = isinstance(content, (list, tuple)) and len(content) in (2, 3)
-    if several and _rank(content[0]) == 4 and _rank(content[1]) < 3:
+    parts = _parts_of_dict(content, name, run or 0) if isinstance(content, dict) else _parts_of_list(content)
+    if run is not None and "runs" not in parts:
+        raise InputError(f"{name}: holds no runs to choose from, as DC, DSA and DM save them; leave --run out")
+    return parts
+
+
+def _parts_of_list(content: object) -> dict[str, object]:
+    if _is_set(content):
         return dict(zip(("images", "labels", "lr"), content, strict=False))
+    if isinstance(content, (list, tuple)) and content and all(map(_is_set, content)):
+        return _parts_of_steps(content)
     return {"images": content}
 
 
-def _parts_of_dict(content: dict, name: str) -> dict[str, object]:
+def _is_set(content: object) -> bool:
+    """Whether it is a list of images and labels, and maybe a rate."""
+    several = isinstance(content, (list, tuple)) and len(content) in (2, 3)
+    return several and _rank(content[0]) == 4 and _rank(content[1]) < 3
+
+
+def _parts_of_steps(steps: list) -> dict[str, object]:
+    """Join the images of all steps, as Wang et al. (2018) save them: a step is made again in each of their epochs."""
+    different = []
+    for images, labels, *_ in steps:
+        if not any(_same(images, others) for others, _ in different):
+            different.append((images, labels))
+    images, labels = zip(*different, strict=True)
+    return {"images": list(images), "labels": list(labels), "steps": len(steps)}
+
+
+def _same(one: object, other: object) -> bool:
+    return type(one) is type(other) and one.shape == other.shape and bool((one == other).all())
+
+
+def _parts_of_dict(content: dict, name: str, run: int) -> dict[str, object]:
     keys = {str(key).lower(): key for key in content}
     if len(keys) < len(content):
         raise InputError(f"{name}: holds keys that differ in case only ({_some(content)}); leave one of each")
@@ -47,9 +76,9 @@ def _parts_of_dict(content: dict, name: str) -> dict[str, object]:
         if found and content[found[0]] is not None:
             parts[part] = content[found[0]]
     if "images" not in parts and isinstance(content.get(_RUNS), (list, tuple)):
-        parts |= _only_run(content[_RUNS], name)
+        parts |= _chosen_run(content[_RUNS], name, run)
     if "images" in parts:
-        return parts | {key: content[key] for key in (NOTE,) if key in content}
+        return parts | ({NOTE: content[NOTE]} if NOTE in content else {})
     if content and all(_rank(value) in (3, 4) for value in content.values()):
         return _parts_of_classes(content, name)
     found = _some(content) or "nothing"
@@ -60,12 +89,12 @@ def _some(content: dict) -> str:
     return ", ".join(repr(key)[:40] for key in list(content)[:5])
 
 
-def _only_run(runs: list, name: str) -> dict[str, object]:
-    if len(runs) == 1 and isinstance(runs[0], (list, tuple)) and len(runs[0]) == 2:
-        return {"images": runs[0][0], "labels": runs[0][1]}
-    raise InputError(
-        f"{name}: holds {len(runs)} runs under 'data', expected one; save images and labels of one of them"
-    )
+def _chosen_run(runs: list, name: str, run: int) -> dict[str, object]:
+    if not runs or not all(map(_is_set, runs)):
+        raise InputError(f"{name}: expected a list of [images, labels] under 'data', one for each run; save it so")
+    if not 0 <= run < len(runs):
+        raise InputError(f"{name}: --run {run}: it holds {len(runs)} runs, expected 0 to {len(runs) - 1}")
+    return {"images": runs[run][0], "labels": runs[run][1], "runs": len(runs)}
 
 
 def _parts_of_classes(content: dict, name: str) -> dict[str, object]:
@@ -101,6 +130,7 @@ def _one_tensor(value: object, name: str) -> torch.Tensor:
     if isinstance(value, np.ndarray):
         check_size(name, value.size)
         return _plain(_from_array(value, name), name)
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             return torch.tensor(value)
@@ -167,6 +197,7 @@ def as_rate(value: object, name: str) -> float:
         found = found[0]
     if isinstance(found, (torch.Tensor, np.ndarray)) and np.prod(found.shape) == 1:
         found = as_tensor(found, name).item()
+    found = found.item() if isinstance(found, np.generic) else found
     if isinstance(found, bool) or not isinstance(found, (int, float)) or abs(found) > _MOST:
         raise InputError(f"{name}: expected the learned rate as one number, found {_in_words(value)}")
     return float(found)

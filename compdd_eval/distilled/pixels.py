@@ -1,11 +1,15 @@
 """From stored pixels to ImageNet-normalised ones: by what is said of them, or by what they look like."""
 
+import math
+
 import torch
 
 from compdd_eval.errors import InputError
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, denormalise, normalise
 
 _SCALES = {"0-1": 1.0, "0-255": 255.0}
+_WIDTH = 0.15  # of the mean of a set in [0, 1], of which ten images may show bright or dark things
+_SPREAD = 0.7  # of the logarithm of the standard deviation: methods double the contrast, smooth images halve it
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET_STATISTICS: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
 
@@ -13,17 +17,41 @@ IMAGENET_STATISTICS: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
 def guess_pixel_range(images: torch.Tensor) -> str:
     """Return the range that images `[N, 3, H, W]` of any type seem to have; InputError for whole numbers above 255.
 
-    Images that are normalised have about as many negative values as others; those in [0, 1] or [0, 255] have none to
-    speak of (methods that optimise pixels leave some a little outside).
+    Images in [0, 1] or [0, 255] have next to no values outside, unless they were optimised without being clamped: then
+    mean and standard deviation tell, see `looks_unclamped`.
     """
     low, high = images.min().item(), images.max().item()
     if not images.is_floating_point():
         if low < 0 or high > 255:
             raise InputError(f"images are whole numbers from {low} to {high}, expected 0 to 255, or floats")
         return "0-255"
-    if low >= -0.05 and high <= 1.05:
+    if in_unit_range(low, high) or looks_unclamped(images):
         return "0-1"
-    return "0-255" if low >= -10 and high > 20 else "normalised"
+    mean, std = images.float().mean().item(), images.float().std().item()
+    return "0-255" if (low >= -10 and high > 20) or min(mean, std) > 10 else "normalised"
+
+
+def in_unit_range(low: float, high: float) -> bool:
+    """Whether values lie in [0, 1], or a little outside."""
+    return low >= -0.05 and high <= 1.05
+
+
+def looks_unclamped(images: torch.Tensor) -> bool:
+    """Whether mean and standard deviation are rather those of images in [0, 1] than those of normalised ones.
+
+    ImageNet's photographs have mean 0.45 and standard deviation 0.28 in [0, 1], and 0 and 1 when they are normalised.
+    Both are compared: smooth or averaged images have a small deviation, too, but a mean near 0. A few values may lie
+    far outside.
+    """
+    values = images.float()
+    inside = ((values >= -0.5) & (values <= 1.5)).float().mean().item()
+    mean, std = values.mean().item(), max(values.std().item(), 1e-6)
+
+    def distance(other_mean: float, other_std: float, width: float) -> float:
+        return math.hypot((mean - other_mean) / width, math.log(std / other_std) / _SPREAD)
+
+    nearer = distance(0.45, 0.28, _WIDTH) < distance(0.0, 1.0, _WIDTH / 0.28)
+    return nearer and inside >= 0.95 and 0.2 <= mean <= 0.8  # half of the values of normalised images are below 0
 
 
 def to_normalised(images: torch.Tensor, pixel_range: str, statistics: Statistics | None = None) -> torch.Tensor:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from compdd_eval.distilled.card import CARD_NAME, without_data
 from compdd_eval.distilled.folder import FILES, read_folder
-from compdd_eval.distilled.reading import check_digest
+from compdd_eval.distilled.interpret import check_digest
 from compdd_eval.distilled.repository import download
 from compdd_eval.distilled.writing import check_target, real_path, staged
 from compdd_eval.errors import InputError
+from compdd_eval.sources.hub import parse_address
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     """Bring a set from the Hub into a folder; whole or not at all, and only after its digest was checked.
 
     Args:
-        repo: `USER/NAME[@REVISION]`.
+        repo: Its address, as of `compdd_eval.sources.hub.parse_address`.
         folder: Where to.
         overwrite: Replace a set, or another version of this one, that lies there.
 
@@ -41,18 +42,21 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
             holds something else.
     """
     folder = real_path(folder)
-    copy = download(repo)
+    address = parse_address(repo)
+    if address is None:
+        raise InputError(f"{repo}: no name of a dataset on the Hub, which is USER/NAME")
+    copy = download(address)
     if not copy.is_ours:
-        raise InputError(f"{copy.repo_id}: is no set of our format; `convert {repo} DIR` makes one of it")
-    content = read_folder(copy.folder)
+        raise InputError(f"{address}: is no set of our format; `convert {repo} DIR` makes one of it")
+    content = read_folder(copy.place)
     check_digest(content)
-    names = [name for name in FILES if (copy.folder / name).exists()]
-    if folder.is_dir() and all(_same(copy.folder / name, folder / name) for name in names):
+    names = [name for name in FILES if (copy.place / name).exists()]
+    if folder.is_dir() and all(_same(copy.place / name, folder / name) for name in names):
         return Pulled(copy.repo_id, copy.commit, folder, False)
     check_target(folder, overwrite)
     with staged(folder) as new:
         for name in names:
-            (new / name).write_bytes(_content(copy.folder / name))
+            (new / name).write_bytes(_content(copy.place / name))
     return Pulled(copy.repo_id, copy.commit, folder, True)
 
 

@@ -27,7 +27,6 @@ class Pushed:
         repo_id: The repository, with its owner.
         commit: Hash of the commit that has the set.
         changed: Whether that is a new one.
-        resolution: Side of the set's images in pixels.
         revision: The branch, where it is not `main`.
         private: Whether the repository is private.
     """
@@ -36,7 +35,6 @@ class Pushed:
     commit: str
     changed: bool
     private: bool
-    resolution: int
     revision: str | None
 
 
@@ -75,7 +73,7 @@ def push_distilled(
         InputError: The subset is not known; results of other sets; a repository that holds other things; no access.
     """
     if distilled.definition is None:
-        raise InputError("it is not known which subset the set is for; give --category and --subset")
+        raise InputError("it is not known which subset the set is for; give --category and --subset, or --classes")
     places = [results] if isinstance(results, str | os.PathLike) else results or []
     found = summaries_of(places, distilled.sha256) if places else []
     summaries = {results_file(summary): summary for summary in map(public_summary, found)}
@@ -144,7 +142,7 @@ def _push(
         )
     with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
         if not _stage(Path(staging), distilled, repo_id, summaries, folder, remote):
-            return Pushed(repo_id, info.sha, False, bool(info.private), distilled.resolution, revision)
+            return Pushed(repo_id, info.sha, False, bool(info.private), revision)
         commit = api.upload_folder(
             repo_id=repo_id,
             repo_type="dataset",
@@ -155,7 +153,7 @@ def _push(
             commit_message=f"Distilled set: {title_of(distilled)}",
         )
     changed = commit.oid != info.sha
-    return Pushed(repo_id, commit.oid, changed, bool(info.private), distilled.resolution, revision)
+    return Pushed(repo_id, commit.oid, changed, bool(info.private), revision)
 
 
 def _make_branch(api: object, repo_id: str, revision: str) -> bool:

@@ -1,6 +1,7 @@
 """Distilled sets on the Hugging Face Hub, read: download what is needed and no more, or take the cached copy."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import torch
 from compdd_eval.distilled.content import MAX_BYTES, Content
 from compdd_eval.distilled.facts import FACTS_NAME
 from compdd_eval.distilled.folder import FILES, TENSORS_NAME
-from compdd_eval.distilled.image_files import IMAGE_SUFFIXES, decode_images
+from compdd_eval.distilled.image_files import IMAGE_SUFFIXES, Choose, decode_images
+from compdd_eval.distilled.part_files import SUFFIXES
 from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error, no_connection
-from compdd_eval.sources.hub import PREFIX, is_repository
+from compdd_eval.sources.hub import Address
+from compdd_eval.subsets import NUM_CLASSES
 
-__all__ = ["PREFIX", "Copy", "download", "is_repository", "read_parquet"]
 _LABELS = ("label", "labels", "target", "class")
 _SPLIT = "train"
 _logger = logging.getLogger(__name__)
@@ -27,22 +29,22 @@ class Copy:
     Attributes:
         repo_id: `USER/NAME`.
         commit: Hash of the commit.
-        folder: Where its files lie.
+        place: Where the set lies: a folder, or a file that the address names.
     """
 
     repo_id: str
     commit: str
-    folder: Path
+    place: Path
 
     @property
     def is_ours(self) -> bool:
         """Whether it is of our format."""
-        return (self.folder / TENSORS_NAME).exists()
+        return (self.place / TENSORS_NAME).exists()
 
     @property
     def parquet(self) -> list[Path]:
         """Its Parquet files."""
-        return sorted(self.folder.rglob("*.parquet"))
+        return sorted([path for path in (self.place, *self.place.rglob("*")) if path.suffix == ".parquet"])
 
     @property
     def has_parquet(self) -> bool:
@@ -50,13 +52,14 @@ class Copy:
         return bool(self.parquet)
 
 
-def download(text: str) -> Copy:
+def download(address: Address, before: str = "") -> Copy:
     """Bring a distilled set to the cache of `huggingface_hub`; without a connection, take what the cache has.
 
     A download that was cut is taken up where it ended.
 
     Args:
-        text: `USER/NAME[@REVISION]`.
+        address: Where it lies.
+        before: What was looked for first, for messages, as in "no such folder, and ".
 
     Raises:
         InputError: No such repository or revision, no access, no connection and nothing cached, too large, or nothing
@@ -64,40 +67,44 @@ def download(text: str) -> Copy:
     """
     from huggingface_hub import snapshot_download
 
-    repo_id, _, revision = text.removeprefix(PREFIX).partition("@")
-    before = "" if text.startswith(PREFIX) else f"no such folder ({Path(text).absolute()}), and "
+    repo_id, revision = address.repo_id, address.revision
     try:
-        files, commit = _files_of(repo_id, revision or None)
-        wanted = _wanted(files, repo_id)
+        files, commit = _files_of(repo_id, revision)
+        wanted = _wanted(files, address)
         # by its name, not by its commit: the cache keeps what a branch is, too
-        folder = snapshot_download(repo_id, repo_type="dataset", revision=revision or None, allow_patterns=wanted)
+        folder = snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted)
     except InputError:
         raise
     except Exception as error:
-        copy = _cached(repo_id, revision or None) if no_connection(error) else None
+        copy = _cached(address) if no_connection(error) else None
         if copy is None:
-            raise clear_hub_error(error, text.removeprefix(PREFIX), before, cached=False) from error
+            raise clear_hub_error(error, str(address), before, cached=False) from error
         _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit} is used")
         return copy
-    copy = Copy(repo_id, Path(folder).name, Path(folder))
-    return copy if copy.commit == commit else download(text)  # somebody has pushed in between
+    copy = Copy(repo_id, Path(folder).name, Path(folder) / address.folder)
+    return copy if copy.commit == commit else download(address, before)  # somebody has pushed in between
 
 
-def _cached(repo_id: str, revision: str | None) -> Copy | None:
+def _cached(address: Address) -> Copy | None:
     """Return what the cache has of a set, or None if that is not all that is needed."""
     from huggingface_hub import errors, snapshot_download
 
-    for wanted in (list(FILES), ["*.parquet"], [f"*{suffix}" for suffix in IMAGE_SUFFIXES]):
+    kinds = [list(FILES), ["*.parquet"], [f"*{suffix}" for suffix in IMAGE_SUFFIXES], [f"*{end}" for end in SUFFIXES]]
+    for wanted in kinds:
         try:
             folder = snapshot_download(
-                repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted, local_files_only=True
+                address.repo_id,
+                repo_type="dataset",
+                revision=address.revision,
+                allow_patterns=wanted,
+                local_files_only=True,
             )
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
-        copy = Copy(repo_id, Path(folder).name, Path(folder))
-        suffixes = {path.suffix for path in copy.folder.rglob("*")}
-        complete = copy.is_ours and (copy.folder / FACTS_NAME).exists()
-        if complete or (TENSORS_NAME not in wanted and suffixes & {pattern[1:] for pattern in wanted}):
+        copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
+        suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}
+        complete = copy.is_ours and (copy.place / FACTS_NAME).exists()
+        if complete or (not copy.is_ours and suffixes & {pattern[1:] for pattern in wanted}):
             return copy
     return None
 
@@ -110,31 +117,52 @@ def _files_of(repo_id: str, revision: str | None) -> tuple[dict[str, int], str]:
     return {file.rfilename: file.size or 0 for file in info.siblings}, info.sha
 
 
-def _wanted(files: dict[str, int], repo_id: str) -> list[str]:
-    """Return the files to download: ours, else Parquet, else images."""
-    if TENSORS_NAME in files:
-        wanted = [name for name in FILES if name in files]
+def _wanted(files: dict[str, int], address: Address) -> list[str]:
+    """Return the files to download of a folder: ours, else Parquet, else images, else tensors as the field saves them.
+
+    Of a file that the address names, its whole folder: labels and rate lie beside the images.
+    """
+    top = address.folder.rpartition("/")[0] if address.folder in files else address.folder
+    inside = {name.removeprefix(f"{top}/"): name for name in files if not top or name.startswith(f"{top}/")}
+    if not inside and top:
+        some = ", ".join(sorted({name.partition("/")[0] for name in files if "/" in name})[:5]) or "no folder"
+        raise InputError(f"{address}: no such folder in it; it holds {some}")
+    if TENSORS_NAME in inside:
+        wanted = [name for name in FILES if name in inside]
     else:
-        wanted = [name for name in files if name.endswith(".parquet")]
-        wanted = wanted or [name for name in files if "/" in name and name.lower().endswith(IMAGE_SUFFIXES)]
+        images = [name for name in inside if "/" in name and name.lower().endswith(IMAGE_SUFFIXES)]
+        tensors = [name for name in inside if "/" not in name and name.lower().endswith(SUFFIXES)]
+        wanted = [name for name in inside if name.endswith(".parquet")] or images or tensors
     if not wanted:
-        found = ", ".join(sorted(name for name in files if not name.startswith("."))[:5]) or "nothing"
-        hint = "; download the .pt files yourself and give their folder" if ".pt" in found else ""
-        raise InputError(
-            f"{repo_id}: holds {found}, expected {TENSORS_NAME}, Parquet files, or image files in class folders{hint}"
-        )
+        raise InputError(f"{address}: {_expected(inside, Address(address.repo_id, folder=top))}")
+    wanted = [inside[name] for name in wanted]
     for name in wanted:
         if ".." in name.split("/") or name.startswith("/") or "\\" in name:
-            raise InputError(f"{repo_id}: the name {name!r} leaves its folder; this repository is not to be trusted")
+            raise InputError(f"{address}: the name {name!r} leaves its folder; this repository is not to be trusted")
     total = sum(files[name] for name in wanted)
     if total > MAX_BYTES:
         most = f"a distilled set has at most {MAX_BYTES / 10**9:.1f} GB"
-        raise InputError(f"{repo_id}: {total / 10**9:,.0f} GB; {most}, and it is not downloaded")
+        raise InputError(f"{address}: {total / 10**9:,.0f} GB; {most}, and it is not downloaded")
     return wanted
 
 
-def read_parquet(copy: Copy, res: int | None, resize_all: bool) -> Content:
+def _expected(names: Iterable[str], top: Address) -> str:
+    """Say what a repository, or a folder of one, holds in place of a set, and which folder of it has one."""
+    below = sorted({name.rpartition("/")[0] for name in names if name.endswith((TENSORS_NAME, *SUFFIXES))})
+    if below:
+        return f"holds no set itself, but folders that do; give {top}/{below[0]}" + (", ..." if len(below) > 1 else "")
+    found = ", ".join(sorted(name for name in names if not name.startswith("."))[:5]) or "nothing"
+    return f"holds {found}, expected {TENSORS_NAME}, Parquet files, image files in class folders, or images.pt"
+
+
+def read_parquet(copy: Copy, res: int | None, resize_all: bool, choose: Choose) -> Content:
     """Read any image dataset of Parquet files that has a column of labels.
+
+    Args:
+        copy: The dataset.
+        res: As in `decode_images`.
+        resize_all: As there.
+        choose: As in `read_image_folder`, for datasets with more classes than a subset has.
 
     Raises:
         InputError: No such columns, several splits or configurations to choose from, or images that do not decode.
@@ -146,20 +174,29 @@ def read_parquet(copy: Copy, res: int | None, resize_all: bool) -> Content:
     image, label = _columns(schema, copy.repo_id)
     table = pa.concat_tables(table.select([image, label]) for table in tables)
     features = _features(schema)
-    items = [(_bytes_of(value, copy.repo_id), f"{copy.repo_id}: image {n}") for n, value in enumerate(table[image])]
-    if not items:
+    if not len(table):
         raise InputError(f"{copy.repo_id}: has no rows, expected images")
-    images, remarks = decode_images(items, len(items), res, resize_all, copy.repo_id)
     labels, names = _labels(table[label].to_pylist(), features.get(label, {}), copy.repo_id)
-    return Content(images, labels, names=names, pixel_range="0-1", remarks=remarks)
+    rows, notes = range(len(table)), []
+    if names is not None and len(names) > NUM_CLASSES:
+        chosen = choose(names)
+        rows = [row for row, number in enumerate(labels.tolist()) if names[number] in chosen]
+        notes = [f"only the images of the subset are read, {len(rows)} of {len(table)}"]
+        labels = torch.tensor([list(chosen).index(names[number]) for number in labels[rows].tolist()])
+        names = list(chosen.values())
+    column = table[image]
+    items = [(_bytes_of(column[row], copy.repo_id), f"{copy.repo_id}: image {row}") for row in rows]
+    images, remarks = decode_images(items, len(items), res, resize_all, copy.repo_id)
+    return Content(images, labels, names=names, pixel_range="0-1", remarks=notes + remarks)
 
 
 def _one_split(copy: Copy) -> list[Path]:
     """Return the files of the only split, or of `train`, of the only configuration."""
     folders = {path.parent for path in copy.parquet}
     if len(folders) > 1:
-        some = ", ".join(sorted(str(folder.relative_to(copy.folder)) for folder in folders)[:5])
-        raise InputError(f"{copy.repo_id}: holds several datasets ({some}); expected one; download and convert yours")
+        some = sorted(str(folder.relative_to(copy.place)) for folder in folders)
+        found = f"holds several datasets ({', '.join(some[:5])})"
+        raise InputError(f"{copy.repo_id}: {found}, expected one; give its folder, as in {copy.repo_id}/{some[-1]}")
     splits = {path.name.split("-")[0].split(".")[0] for path in copy.parquet}
     if len(splits) > 1 and _SPLIT not in splits:
         raise InputError(f"{copy.repo_id}: has the splits {', '.join(sorted(splits))}, expected train, or just one")

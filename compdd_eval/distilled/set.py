@@ -12,10 +12,11 @@ import torch
 from compdd_eval.config import LABEL_KINDS
 from compdd_eval.distilled.content import check_size, digest_of_tensors, is_plain
 from compdd_eval.distilled.facts import DESCRIPTION, is_text
+from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset, subset_name
+from compdd_eval.subsets import NUM_CLASSES, Subset, selected_subset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,8 +30,9 @@ class DistilledSet:
             None takes what the labels look like.
         lr: The learned rate for students, finite and above 0, or None.
         metadata: Anything else that is known, in values that JSON can hold; it is saved with the set. `category`,
-            `subset` and `published` say which subset the set is for, `method`, `source_url`, `paper`, `licence` and
-            `protocol` where it comes from; a card is made of these.
+            `subset` and `published`, or `classes`, say which subset the set is for (as of `Subset.selection`),
+            `method`, `source_url`, `paper`, `licence` and `protocol` where it comes from; a card is made of these.
+            `factor`: the images were cut from mosaics of so many images a side.
         origin: Where this copy was read from: `files`, or `repository` and `revision`; it is not saved with the set.
 
     Raises:
@@ -119,10 +121,7 @@ class DistilledSet:
     @property
     def definition(self) -> Subset | None:
         """The subset that the set is for, as `metadata` says, or None."""
-        if self.metadata.get("category") is None:
-            return None
-        name = subset_name(self.metadata["category"], self.metadata["subset"])
-        return load_subset(name, published=bool(self.metadata.get("published")))
+        return selected_subset(self.metadata)
 
     @property
     def label_names(self) -> list[str]:
@@ -146,13 +145,27 @@ class DistilledSet:
         return torch.bincount(self.classes, minlength=NUM_CLASSES).tolist()
 
     @property
-    def ipc(self) -> int | float:
-        """Images per class: that of the classes present where all have as many, else the mean over ten."""
+    def factor(self) -> int:
+        """Images of a side that were stored in one, before mosaics were cut; 1 where there were none."""
+        return self.metadata.get(FACTOR, 1)
+
+    @property
+    def decoded_ipc(self) -> int | float:
+        """Images per class that students see: of the classes present where all have as many, else the mean over ten."""
         counts = {count for count in self.class_counts if count}
         if len(counts) == 1:
             return counts.pop()
-        number = len(self.images)
-        return number / NUM_CLASSES if number % NUM_CLASSES else number // NUM_CLASSES
+        return _whole(len(self.images) / NUM_CLASSES)
+
+    @property
+    def ipc(self) -> int | float:
+        """Images per class as the field counts them: stored ones; of mosaics, before they were cut."""
+        return _whole(self.decoded_ipc / self.factor**2)
+
+    @property
+    def ipc_in_words(self) -> str:
+        """`IPC 10`, and of mosaics how many images that makes."""
+        return f"IPC {self.ipc:g}" + (f" ({self.decoded_ipc:g} decoded)" if self.factor > 1 else "")
 
     @property
     def sha256(self) -> str:
@@ -254,13 +267,20 @@ def _check_metadata(metadata: dict[str, object]) -> None:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"metadata of a set must be what JSON can hold ({error})") from error
-    if ("category" in metadata) != ("subset" in metadata):
-        raise InputError("metadata has one of category and subset, expected both or none")
-    if "category" in metadata:
-        subset_name(metadata["category"], metadata["subset"])
+    try:
+        selected_subset(metadata)
+    except InputError as error:
+        raise InputError(f"metadata of a set: {error}") from error
+    factor = metadata.get(FACTOR, 1)
+    if type(factor) is not int or factor < 1:
+        raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected a whole number from 1")
     for name in DESCRIPTION:
         if metadata.get(name) is not None and not is_text(metadata[name]):
             raise InputError(f"metadata: {name} is {str(metadata[name])[:60]!r}, expected a short text")
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if number == int(number) else number
 
 
 def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:

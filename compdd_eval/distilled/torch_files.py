@@ -5,10 +5,20 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from compdd_eval.distilled.content import MAX_BYTES
 from compdd_eval.errors import InputError
+
+# single numbers of NumPy, such as the accuracies that DC, DSA and DM save beside their images, and their types: they
+# hold data and nothing that is called. NumPy 2 has moved the function, so files have it under either name.
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+_HARMLESS = [
+    *[(_NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")],
+    (np.dtype, "numpy.dtype"),
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"},
+]
 
 
 def load_torch(path: Path, *, largest: int | None = 2 * MAX_BYTES, mapped: bool = False) -> object:
@@ -26,7 +36,7 @@ def load_torch(path: Path, *, largest: int | None = 2 * MAX_BYTES, mapped: bool 
         archive = zipfile.is_zipfile(path)
         if archive:
             _check_archive(path, largest)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_HARMLESS):
             warnings.simplefilter("ignore")  # of odd pickle protocols; what cannot be read is refused
             if mapped and archive:
                 return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)

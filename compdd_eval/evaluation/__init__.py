@@ -14,7 +14,7 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.evaluation.comparison import Outcome
 from compdd_eval.evaluation.materials import make_materials
-from compdd_eval.evaluation.opening import open_study
+from compdd_eval.evaluation.opening import open_study, with_networks
 from compdd_eval.evaluation.plan import (
     FULL,
     SET,
@@ -120,7 +120,7 @@ class Evaluation:
             return study
 
         self.study: Study = once(self.accelerator, read)
-        self.config = self.study.config
+        self.config = with_networks(self.study.config)
         self.conditions = conditions(self.config)
         self.run_file = RunFile(Path(self.config.output_dir), [])
 

@@ -20,7 +20,7 @@ def diagnose(study: Study, entry: dict[str, object]) -> list[str]:
     found = _permutation(study, entry)
     if not found and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry["accuracies"]):
         return []
-    found += [f"{check.name}: {check.detail}" for check in _checks(study) if check.result not in (PASSED, SKIPPED)]
+    found += _odd(_checks(study))
     if entry["diverged_seeds"]:
         found.append(f"training: the loss was not finite (rate {entry['lr']:g}); a lower rate may help")
     if not found:
@@ -45,16 +45,33 @@ def _permutation(study: Study, entry: dict[str, object]) -> list[str]:
     ]
 
 
+def doubts_before_training(study: Study) -> list[str]:
+    """Return what can be known to be wrong before a student is trained: order of the labels, whitening."""
+    checks = [set_checks.whitening(study.distilled, study.config.zca)]
+    if not study.config.zca:
+        checks.append(set_checks.label_order(study.distilled, study.subset, _real_images(study)))
+    return _odd(checks)
+
+
+def _odd(checks: list[set_checks.Check]) -> list[str]:
+    return [f"{check.name}: {check.detail}" for check in checks if check.result not in (PASSED, SKIPPED)]
+
+
+def _real_images(study: Study) -> RealImages:
+    tested = study.validation
+    return RealImages(tested.images, tested.labels, None, tested.origin)
+
+
 def _checks(study: Study) -> list[set_checks.Check]:
-    distilled, subset, tested = study.distilled, study.subset, study.validation
-    real = RealImages(tested.images, tested.labels, None, tested.origin)
+    distilled, subset = study.distilled, study.subset
     found = [
         set_checks.value_range(distilled),
         set_checks.class_balance(distilled, subset),
         set_checks.soft_labels(distilled),
         set_checks.duplicates(distilled),
+        set_checks.whitening(distilled, study.config.zca),
     ]
     if not study.config.zca:
-        found.append(set_checks.normalisation(distilled, real))
-        found.append(set_checks.label_order(distilled, subset, real, True))
+        found.append(set_checks.normalisation(distilled, _real_images(study)))
+        found.append(set_checks.label_order(distilled, subset, _real_images(study)))
     return found

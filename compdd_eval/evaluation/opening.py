@@ -1,6 +1,7 @@
 """Open a run: read and check everything before the first student; cheap checks come first."""
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -11,14 +12,18 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.errors import InputError
 from compdd_eval.evaluated_set import check_distilled, load_distilled, settled
-from compdd_eval.evaluation.plan import Study, baseline_dir, conditions
+from compdd_eval.evaluation.diagnosis import doubts_before_training
+from compdd_eval.evaluation.plan import Study, baseline_dir, conditions, student_names
 from compdd_eval.evaluation.quartiles import complexity_of
 from compdd_eval.evaluation.real import RealImages
 from compdd_eval.evaluation.teachers import parse_teacher
 from compdd_eval.files import check_writable
-from compdd_eval.models import create_model, eval_pool
+from compdd_eval.models import create_model, find_model
 from compdd_eval.run_file import INDEX_NAME, claim
 from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.user_networks import pinned, pinned_teacher, recorded_network
+
+_logger = logging.getLogger(__name__)
 
 
 def open_study(
@@ -28,13 +33,14 @@ def open_study(
     held: contextlib.ExitStack,
 ) -> tuple[Study, RealImages]:
     """Read the set and the validation images, and take the output folder; `held` keeps its lock."""
-    config = _with_pool(config)
-    for model in [*config.models, *([parse_teacher(config.teacher)[0]] if config.teacher else [])]:
-        with torch.device("meta"):
-            create_model(model, NUM_CLASSES, (config.res, config.res))
+    config = with_networks(config)
+    _check_networks(config)
     _check_teacher_file(config)
     distilled = distilled or load_distilled(config)
-    config = settled(config, distilled)
+    asked, config = config, settled(config, distilled)
+    if asked.res is None:
+        _check_networks(config)
+    config = _with_pool(config)
     subset = config.load_subset()
     check_distilled(config, distilled, subset)
     _check_soft_labels(config, distilled)
@@ -47,16 +53,34 @@ def open_study(
     real = RealImages(config, subset, cache_dir)
     complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
     held_out = real.held_out() if config.lr_net == AUTO else None
-    return Study(config, subset, set_name, distilled, real.validation(), held_out, complexity), real
+    study = Study(config, subset, set_name, distilled, real.validation(), held_out, complexity)
+    for doubt in doubts_before_training(study):
+        _logger.warning(doubt)
+    return study, real
+
+
+def with_networks(config: EvaluateConfig) -> EvaluateConfig:
+    """Read the files of networks and say which content they have; from here on, no other is taken."""
+    teacher = None if config.teacher is None else pinned_teacher(config.teacher)
+    return config.changed(model=pinned(config.model), teacher=teacher)
+
+
+def _check_networks(config: EvaluateConfig) -> None:
+    """Refuse unknown networks, and, once the resolution is known, those that cannot take the images."""
+    if config.eval_mode is not None and len(config.models) > 1:
+        raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
+    for model in [*student_names(config), *([parse_teacher(config.teacher)[0]] if config.teacher else [])]:
+        find_model(model)
+        if config.res is not None:
+            with torch.device("meta"):
+                create_model(model, NUM_CLASSES, (config.res, config.res))
 
 
 def _with_pool(config: EvaluateConfig) -> EvaluateConfig:
     """Put the students of --eval_mode in the place of --model."""
     if config.eval_mode is None:
         return config
-    if len(config.models) > 1:
-        raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
-    pool = eval_pool(config.eval_mode, config.models[0], (config.res, config.res))
+    pool = [recorded_network(config.model, name) for name in student_names(config)]
     return config.changed(model=",".join(pool), eval_mode=None)
 
 

@@ -10,10 +10,13 @@ from compdd_eval.config import EvaluateConfig, Protocol, digest_of
 from compdd_eval.config.checks import AUTO
 from compdd_eval.distilled import DistilledSet
 from compdd_eval.models import count_flops, eval_pool
+from compdd_eval.models.imagenet import Statistics
 from compdd_eval.subsets import NUM_CLASSES, Subset
+from compdd_eval.user_networks import find_user_network, is_user_network
 
 SET, RANDOM, FULL = "distilled", "random", "full"  # where a student's training images come from
 TEACHER_SEED = 0
+_SOME_SIZE = 128
 _APART = ("protocol", "lr_net", "labels")  # fields of a protocol that do not decide a student's numbers by themselves
 
 
@@ -102,9 +105,11 @@ class Teacher:
         name: Its architecture.
         file: The file that its weights come from.
         weights: Its parameters and buffers.
-        digest: SHA-256 of the weights.
+        digest: SHA-256 of the weights, and of all else that decides what it gives.
         accuracy: Its accuracy on the validation images.
         recipe: How it was trained, in words.
+        classes: Label -> ImageNet index, of one with ImageNet's outputs; None for one with the subset's.
+        statistics: Mean and standard deviation of RGB in [0, 1] by which such a one wants images to be normalised.
     """
 
     name: str
@@ -113,6 +118,8 @@ class Teacher:
     digest: str
     accuracy: float
     recipe: str
+    classes: dict[int, int] | None = None
+    statistics: Statistics | None = None
 
     def record(self) -> dict[str, object]:
         """Return what results say of it."""
@@ -209,6 +216,8 @@ def make_task(
         decisive |= {"precision": config.precision}
     if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
         decisive |= {"teacher": teacher.digest}
+    if is_user_network(model):
+        decisive |= {"network": find_user_network(model).digest}
     digests["config"] = digest_of([decisive, digests, results.SCHEMA_VERSION])
     path = _path(study, source, model, digests["config"], seed, searching)
     kept = config.save_students and source == SET and not searching
@@ -248,9 +257,19 @@ def sources(config: EvaluateConfig) -> list[str]:
     return [SET, RANDOM] if RANDOM in config.baselines else [SET]
 
 
+def student_names(config: EvaluateConfig) -> list[str]:
+    """Return the networks of --model, or of the pool of --eval_mode.
+
+    A ConvNet of a pool has the depth for some resolution where that of the set is not known yet.
+    """
+    if config.eval_mode is None:
+        return config.models
+    return eval_pool(config.eval_mode, config.models[0], (config.res or _SOME_SIZE,) * 2)
+
+
 def expected_students(config: EvaluateConfig) -> int:
     """Return how many students a run trains if none is there already."""
-    models = config.models if config.eval_mode is None else eval_pool(config.eval_mode, config.model, (config.res,) * 2)
+    models = student_names(config)
     sides = len(conditions(config)) * len(sources(config)) * len(models)
     number = sides * config.num_eval + len(models) * config.num_eval * (FULL in config.baselines)
     number += sides * len(config.candidates) if config.lr_net == AUTO else 0

@@ -18,7 +18,8 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.kept import collect_weights, is_done, save_weights
 from compdd_eval.evaluation.plan import Material, Study, Task, Teacher
-from compdd_eval.models import create_model
+from compdd_eval.models import create_model, is_listed
+from compdd_eval.models.imagenet import IMAGENET_CLASSES, OfImageNet
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.processes import once
 from compdd_eval.speed import (
@@ -114,10 +115,11 @@ class Workshop:
         number = students_at_a_time(asked, images, task.protocol.batch_train, device)
         if number == 1 or self._as_team:
             return 1
-        stackable = ":" not in task.model and can_be_stacked(self._blank(task.model))
+        stackable = is_listed(task.model) and can_be_stacked(self._blank(task.model))
         if not stackable and asked != AUTO and task.model not in self._warned:
             self._warned.add(task.model)
-            _logger.warning(f"{task.model}: its students are trained one at a time, since they hold more than weights")
+            why = "they hold more than weights" if is_listed(task.model) else "it is another library's or your own"
+            _logger.warning(f"{task.model}: its students are trained one at a time, since {why}")
         return number if stackable else 1
 
     def _to_compile(self, tasks: list[Task]) -> set[str]:
@@ -355,8 +357,10 @@ def share(tasks: list[Task], processes: int) -> list[list[Task]]:
 def teacher_network(teacher: Teacher, res: int) -> nn.Module:
     """Return a teacher in eval mode, on the CPU."""
     with torch.random.fork_rng(devices=[]):
-        network = create_model(teacher.name, NUM_CLASSES, (res, res))
+        network = create_model(teacher.name, IMAGENET_CLASSES if teacher.classes else NUM_CLASSES, (res, res))
     network.load_state_dict(teacher.weights)
+    if teacher.classes:
+        network = OfImageNet(network, teacher.classes, NUM_CLASSES, teacher.statistics)
     return network.eval().requires_grad_(False)
 
 

@@ -84,6 +84,7 @@ def _facts(study: Study) -> dict[str, object]:
         "config_name": study.subset.name,
         "set": study.set_name,
         "ipc": study.distilled.ipc,
+        "decoded_ipc": study.distilled.decoded_ipc,
         "resolution": study.distilled.resolution,
         "images": len(study.distilled.images),
         "label_kind": study.distilled.label_kind,

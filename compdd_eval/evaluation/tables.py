@@ -20,7 +20,7 @@ def print_plan(
         ("subset", f"{study.subset.name}: {', '.join(study.subset.label_names)}"),
         ("validation", f"{len(tested.labels)} images ({tested.expected} expected) from {tested.origin}"),
         ("", f"digest {tested.digest[:16]}, the same wherever the same images were used"),
-        ("distilled set", f"{len(distilled.images)} images, IPC {distilled.ipc:g}, {distilled.resolution} px"),
+        ("distilled set", f"{len(distilled.images)} images, {distilled.ipc_in_words}, {distilled.resolution} px"),
         ("", name_of(distilled.origin)),
         *notes_of(distilled.origin),
         ("labels", _labels(study)),
@@ -84,7 +84,8 @@ def print_results(summary: dict[str, object], path: Path) -> None:
     entries = summary["results"]
     chance = 100 * results.chance(entries[0])
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
-    size = f"IPC {summary['ipc']:g}, {summary['resolution']} px"
+    decoded = f" ({summary['decoded_ipc']:g} decoded)" if summary["decoded_ipc"] != summary["ipc"] else ""
+    size = f"IPC {summary['ipc']:g}{decoded}, {summary['resolution']} px"
     teacher = f", with the teacher {entries[0]['teacher']['name']}" if entries[0]["teacher"] else ""
     title = f"{summary['config_name']}, {size}{teacher}: accuracy in % on {images} (chance: {chance:.3g})"
     columns = ["student", "mean ± std>", "95 % over seeds>", "95 % over images>", "n>", "each seed"]

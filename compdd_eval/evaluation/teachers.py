@@ -1,10 +1,13 @@
 """Teachers: networks trained on all training images, or read from a file, whose outputs are soft labels."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from compdd_eval.complexity.classifier import three_numbers
 from compdd_eval.config import EvaluateConfig
 from compdd_eval.distilled.content import digest_of_tensors
 from compdd_eval.errors import InputError
@@ -20,14 +23,21 @@ from compdd_eval.evaluation.plan import (
     make_task,
 )
 from compdd_eval.evaluation.students import teacher_network
+from compdd_eval.models import create_model
+from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
+from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.subsets import NUM_CLASSES
 from compdd_eval.train import predict, predict_logits
+from compdd_eval.user_networks import find_user_network, is_user_network, network_name
 from compdd_eval.weights import digest_of_weights, read_weights
+
+_IN_TRAINING = ("aux1.", "aux2.", "AuxLogits.")  # parts of torchvision's networks that only training uses
 
 
 def parse_teacher(text: str) -> tuple[str, Path | None]:
-    """Split `NAME` or `NAME=FILE`."""
+    """Split `NAME` or `NAME=FILE`; the name is that of results."""
     name, _, file = text.partition("=")
-    return name, Path(file).expanduser() if file else None
+    return network_name(name), Path(file).expanduser() if file else None
 
 
 def teacher_task(study: Study, materials: dict[str, Material]) -> Task:
@@ -43,7 +53,7 @@ def _weights_file(config: EvaluateConfig, task: Task) -> Path:
 
 
 def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Teacher:
-    """Read a teacher's weights and test it.
+    """Read a teacher's weights and test it; one with ImageNet's 1000 outputs is cut to the classes of the subset.
 
     Args:
         study: The run.
@@ -54,25 +64,77 @@ def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Tea
         InputError: The file cannot be read, or its weights are those of another network.
     """
     name, file = parse_teacher(study.config.teacher)
-    weights = read_weights(file or task.weights, "--teacher takes NAME, or NAME=FILE with its weights")
+    file = file or task.weights
+    weights = read_weights(file, "--teacher takes NAME, or NAME=FILE with its weights")
+    weights, outputs = _fitting(file, name, study.config.res, weights)
     recipe = f"weights of {file}"
     if task is not None:
         protocol = task.protocol
         how = f"{protocol.optimizer}, rate {task.lr:g}, seed {task.seed}"
         recipe = f"{protocol.passes} passes over all training images, {how}"
-    digest = digest_of_weights(weights)
-    teacher = Teacher(name, str(file or task.weights), weights, digest, accuracy or 0.0, recipe)
+    teacher = Teacher(name, str(file), weights, digest_of_weights(weights), accuracy or 0.0, recipe)
+    if outputs == IMAGENET_CLASSES:
+        teacher = _cut(teacher, study)
+    if is_user_network(name):
+        teacher = replace(teacher, digest=_joined(teacher.digest, find_user_network(name).digest))
     try:
         network = teacher_network(teacher, study.config.res)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{file}: not the weights of {name} at {study.config.res} px with 10 classes: {reason}"
+            f"{file}: not the weights of {name} at {study.config.res} px with {outputs} classes: {reason}"
         ) from error
     if accuracy is None:
         right = predict(network, study.validation.images) == study.validation.labels
         teacher = replace(teacher, accuracy=right.float().mean().item())
     return teacher
+
+
+def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+    """Return the weights that a network uses, and how many outputs it has with them.
+
+    What tells the last layer is that its shapes go with the number of outputs.
+
+    Raises:
+        InputError: It has neither the subset's outputs nor ImageNet's.
+    """
+
+    def shapes(outputs: int) -> dict[str, torch.Size]:
+        with torch.device("meta"):
+            return {key: value.shape for key, value in create_model(name, outputs, (res, res)).state_dict().items()}
+
+    ours = shapes(NUM_CLASSES)
+    weights = {key: value for key, value in weights.items() if key in ours or not key.startswith(_IN_TRAINING)}
+    if all(key in weights and weights[key].shape == shape for key, shape in ours.items()):
+        return weights, NUM_CLASSES
+    whole = shapes(IMAGENET_CLASSES)
+    sides = [zip(ours[key], whole[key], weights[key].shape, strict=False) for key in ours if key in weights]
+    found = {size for sizes in sides for our, of_imagenet, size in sizes if our != of_imagenet}
+    if len(found) == 1 and not found & {NUM_CLASSES, IMAGENET_CLASSES}:
+        raise InputError(
+            f"{file}: {name} has {found.pop()} outputs there; expected {NUM_CLASSES}, one for each label, or "
+            f"ImageNet's {IMAGENET_CLASSES}"
+        )
+    return weights, IMAGENET_CLASSES if found == {IMAGENET_CLASSES} else NUM_CLASSES
+
+
+def _cut(teacher: Teacher, study: Study) -> Teacher:
+    """Return a teacher with ImageNet's outputs as one of the subset's classes."""
+    with torch.random.fork_rng(devices=[]):
+        network = create_model(teacher.name, IMAGENET_CLASSES, (study.config.res,) * 2)
+    found = statistics_of(teacher.name, network)
+    statistics = tuple(three_numbers(what, v, teacher.name) for what, v in zip(("mean", "std"), found, strict=True))
+    classes = study.subset.class_map_inv
+    recipe = f"{teacher.recipe}, cut from ImageNet's {IMAGENET_CLASSES} outputs to the subset's {len(classes)}"
+    if statistics != (IMAGENET_MEAN, IMAGENET_STD):
+        recipe += ", on images normalised by mean {} and std {}".format(*statistics)
+    digest = _joined(teacher.digest, sorted(classes.items()), statistics)
+    return replace(teacher, digest=digest, recipe=recipe, classes=classes, statistics=statistics)
+
+
+def _joined(*parts: object) -> str:
+    """Return a SHA-256 over several things that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def soft_labelled(material: Material, teacher: Teacher, res: int, device: torch.device) -> Material:

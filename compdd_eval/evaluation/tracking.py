@@ -3,17 +3,24 @@
 import importlib.util
 from pathlib import Path
 
+import accelerate
 from accelerate import Accelerator
+from accelerate.utils import LoggerType
 
 from compdd_eval.config import EvaluateConfig
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation.plan import Study
 from compdd_eval.results import StudentResult
 
+_TRACKIO = "1.9"  # Accelerate that has trackio, the newest of the trackers
+
 
 def check_trackers(names: list[str]) -> None:
-    """Raise InputError where a tracker is not installed."""
+    """Raise InputError where a tracker is not installed, or this version of Accelerate does not know it."""
     for name in names:
+        if name not in LoggerType.list():
+            found = f"accelerate {accelerate.__version__} does not know it"
+            raise InputError(f"--log_with {name}: {found}, expected {_TRACKIO} or later; run pip install -U accelerate")
         if importlib.util.find_spec(name) is None:
             raise InputError(f'--log_with {name}: it is not installed; pip install "compdd-eval[{name}]"')
 

@@ -1,4 +1,4 @@
-"""Student networks: a registry of functions, one file a family."""
+"""Student networks: a registry of functions, one file a family; libraries' and users' own beside them."""
 
 from compdd_eval.models import (  # noqa: F401  (they register their networks)
     alexnet,
@@ -12,6 +12,15 @@ from compdd_eval.models import (  # noqa: F401  (they register their networks)
 )
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.pools import EVAL_MODES, eval_pool
-from compdd_eval.models.registry import create_model, list_models, register_model
+from compdd_eval.models.registry import create_model, find_model, is_listed, list_models, register_model
 
-__all__ = ["EVAL_MODES", "count_flops", "create_model", "eval_pool", "list_models", "register_model"]
+__all__ = [
+    "EVAL_MODES",
+    "count_flops",
+    "create_model",
+    "eval_pool",
+    "find_model",
+    "is_listed",
+    "list_models",
+    "register_model",
+]

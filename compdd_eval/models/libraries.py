@@ -1,4 +1,4 @@
-"""Networks of other libraries: whether one maps images of a size to plain logits, found out without memory or draws."""
+"""Networks of others: whether one maps images of a size to plain logits; of libraries, without memory or draws."""
 
 from collections.abc import Callable
 
@@ -30,15 +30,37 @@ def build_checked(
     """
     key = (name, num_classes, im_size, channel)
     if key not in _checked:
-        try:
-            logits = _without_values(build).eval()(torch.empty(2, channel, *im_size, device="meta"))
-        except Exception as error:  # whatever a library raises where shapes do not fit
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{name} cannot take images of {im_size[0]} x {im_size[1]} pixels: {cause}") from error
-        if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
-            raise InputError(f"{name} is no classifier: it does not map images to logits [N, {num_classes}]")
+        images = torch.empty(2, channel, *im_size, device="meta")
+        checked_logits(name, lambda: _without_values(build).eval()(images), images, num_classes)
         _checked.add(key)
-    return _without_values(build) if torch.get_default_device().type == "meta" else build()
+    return _without_values(build) if torch.empty(0).device.type == "meta" else build()
+
+
+def checked_logits(name: str, forward: Callable[[], object], images: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Return what a network makes of images, if that is logits.
+
+    Args:
+        name: Full name of the network, for the message.
+        forward: Gives the images to the network.
+        images: Float `[N, C, H, W]`.
+        num_classes: Number of logits.
+
+    Raises:
+        InputError: It fails, with the first line of what went wrong; or it gives anything but logits `[N, K]`.
+    """
+    try:
+        logits = forward()
+    except Exception as error:  # whatever a library raises where shapes do not fit
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        height, width = images.shape[-2:]
+        raise InputError(f"{name} cannot take images of {height} x {width} pixels: {cause}") from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (len(images), num_classes):
+        found = list(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
+        raise InputError(
+            f"{name} is no classifier: it does not map images to logits [N, {num_classes}], but {len(images)} images "
+            f"to {found}"
+        )
+    return logits
 
 
 def _without_values(build: Callable[[], nn.Module]) -> nn.Module:

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from torch import nn
 
 from compdd_eval.errors import InputError, unknown
+from compdd_eval.models.user import build_user_network
 from compdd_eval.subsets import NUM_CLASSES
+from compdd_eval.user_networks import find_user_network, is_user_network
 
+Build = Callable[[int, tuple[int, int], int], nn.Module]  # from num_classes, im_size, channel
 _BUILDERS: dict[str, tuple[Callable[..., nn.Module], dict[str, object]]] = {}
-_LIBRARIES: dict[str, Callable[..., nn.Module]] = {}
+_LIBRARIES: dict[str, Callable[[str], Build]] = {}
 
 
 def register_model(name: str, **options: object) -> Callable:
@@ -28,21 +31,50 @@ def register_model(name: str, **options: object) -> Callable:
 
 
 def register_library(prefix: str) -> Callable:
-    """Register a function `(name, num_classes, im_size, channel) -> Module` for all names `PREFIX:NAME`; a decorator.
+    """Register a function `name -> Build` for all names `PREFIX:NAME`; a decorator. It refuses unknown names."""
 
-    The function finds errors in all of its arguments itself.
-    """
-
-    def register(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        _LIBRARIES[prefix] = build
-        return build
+    def register(find: Callable[[str], Build]) -> Callable[[str], Build]:
+        _LIBRARIES[prefix] = find
+        return find
 
     return register
 
 
 def list_models() -> list[str]:
-    """Return the names of our own student networks, sorted; `torchvision:NAME` and `timm:NAME` work, too."""
+    """Return the names of our own student networks, sorted; `torchvision:NAME`, `timm:NAME`, `FILE.py` work, too."""
     return sorted(_BUILDERS)
+
+
+def is_listed(name: str) -> bool:
+    """Whether a network is one of `list_models()`, and none of a library or of a user's own."""
+    return name in _BUILDERS
+
+
+def find_model(name: str) -> Build:
+    """Return what builds a student, as `create_model` does, without building one.
+
+    Raises:
+        InputError: Unknown name (the message has the nearest valid one), or a file that is not what it should be.
+    """
+    if is_user_network(name):
+        network = find_user_network(name)
+        return lambda num_classes, im_size, channel: build_user_network(network, num_classes, im_size, channel)
+    library, colon, inner = name.partition(":")
+    if colon:
+        if library not in _LIBRARIES:
+            raise unknown("library of networks", library, _LIBRARIES)
+        return _LIBRARIES[library](inner)
+    if name not in _BUILDERS:
+        raise unknown("model", name, list_models())
+    build, options = _BUILDERS[name]
+
+    def built(num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
+        try:
+            return build(num_classes, im_size, channel, **options)
+        except InputError as error:
+            raise InputError(f"{name} cannot take images of {im_size[0]} x {im_size[1]} pixels: {error}") from error
+
+    return built
 
 
 def create_model(
@@ -53,10 +85,11 @@ def create_model(
 ) -> nn.Module:
     """Build a student with fresh weights, drawn from torch's default generator.
 
-    Under `torch.device("meta")` nothing is drawn and no memory is taken, but everything is checked.
+    Under `torch.device("meta")` nothing is drawn and no memory is kept, but everything is checked.
 
     Args:
-        name: One of `list_models()`, `torchvision:NAME` or `timm:NAME`.
+        name: One of `list_models()`, `torchvision:NAME`, `timm:NAME`, or FILE.py with a function
+            `create_model(num_classes, im_size)`; that file is run.
         num_classes: Number of logits.
         im_size: Height and width of the images in pixels.
         channel: Channels of the images.
@@ -67,15 +100,4 @@ def create_model(
     Raises:
         InputError: Unknown name (the message has the nearest valid one), or images that the network cannot take.
     """
-    library, colon, inner = name.partition(":")
-    if colon:
-        if library not in _LIBRARIES:
-            raise unknown("library of networks", library, _LIBRARIES)
-        return _LIBRARIES[library](inner, num_classes, tuple(im_size), channel)
-    if name not in _BUILDERS:
-        raise unknown("model", name, list_models())
-    build, options = _BUILDERS[name]
-    try:
-        return build(num_classes, tuple(im_size), channel, **options)
-    except InputError as error:
-        raise InputError(f"{name} cannot take images of {im_size[0]} x {im_size[1]} pixels: {error}") from error
+    return find_model(name)(num_classes, tuple(im_size), channel)

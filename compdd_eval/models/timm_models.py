@@ -4,20 +4,22 @@ Architectures and their default initialisation are timm's; nothing is downloaded
 the architecture, but for networks that timm marks as made for one size, which get the size of the images.
 """
 
+import functools
+
 from torch import nn
 
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.models.libraries import build_checked
-from compdd_eval.models.registry import register_library
+from compdd_eval.models.registry import Build, register_library
 
 
 @register_library("timm")
-def timm_model(name: str, num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
-    """Build a classifier of timm.
+def timm_model(name: str) -> Build:
+    """Return what builds a classifier of timm.
 
     Raises:
-        InputError: timm is not installed, unknown name (one without `.TAG` is expected: tags are of pretrained
-            weights), or images that the network cannot take.
+        InputError: timm is not installed, or unknown name (one without `.TAG` is expected: tags are of pretrained
+            weights).
     """
     try:
         import timm
@@ -27,9 +29,11 @@ def timm_model(name: str, num_classes: int, im_size: tuple[int, int], channel: i
     if name not in names:
         raise unknown("timm model", name, names)
     settings = timm.models.get_pretrained_cfg(name)
-    options = {"img_size": im_size} if settings and settings.fixed_input_size else {}
 
-    def build() -> nn.Module:
-        return timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=channel, **options)
+    def build(num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
+        options = {"img_size": im_size} if settings and settings.fixed_input_size else {}
+        options |= {"num_classes": num_classes, "in_chans": channel}
+        made = functools.partial(timm.create_model, name, pretrained=False, **options)
+        return build_checked(f"timm:{name}", made, num_classes, im_size, channel)
 
-    return build_checked(f"timm:{name}", build, num_classes, im_size, channel)
+    return build

@@ -6,19 +6,21 @@ transformers (square images only; their position embedding has one row a patch) 
 no auxiliary classifiers, so that all outputs are plain logits.
 """
 
+import functools
+
 from torch import nn
 
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.models.libraries import build_checked
-from compdd_eval.models.registry import register_library
+from compdd_eval.models.registry import Build, register_library
 
 
 @register_library("torchvision")
-def torchvision_model(name: str, num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
-    """Build a classifier of torchvision.
+def torchvision_model(name: str) -> Build:
+    """Return what builds a classifier of torchvision.
 
     Raises:
-        InputError: Unknown name, no classifier of images, or images that it cannot take.
+        InputError: Unknown name, or no classifier of images.
     """
     from torchvision import models
 
@@ -27,14 +29,15 @@ def torchvision_model(name: str, num_classes: int, im_size: tuple[int, int], cha
         if name in models.list_models():
             raise InputError(f"torchvision:{name} is no plain classifier of images; expected for example 'resnet50'")
         raise unknown("torchvision model", name, classifiers)
-    if channel != 3:
-        raise InputError(f"torchvision:{name} takes images of 3 channels, not {channel}")
-    options = _options(name, im_size)
 
-    def build() -> nn.Module:
-        return models.get_model(name, weights=None, num_classes=num_classes, **options)
+    def build(num_classes: int, im_size: tuple[int, int], channel: int) -> nn.Module:
+        if channel != 3:
+            raise InputError(f"torchvision:{name} takes images of 3 channels, not {channel}")
+        options = {"num_classes": num_classes, **_options(name, im_size)}
+        made = functools.partial(models.get_model, name, weights=None, **options)
+        return build_checked(f"torchvision:{name}", made, num_classes, im_size, channel)
 
-    return build_checked(f"torchvision:{name}", build, num_classes, im_size, channel)
+    return build
 
 
 def _options(name: str, im_size: tuple[int, int]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.reports.board_sources import is_commit
 from compdd_eval.reports.fields import clean
 from compdd_eval.reports.reading import Run
+from compdd_eval.user_networks import without_folders
 
 DATA_PATH = "/path/to/imagenet"
 _DEFAULTS = {field.name: field.default for field in fields(EvaluateConfig)}
@@ -141,13 +142,16 @@ def _is_of(value: object, kind: object) -> bool:
 
 def _placed(name: str, value: object) -> object:
     """Return a setting without the folders of the machine that it names."""
+    if name == "model":
+        return without_folders(str(value))
     if name not in _PATHS or (name == "lr_dir" and value == "none"):
         return value
     if name == "distilled" and is_commit(value):
         return value
     if name == "teacher":
         network, is_file, file = str(value).partition("=")
-        return f"{network}=path/to/{_last(file)}" if is_file else value
+        network = without_folders(network)
+        return f"{network}=path/to/{_last(file)}" if is_file else network
     return f"path/to/{_last(value)}"
 
 

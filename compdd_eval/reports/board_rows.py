@@ -19,11 +19,12 @@ from compdd_eval.reports.fields import clean
 from compdd_eval.reports.pages import as_link
 from compdd_eval.reports.pairs import pair
 from compdd_eval.reports.reading import Entry, Run
-from compdd_eval.subsets import config_names, load_subset
+from compdd_eval.subsets import config_names, load_subset, related_names
 
 UNKNOWN = "one seed"
 OTHER_IMAGES = "other validation images"
 OTHER_SET = "not the set of its repository"
+_BESIDE = "; other classes than Comp-DD's"
 BY_FILE, BY_MOST, BY_NONE = "given", "most results", "unclear"
 _MOST_CANONICAL = 2**20  # bytes of the file
 _logger = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class Row:
     """One network on one set; accuracies are fractions in [0, 1].
 
     Attributes:
-        protocol: Name of the protocol; rows of different ones are never in one table.
+        protocol: Name of the protocol, and whether the classes are none of the benchmark's; rows of different ones are
+            never in one table.
         method: Name of the method, as the set says.
         subset: Configuration, such as `bird-easy`.
         ipc: Images per class.
@@ -210,8 +212,9 @@ def canonical_of(runs: Iterable[Run], given: dict[str, str] | None) -> dict[str,
 
 @cache
 def _expected(config_name: str) -> int | None:
-    """Return how many validation images a configuration of the benchmark has; None for one of a user's own."""
-    return load_subset(config_name).splits["validation"] if config_name in config_names() else None
+    """Return how many validation images a subset has; None for a list of a user's own."""
+    known = config_name in [*config_names(), *related_names()]
+    return load_subset(config_name).splits["validation"] if known else None
 
 
 def _is_whole(run: Run) -> bool:
@@ -256,7 +259,7 @@ def _result(
         name, _, commit = repository.partition("@")
         link = f"https://huggingface.co/datasets/{name}/tree/{commit}"
     of_run = {
-        "protocol": protocol_name(protocol),
+        "protocol": protocol_name(protocol) + ("" if run.config_name in config_names() else _BESIDE),
         "method": clean(run.method, 60) or "?",
         "subset": clean(run.config_name, 40),
         "ipc": run.ipc,

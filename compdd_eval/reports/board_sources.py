@@ -15,7 +15,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error
 from compdd_eval.reports.reading import Run, read_run
 from compdd_eval.result_files import MOST_BYTES, files_in
-from compdd_eval.sources.hub import PREFIX, is_repository
+from compdd_eval.sources.hub import Address, parse_address
 
 MOST_FILES = 2000  # of one repository
 MOST_ROWS = 20_000  # of one folder or repository: nobody fills the table alone
@@ -66,14 +66,14 @@ def read_sources(places: list[str]) -> Sources:
     """
     found, reasons = [], []
     for place in dict.fromkeys(places):
-        here = Path(place).exists()
-        if not here and not is_repository(place):
+        here, address = Path(place).exists(), parse_address(place)
+        if not here and (address is None or address.folder):
             raise InputError(
                 f"{place}: no such file or folder, and no name on the Hub; give the --output_dir of evaluate, or "
                 "USER/NAME[@REVISION]"
             )
         rows = 0
-        for one in _local(Path(place)) if here else _on_hub(place):
+        for one in _local(Path(place)) if here else _on_hub(address, place):
             rows += 0 if isinstance(one, str) else len(one.run.entries)
             if isinstance(one, str):
                 reasons.append(one)
@@ -119,11 +119,11 @@ def _read(path: Path, place: str | None = None, **of_repository: str | None) -> 
         return str(error)
 
 
-def _on_hub(place: str) -> Iterator[Found | str]:
-    """Yield results of a repository, and for each file that is none the reason."""
-    repo_id, _, revision = place.removeprefix(PREFIX).partition("@")
+def _on_hub(address: Address, place: str) -> Iterator[Found | str]:
+    """Yield results of a repository, and for each file that is none the reason; `place` is its address in words."""
+    repo_id = address.repo_id
     try:
-        folder, names, reasons, commit = _download(repo_id, revision or None)
+        folder, names, reasons, commit = _download(repo_id, address.revision)
     except InputError:
         raise
     except Exception as error:

@@ -1,26 +1,64 @@
 """Files of a dataset repository on the Hugging Face Hub, read over HTTP in parts; nothing is kept on disk."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from compdd_eval.hub_errors import clear_hub_error
 
 PREFIX = "hf://datasets/"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)((?:/[^/@]+)*)(?:@([\w./-]+))?")
+_PAGE = re.compile(r"/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(refs/[\w-]+/[\w.-]+|[^/]+)(/.*)?)?")
 _BLOCK = 4 * 2**20  # bytes of one request
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a dataset lies on the Hub.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        revision: Branch, tag or commit; None: `main`.
+        folder: A folder in it, or a file, as `ipc10/edf`; empty for all of it.
+    """
+
+    repo_id: str
+    revision: str | None = None
+    folder: str = ""
+
+    def __str__(self) -> str:
+        inside = f"/{self.folder}" if self.folder else ""
+        return f"{self.repo_id}{inside}" + (f"@{self.revision}" if self.revision else "")
+
+
+def parse_address(path: str) -> Address | None:
+    """Read an address of a dataset on the Hub; None where a path is none.
+
+    Args:
+        path: `USER/NAME`, `USER/NAME@REVISION`, `USER/NAME/FOLDER@REVISION`, the same after `hf://datasets/`, or the
+            address of a page, `https://huggingface.co/datasets/USER/NAME/tree/REVISION/FOLDER`.
+    """
+    if path.startswith(("http://", "https://")):
+        page = _PAGE.fullmatch(unquote(urlsplit(path).path).rstrip("/"))
+        return Address(page[1], page[2], (page[3] or "").strip("/")) if page else None
+    found = _REPOSITORY.fullmatch(path.removeprefix(PREFIX).rstrip("/"))
+    if found is None or path.startswith("."):
+        return None
+    return Address(found[1], found[3], found[2].strip("/"))
+
+
 def is_repository(path: str) -> bool:
-    """Whether a path reads as the id of a dataset on the Hub: `USER/NAME`, `USER/NAME@REVISION`, `hf://datasets/...`."""
-    return path.startswith(PREFIX) or (_REPOSITORY.fullmatch(path) is not None and not path.startswith("."))
+    """Whether a path reads as the address of a dataset on the Hub, see `parse_address`."""
+    return parse_address(path) is not None
 
 
 class HubFiles:
     """The files of one revision of a dataset repository; the user's own token is used where it needs one.
 
     Args:
-        repository: `USER/NAME`, with `@REVISION` for another one than `main`.
+        repository: Its address, as of `parse_address`.
 
     Raises:
         InputError: There is no such repository or revision, access to it is not granted, or the Hub is out of reach.
@@ -29,9 +67,10 @@ class HubFiles:
     def __init__(self, repository: str) -> None:
         from huggingface_hub import HfApi
 
-        self.id, _, revision = repository.removeprefix(PREFIX).partition("@")
+        address = parse_address(repository)
+        self.id, self._folder = address.repo_id, address.folder
         try:
-            info = HfApi().dataset_info(self.id, revision=revision or None, files_metadata=True)
+            info = HfApi().dataset_info(self.id, revision=address.revision, files_metadata=True)
         except Exception as error:
             raise self.clear(error) from error
         self.commit = info.sha
@@ -43,11 +82,11 @@ class HubFiles:
     @property
     def base(self) -> str:
         """What the path of every file begins with."""
-        return f"datasets/{self.id}@{self.commit}"
+        return f"datasets/{self.id}@{self.commit}" + (f"/{self._folder}" if self._folder else "")
 
     def list(self, suffix: str) -> list[str]:
         """Return the files that end so, as paths that `open` takes."""
-        return [path for path in self._sizes if path.endswith(suffix)]
+        return [path for path in self._sizes if path.endswith(suffix) and path.startswith(f"{self.base}/")]
 
     def size(self, path: str) -> int | None:
         """Return the number of bytes of a file."""
@@ -63,7 +102,7 @@ class HubFiles:
             raise self.clear(error) from error
 
     def _path(self, name: str) -> str:
-        return f"{self.base}/{name}"
+        return f"datasets/{self.id}@{self.commit}/{name}"
 
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""
