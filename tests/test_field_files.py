@@ -19,6 +19,7 @@ from compdd_eval.preprocess import denormalise, normalise
 from compdd_eval.set_checks import RealImages, normalisation, whitening
 from compdd_eval.subsets import load_subset
 from compdd_eval.whitening import Whitening
+from tests.conftest import python
 from tests.test_command_line import one_line
 
 BIRDS = load_subset("bird-easy")
@@ -467,3 +468,44 @@ def test_centred_labels_are_told(tmp_path, run):
     put(tmp_path / "set/labels.pt", torch.randn(20, 10))
     arguments = ["convert", tmp_path / "set", tmp_path / "other", "--category", "bird", "--subset", "easy"]
     assert not any("sum to zero" in line for line in run(*arguments)[2])
+
+
+# ---- the cases that people have reported, of real photographs
+
+
+@pytest.fixture(scope="module")
+def cases(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cases")
+    done = python(shared / "reports/make_cases.py", shared / "imagenet_tiny", folder, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "images", "ipc", "said"),
+    [
+        ("gradient_matching", [], 20, 2, "run: the first of 5"),
+        ("gradient_matching", ["--run", 4], 20, 2, "label order: as in the subset"),
+        ("gradient_matching_one", [], 20, 2, "pixel range: normalised"),
+        ("mosaics", [], 20, 2, "look like mosaics of 2 x 2 images"),
+        ("mosaics", ["--factor", 2], 80, 2, "20 mosaics of 2 x 2 are cut into 80 images"),
+        ("not_clamped", [], 200, 20, "the images look like [0, 1] and are taken so"),
+        ("thousand_classes", [], 20, 2, "only the folders of the subset are read, 10 of 1000"),
+        ("views/syn", [], 20, 2, "classes taken as ImageNet indices"),
+        ("pictures_and_labels", [], 20, 2, "labels.pt takes it"),
+        ("pictures_and_labels", ["--label_dir", "labels.pt"], 20, 2, "label kind: logits"),
+    ],
+)
+def test_reported_cases(cases, run, name, flags, images, ipc, said):
+    flags = [cases / name / flag if flag == "labels.pt" else flag for flag in flags]
+    arguments = ["validate", cases / name, "--category", "insect", "--subset", "easy", "--json", *flags]
+    status, out, errors = run(*arguments)
+    report = json.loads(out)
+    assert status == 0 and report["passed"], errors
+    assert (report["images"], report["ipc"]) == (images, ipc)
+    assert said in " ".join(check["detail"] for check in report["checks"])
+
+
+def test_the_reported_case_of_views(cases, run):
+    status, _, errors = run("validate", cases / "views", "--category", "insect", "--subset", "easy")
+    assert status == 2 and len(errors) == 1 and "outputs for each view" in errors[0] and "views/syn" in errors[0]
