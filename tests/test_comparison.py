@@ -473,6 +473,8 @@ def test_the_same_places_for_every_command(run, two_runs_and_a_grid, tmp_path, m
         assert status == 0 and f"({number} run" in text, (places, errors)
         assert len(json.loads(run("status", *places, "--json")[1])) == number, places
         assert len(summaries_of(places, sha256)) == number
+    with pytest.raises(InputError, match=r"all: holds no results of this set \(3 of other sets\)"):
+        summaries_of([place], "0" * 64)
     for places in list(given)[2:6:2]:
         found = json.loads(run("reproduce", *places, "--json")[1])
         assert found["equal"] and len(found["students"]) == given[places]

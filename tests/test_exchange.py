@@ -339,7 +339,7 @@ def test_the_same_accuracies_from_the_hub(server, client, drawn, place, tmp_path
     assert len(server.repos["dataset", "tester/same"].commits) == number
     one_error(
         client("push", tmp_path / "published", "--category", "bird", "--subset", "easy", "--repo_id", "tester/same",
-               "--results", tmp_path / "published"), "holds no summary.json"
+               "--results", tmp_path / "published"), "published: holds no summary.json"
     )  # fmt: skip
 
 
