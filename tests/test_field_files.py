@@ -72,6 +72,8 @@ def test_runs_of_dc_dsa_and_dm(tmp_path):
             assert torch.equal(chosen.images, IMAGES + run) and "run" not in notes(chosen)
     with pytest.raises(InputError, match="--run 5: it holds 5 runs, expected 0 to 4"):
         read_distilled(tmp_path, bird(run=5))
+    with pytest.raises(InputError, match="--run 1: it holds one run; leave the flag out"):
+        read_distilled(put(tmp_path / "single/set.pt", runs(1)), bird(run=1))
     single = read_distilled(put(tmp_path / "one/res_DC_ImageNet_ConvNet_2ipc.pt", runs(1)), bird())
     assert torch.equal(single.images, IMAGES) and "run" not in notes(single)
 
@@ -86,6 +88,22 @@ def test_numbers_of_numpy_1_and_2(tmp_path, core):
         for name, part in parts.items():
             archive.writestr(name, re.sub(rb"numpy\._?core\.multiarray", f"numpy.{core}.multiarray".encode(), part))
     assert read_distilled(path, bird()).lr == 0.5
+
+
+@pytest.mark.parametrize("claim", ["V400000000", "S400000000", "U100000000", "O", "(100000000,)f8", "M8"])
+def test_types_that_claim_memory_are_refused(tmp_path, claim):
+    """A file of a kilobyte may not ask NumPy for gigabytes."""
+    put(tmp_path / "set.pt", {"data": [[IMAGES, HARD]], "accs": [np.float64(1), np.dtype("f4")]})
+    with ZipFile(tmp_path / "set.pt") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with ZipFile(tmp_path / "set.pt", "w", ZIP_STORED) as archive:
+        for name, part in parts.items():
+            for code in (b"f8", b"f4"):
+                old = b"X" + len(code).to_bytes(4, "little") + code
+                part = part.replace(old, b"X" + len(claim).to_bytes(4, "little") + claim.encode())
+            archive.writestr(name, part)
+    with pytest.raises(InputError, match="could run code"):
+        read_distilled(tmp_path, bird())
 
 
 def test_a_set_without_runs(tmp_path):
@@ -136,6 +154,13 @@ def test_sides_that_are_no_multiple():
     assert torch.allclose(cut[8:9], expected, atol=1e-6)
 
 
+def test_mosaics_with_labels_that_do_not_fit(tmp_path, run):
+    for labels, expected in ((HARD[:9], "20 images but 9 labels"), (torch.tensor(3), "labels have shape []")):
+        path = put(tmp_path / "data.pt", {"images": mosaics(2, 32)[0], "labels": labels})
+        status, out, _ = run("validate", path, "--category", "bird", "--subset", "easy", "--factor", "2")
+        assert status == 2 and expected in out
+
+
 def test_images_without_seams_are_no_mosaics():
     for side in (32, 64, 128):
         images = normalise(scenes(10, side))
@@ -156,7 +181,7 @@ def test_a_set_that_was_cut_keeps_its_ipc(tmp_path, run):
     facts = json.loads((tmp_path / "ours/distilled.json").read_text())
     assert facts["ipc"] == 2 and facts["images"] == 80
     assert "mosaics of 2 x 2 images" in (tmp_path / "ours/README.md").read_text()
-    for value in (0, "2", 2.0, True):
+    for value in (0, "2", 2.0, True, 3, 10**400):
         with pytest.raises(InputError, match="factor"):
             DistilledSet(IMAGES, HARD, metadata={"factor": value})
 
@@ -337,11 +362,34 @@ def test_columns_of_a_thousand_classes(tmp_path):
     read = read_distilled(tmp_path, bird())
     assert read.label_kind == "probabilities"
     assert torch.allclose(read.labels, logits[:, columns].softmax(1), atol=1e-5)
+    put(tmp_path / "labels.pt", torch.eye(1000)[columns].repeat_interleave(2, 0))
+    read = read_distilled(tmp_path, bird())
+    assert read.label_kind == "probabilities" and torch.equal(read.classes, HARD) and len(read.images) == 20
     put(tmp_path / "labels.pt", logits)
     music = load_subset("music-hard", published=True)
     nine = read_distilled(tmp_path, ReadConfig(category="music", subset="hard", published=True)).labels
     assert torch.equal(nine[:, 1:], logits[:, [music.class_map_inv[label] for label in range(1, 10)]])
     assert torch.equal(nine[:, 0], nine[:, 1:].min(1).values)
+
+
+def test_soft_labels_of_a_thousand_classes(tmp_path, caplog):
+    """Of a set for all of ImageNet only the images of the subset are kept; strays among ten classes stay."""
+    images = torch.randn(1000, 3, 8, 8)
+    put(tmp_path / "images.pt", images)
+    chosen = torch.tensor(sorted(BIRDS.class_map))
+    for labels in (torch.eye(1000), (12 * torch.eye(1000)).softmax(1), 12 * torch.eye(1000)):
+        put(tmp_path / "labels.pt", labels)
+        read = read_distilled(tmp_path, bird())
+        assert torch.equal(read.images, images[chosen]) and "10 of 1000" in notes(read)
+        assert read.classes.tolist() == [BIRDS.class_map[index] for index in chosen.tolist()]
+    peaks = torch.tensor([BIRDS.class_map_inv[label] for label in HARD.tolist()])
+    peaks[3] = 999
+    put(tmp_path / "images.pt", IMAGES)
+    put(tmp_path / "labels.pt", 12 * torch.eye(1000)[peaks] + torch.rand(20, 1000))
+    assert len(read_distilled(tmp_path, bird()).images) == 20
+    put(tmp_path / "labels.pt", torch.eye(1000)[peaks])
+    with pytest.raises(InputError, match="the label of image 3 has nothing for the classes of bird-easy"):
+        read_distilled(tmp_path, bird())
 
 
 @pytest.mark.parametrize("names", [[f"{label:05}" for label in range(10)], BIRDS.wnids])
@@ -401,9 +449,19 @@ def test_a_set_in_parts(tmp_path):
     read = read_distilled(tmp_path / "set", bird())
     assert torch.equal(read.images, IMAGES) and torch.equal(read.labels, HARD)
     assert "3 files (0.pt, 1.pt, ...) are joined" in notes(read)
+    put(tmp_path / "set/labels.pt", HARD.flip(0))
+    with pytest.raises(InputError, match="holds 0.pt, 1.pt, ... and labels.pt; --label_dir .*labels.pt takes it"):
+        read_distilled(tmp_path / "set", bird())
+    read = read_distilled(tmp_path / "set", bird(label_dir=str(tmp_path / "set/labels.pt")))
+    assert torch.equal(read.images, IMAGES) and torch.equal(read.labels, HARD.flip(0))
+    (tmp_path / "set/labels.pt").unlink()
     (tmp_path / "set/1.pt").rename(tmp_path / "set/100.pt")
     with pytest.raises(InputError, match="no parts of one set"):
         read_distilled(tmp_path / "set", bird())
+    for step in (0, 500):
+        put(tmp_path / f"steps/{step}.pt", IMAGES)
+    with pytest.raises(InputError, match="no parts of one set"):
+        read_distilled(tmp_path / "steps", bird())
 
 
 def test_steps_of_wang_et_al(tmp_path):
@@ -435,6 +493,10 @@ def test_a_single_file_is_taken(tmp_path):
     put(tmp_path / "lr.pt", 0.5)
     (tmp_path / "img.png").write_bytes(b"a picture to look at")
     assert torch.equal(read_distilled(tmp_path, bird()).images, IMAGES)
+    put(tmp_path / "apart/data.pt", IMAGES)
+    put(tmp_path / "apart/labels.pt", HARD)
+    apart = read_distilled(tmp_path / "apart", bird())
+    assert torch.equal(apart.labels, HARD) and "labels.pt goes with data.pt (--label_dir)" in notes(apart)
     put(tmp_path / "data_best.pt", [IMAGES, HARD])
     with pytest.raises(InputError, match="data.pt, data_best.pt.*name the file"):
         read_distilled(tmp_path, bird())

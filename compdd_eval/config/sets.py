@@ -80,7 +80,8 @@ class ReadConfig(SubsetConfig):
         label_kind: What the labels are; "auto" looks at them.
         label_order: What label 0, 1, ... means: "subset" as in the subset, "sorted" the subset's classes sorted by
             WordNet id, "imagenet" the labels are ImageNet indices 0-999, or ten WordNet ids, ImageNet indices or class
-            names joined by commas; "auto" looks at the labels.
+            names joined by commas; "auto" looks at the labels. Of --label_dir beside image folders, "sorted" are the
+            folders sorted by name.
         pixel_range: Range of the stored images: normalised by `mean` and `std`, [0, 1] or [0, 255]; "auto" looks at
             them.
         mean: Mean by which the images are normalised: three numbers joined by commas, for RGB in [0, 1]; default:

@@ -193,29 +193,39 @@ def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
         return table[whole]
     if labels.shape[1] != number:
         raise InputError(f"the order of {number} classes is for as many columns, found {labels.shape[1]}")
-    return _spread(labels, target)
+    return _spread(labels, target, infer_label_kind(labels))
 
 
-def columns_of(labels: torch.Tensor, subset: Subset) -> torch.Tensor:
+def columns_of(labels: torch.Tensor, subset: Subset, kind: str) -> torch.Tensor:
     """Return the columns of a subset out of soft labels for all of ImageNet, in label order.
 
     Args:
-        labels: `[N, 1000]`, logits or probabilities.
+        labels: `[N, 1000]`.
         subset: The subset.
+        kind: `logits` or `probabilities`.
 
     Returns:
         `[N, 10]`: logits as they are; probabilities given that the class is one of the subset's, so that rows sum to 1.
+
+    Raises:
+        InputError: Probabilities of an image have nothing for the classes of the subset.
     """
     chosen = labels[:, [entry.imagenet_index for entry in subset.classes]]
-    if infer_label_kind(labels) == "probabilities":
-        chosen = chosen / chosen.sum(dim=1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
-    return _spread(chosen, [entry.label for entry in subset.classes])
+    if kind == "probabilities":
+        total = chosen.sum(dim=1, keepdim=True)
+        if (total <= 0).any():
+            row = int((total <= 0).flatten().nonzero()[0])
+            raise InputError(
+                f"the label of image {row} has nothing for the classes of {subset.name}; is it of this set?"
+            )
+        chosen = chosen / total
+    return _spread(chosen, [entry.label for entry in subset.classes], kind)
 
 
-def _spread(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
+def _spread(labels: torch.Tensor, target: list[int], kind: str) -> torch.Tensor:
     """Put column k of soft labels at `target[k]`; what nothing maps to is as low as `ordered` says."""
     lowest = labels.min(dim=1, keepdim=True).values
-    lowest = lowest * 0 if infer_label_kind(labels) == "probabilities" else lowest
+    lowest = lowest * 0 if kind == "probabilities" else lowest
     moved = lowest.expand(-1, NUM_CLASSES).clone()
     moved[:, torch.tensor(target)] = labels
     return moved

@@ -122,15 +122,15 @@ def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> Non
     if labels.ndim == 1 and labels.is_floating_point() and torch.equal(labels.long().to(labels.dtype), labels):
         labels = meaning.labels = labels.long()
     if labels.ndim == 2 and labels.shape[1] == len(synsets()) and subset is not None:
-        labels = meaning.labels = columns_of(labels, subset)
-        meaning.remarks.append(f"of the labels' {len(synsets())} columns those of {subset.name} are taken")
-        content, order = replace(content, labels=labels), "subset"
+        labels, order = _take_columns(meaning, content, config), "subset"
+        content = replace(content, labels=labels)
     if content.names is not None:
-        mapped, kind = labels_of_names(content.names, subset, order, content.name)
+        named = config.label_order if content.places is None else "auto"  # else it is that of the labels beside them
+        mapped, kind = labels_of_names(content.names, subset, named, content.name)
         pairs = ", ".join(f"{name} -> {label}" for name, label in zip(content.names, mapped, strict=True))
         meaning.remarks.append(f"classes taken as {kind}: {pairs}")
         mapped = torch.tensor(mapped)
-        meaning.labels = mapped[labels] if content.places is None else _beside_folders(meaning, content, mapped)
+        meaning.labels = mapped[labels] if content.places is None else _beside_folders(meaning, content, mapped, order)
         return
     if order == "auto" and content.facts.get("classes") is not None:
         meaning.labels = _in_stated_order(labels, content, subset)
@@ -164,7 +164,23 @@ def _in_stated_order(labels: torch.Tensor, content: Content, subset: Subset | No
     return ordered(labels, target)
 
 
-def _beside_folders(meaning: Meaning, content: Content, mapped: torch.Tensor) -> torch.Tensor:
+def _take_columns(meaning: Meaning, content: Content, config: ReadConfig) -> torch.Tensor:
+    """Cut soft labels for all of ImageNet to the subset; of a set for all its classes, keep the subset's images."""
+    labels, subset = content.labels.float(), meaning.subset
+    kind = infer_label_kind(labels) if config.label_kind == "auto" else config.label_kind
+    own = torch.isin(labels.argmax(dim=1), torch.tensor(sorted(subset.class_map)))
+    meaning.remarks.append(f"of the labels' {len(synsets())} columns those of {subset.name} are taken")
+    if content.names is None and 0 < 2 * int(own.sum()) < len(labels):  # most are of other classes
+        meaning.remarks.append(f"only the images of {subset.name} are taken, {int(own.sum())} of {len(labels)}")
+        meaning.images, labels = meaning.images[own], labels[own]
+    elif not own.all():
+        number = len(labels) - int(own.sum())
+        meaning.doubts.append(f"{number} of {len(labels)} labels peak at a class that is none of {subset.name}")
+    meaning.labels = columns_of(labels, subset, kind)
+    return meaning.labels
+
+
+def _beside_folders(meaning: Meaning, content: Content, mapped: torch.Tensor, order: str) -> torch.Tensor:
     """Return labels of a file that lies beside class folders, in the order that the folders confirm.
 
     Hard labels, and the peaks of soft ones, are compared with the folders' classes; column k may be label k, or the
@@ -174,19 +190,27 @@ def _beside_folders(meaning: Meaning, content: Content, mapped: torch.Tensor) ->
         InputError: They agree with fewer than half of the folders: the labels are of other images, or in another order.
     """
     labels, places = content.labels, content.places
+    if _are_indices(labels, meaning.subset):
+        labels, order = torch.tensor([meaning.subset.class_map.get(index, -1) for index in labels.tolist()]), "subset"
+    elif order not in ("auto", "subset", "sorted", "imagenet"):
+        labels, order = ordered(labels, listed_classes(order, meaning.subset)), "subset"
     peaks = labels if labels.ndim == 1 else labels.argmax(dim=1)
-    as_labels, as_folders = int((peaks == mapped[places]).sum()), int((peaks == places).sum())
-    agreeing, number = max(as_labels, as_folders), len(places)
-    if 2 * agreeing < number:
+    agreeing = {"subset": int((peaks == mapped[places]).sum()), "sorted": int((peaks == places).sum())}
+    chosen = order if order in agreeing else max(agreeing, key=agreeing.get)
+    number = len(places)
+    if 2 * agreeing[chosen] < number:
         raise InputError(
-            f"the labels peak at the class of the image's folder for {agreeing} of {number} images only: they are of "
-            "other images, or in another order than folders and files sorted by name; give the --label_dir of this set"
+            f"the labels peak at the class of the image's folder for {agreeing[chosen]} of {number} images only: they "
+            "are of other images, or in another order than folders and files sorted by name; give the --label_dir of "
+            "this set"
         )
-    if agreeing < number:
-        meaning.doubts.append(f"{number - agreeing} of {number} labels peak at another class than their image's folder")
-    if as_labels >= as_folders:
+    if agreeing[chosen] < number:
+        wrong = number - agreeing[chosen]
+        meaning.doubts.append(f"{wrong} of {number} labels peak at another class than their image's folder")
+    if chosen == "subset":
         return labels
-    meaning.guesses.append(("label order", "as the folders are sorted", "--label_order subset"))
+    if order != chosen:
+        meaning.guesses.append(("label order", "as the folders are sorted", "--label_order sorted"))
     return ordered(labels, mapped.tolist())
 
 
@@ -286,6 +310,8 @@ def _cut_mosaics(meaning: Meaning, content: Content, config: ReadConfig) -> None
         return
     if stated is not None:
         raise InputError(f"--factor: the set was cut already (factor {stated} in {FACTS_NAME}); leave the flag out")
+    if labels.ndim not in (1, 2) or len(labels) != len(images):
+        return  # left to the checks of the set
     check_size(f"{len(images)} mosaics cut by --factor {factor}", images.numel() * factor**2)
     meaning.images, meaning.labels = cut_mosaics(images, factor), labels.repeat_interleave(factor**2, dim=0)
     meaning.factor = factor

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from compdd_eval.distilled.arrays import load_npy, load_npz, load_safetensors, read_note
-from compdd_eval.distilled.content import Content
+from compdd_eval.distilled.content import MAX_BYTES, Content
 from compdd_eval.distilled.facts import FACTS_NAME, parse_facts, read_facts
 from compdd_eval.distilled.parts import NOTE, as_labels, as_rate, as_tensor, parts_of
 from compdd_eval.distilled.torch_files import load_torch
 from compdd_eval.errors import InputError
+from compdd_eval.subsets import NUM_CLASSES
 
 _FLAGS = {"images": "its path", "labels": "--label_dir", "lr": "--lr_dir"}
 _LOADERS = {
@@ -46,7 +47,7 @@ def read_part_files(
     Raises:
         InputError: A file is missing, is damaged, or holds nothing of the kind; the message names it.
     """
-    images_file, parts, notes = _images_of(Path(os.path.expanduser(path)), run)
+    images_file, parts, notes = _images_of(Path(os.path.expanduser(path)), run, label_dir is not None)
     if label_dir is not None:
         parts.pop("names", None)  # of labels that are not used
     files = {"images": images_file, **_other_files(images_file, parts, label_dir, lr_dir)}
@@ -79,9 +80,18 @@ def label_files(folder: Path) -> list[Path]:
     return [file for name in part_names("labels") if (file := folder / name).is_file()]
 
 
-def _images_of(path: Path, run: int | None) -> tuple[Path, dict[str, object], list[str]]:
-    """Return the file of the images (the folder, if they are in several), its parts, and what is to be said of them."""
+def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, dict[str, object], list[str]]:
+    """Return the file of the images (the folder, if they are in several), its parts, and what is to be said of them.
+
+    `labelled`: the labels are named; else those that lie beside several files could be of any of them.
+    """
     if pieces := _pieces(path):
+        labels = [file for file in _set_files(path) if _BESIDE.fullmatch(file.stem) and "lr" not in file.stem]
+        if labels and not labelled:
+            raise InputError(
+                f"{path}: holds {pieces[0].name}, {pieces[1].name}, ... and {labels[0].name}; --label_dir "
+                f"{labels[0]} takes it for all of them in turn, or name the file that is meant"
+            )
         return path, *_joined_pieces(path, pieces, run)
     file = _images_file(path)
     parts = parts_of(_load(file), str(file), run)
@@ -102,7 +112,7 @@ def _pieces(folder: Path) -> list[Path]:
     """Return the files of a folder, in order, where a set lies in several: one for each class, or for each part."""
     if not os.path.isdir(folder) or any(is_part_file(name) for name in os.listdir(folder)):
         return []
-    files = [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
+    files = candidates(folder)
     named = len(files) > 1 and all(_PIECE.fullmatch(file.stem) for file in files)
     return sorted(files, key=lambda file: (len(file.stem), file.stem)) if named else []
 
@@ -110,14 +120,16 @@ def _pieces(folder: Path) -> list[Path]:
 def _joined_pieces(folder: Path, files: list[Path], run: int | None) -> tuple[dict[str, object], list[str]]:
     """Join classes, called by their files, or parts of a set that have their own labels."""
     names = f"{files[0].name}, {files[1].name}" + (", ..." if len(files) > 2 else "")
+    if sum(file.stat().st_size for file in files) > 2 * MAX_BYTES:
+        raise InputError(f"{folder}: its files are larger than a distilled set can be; name the file that is meant")
     found = [parts_of(_load(file), str(file), run) for file in files]
     labelled = [file for file, parts in zip(files, found, strict=True) if "labels" in parts]
-    if not labelled:
+    if not labelled and len(files) >= NUM_CLASSES - 1:  # music-hard as published has nine
         classes = {file.stem: as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)}
         return parts_of(classes, str(folder)), []
     if len(labelled) < len(files) or [file.stem for file in files] != [str(number) for number in range(len(files))]:
         raise InputError(
-            f"{folder}: holds {names}, which are no parts of one set (0, 1, ... with labels each, or a class each "
+            f"{folder}: holds {names}, which are no parts of one set (0, 1, ... with labels each, or all ten classes "
             "without); name the file that is meant"
         )
     images = [as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)]
@@ -178,9 +190,14 @@ def _set_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
+def candidates(folder: Path) -> list[Path]:
+    """Return the files of a folder that can hold a set, beside those that are called as labels and rates."""
+    return [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
+
+
 def only_file(folder: Path) -> Path | None:
-    """Return the file of a folder that can hold a set, if there is just one beside those of labels and rate."""
-    files = [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
+    """Return the file of a folder that can hold a set, if there is just one."""
+    files = candidates(folder)
     return files[0] if len(files) == 1 else None
 
 
@@ -223,7 +240,8 @@ def _part_file(images_file: Path, part: str, where: str | os.PathLike | None) ->
     beside = [images_file.parent / name for name in part_names(part)]
     if part == "lr" and not any(file.is_file() for file in beside):
         return None
-    return _find_file(images_file.parent, part) if match or part == "lr" else None
+    alone = only_file(images_file.parent) == images_file and any(file.is_file() for file in beside)
+    return _find_file(images_file.parent, part) if match or alone or part == "lr" else None
 
 
 def _no_labels(images_file: Path) -> InputError:

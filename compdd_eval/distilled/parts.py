@@ -93,7 +93,8 @@ def _chosen_run(runs: list, name: str, run: int) -> dict[str, object]:
     if not runs or not all(map(_is_set, runs)):
         raise InputError(f"{name}: expected a list of [images, labels] under 'data', one for each run; save it so")
     if not 0 <= run < len(runs):
-        raise InputError(f"{name}: --run {run}: it holds {len(runs)} runs, expected 0 to {len(runs) - 1}")
+        found = f"{len(runs)} runs, expected 0 to {len(runs) - 1}" if len(runs) > 1 else "one run; leave the flag out"
+        raise InputError(f"{name}: --run {run}: it holds {found}")
     return {"images": runs[run][0], "labels": runs[run][1], "runs": len(runs)}
 
 

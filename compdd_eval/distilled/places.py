@@ -1,12 +1,13 @@
 """Folders that are no distilled set themselves: what they are, and which folder below them is one."""
 
+import itertools
 import os
 import re
 from pathlib import Path
 
 from compdd_eval.distilled.folder import TENSORS_NAME
 from compdd_eval.distilled.image_files import holds_class_folders
-from compdd_eval.distilled.part_files import holds_set, part_names
+from compdd_eval.distilled.part_files import candidates, holds_set, part_names
 
 _DEPTH = 3  # folders below the one that is given
 _MOST = 500  # folders that are looked into
@@ -15,11 +16,13 @@ _NAMED = 3  # that a message names
 
 def what_lies_there(folder: Path) -> str | None:
     """Say what a folder without a set is, and how to go on; None where it may be a set, or nothing is known of it."""
-    if holds_set(folder):
-        return None
+    if candidates(folder):
+        return None  # what reads them says what is wrong
     pictures = holds_class_folders(folder)  # or folders of sets, each with a preview
+    if pictures and not any(map(_holds_tensors, _below(folder, depth=1))):
+        return None
     sets, views = [], None
-    for place in _below(folder):
+    for place in _below(folder, _DEPTH):
         if _holds_views(place):
             views = views or place
         elif _holds_tensors(place) or (not pictures and _is_set(place)):
@@ -35,13 +38,14 @@ def what_lies_there(folder: Path) -> str | None:
     return f"holds no set itself, but folders that do; {below}" if sets else None
 
 
-def _below(folder: Path) -> list[Path]:
+def _below(folder: Path, depth: int) -> list[Path]:
     """Return a folder and those below it, the nearest first; not too many."""
     found, level = [folder], [folder]
-    for _ in range(_DEPTH):
-        level = [Path(entry) for place in level for entry in _folders(place)][:_MOST]
+    for _ in range(depth):
+        deeper = (Path(entry) for place in level for entry in _folders(place))
+        level = list(itertools.islice(deeper, _MOST - len(found)))
         found += level
-    return found[:_MOST]
+    return found
 
 
 def _folders(place: Path) -> list[os.DirEntry]:
@@ -67,5 +71,8 @@ def _is_set(place: Path) -> bool:
 
 
 def _holds_views(place: Path) -> bool:
-    names = [entry.name for entry in _folders(place) if re.fullmatch(r"epoch_\d+", entry.name)]
-    return any(file.startswith("batch_") for name in names[:1] for file in os.listdir(place / name))
+    epochs = [entry.path for entry in _folders(place) if re.fullmatch(r"epoch_\d+", entry.name)]
+    try:
+        return any(file.startswith("batch_") for epoch in epochs[:1] for file in os.listdir(epoch))
+    except OSError:
+        return False

@@ -1,5 +1,6 @@
 """Distilled sets on the Hugging Face Hub, read: download what is needed and no more, or take the cached copy."""
 
+import glob
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from compdd_eval.distilled.content import MAX_BYTES, Content
 from compdd_eval.distilled.facts import FACTS_NAME
 from compdd_eval.distilled.folder import FILES, TENSORS_NAME
 from compdd_eval.distilled.image_files import IMAGE_SUFFIXES, Choose, decode_images
-from compdd_eval.distilled.part_files import SUFFIXES
+from compdd_eval.distilled.part_files import SUFFIXES, is_part_file
 from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error, no_connection
 from compdd_eval.sources.hub import Address
@@ -72,7 +73,8 @@ def download(address: Address, before: str = "") -> Copy:
         files, commit = _files_of(repo_id, revision)
         wanted = _wanted(files, address)
         # by its name, not by its commit: the cache keeps what a branch is, too
-        folder = snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted)
+        patterns = [glob.escape(name) for name in wanted]
+        folder = snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns)
     except InputError:
         raise
     except Exception as error:
@@ -82,7 +84,11 @@ def download(address: Address, before: str = "") -> Copy:
         _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit} is used")
         return copy
     copy = Copy(repo_id, Path(folder).name, Path(folder) / address.folder)
-    return copy if copy.commit == commit else download(address, before)  # somebody has pushed in between
+    if copy.commit != commit:
+        return download(address, before)  # somebody has pushed in between
+    if missing := [name for name in wanted if not (Path(folder) / name).is_file()]:
+        raise InputError(f"{address}: {missing[0]} did not arrive; run again")
+    return copy
 
 
 def _cached(address: Address) -> Copy | None:
@@ -102,6 +108,8 @@ def _cached(address: Address) -> Copy | None:
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
+        if not copy.place.exists():
+            continue
         suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}
         complete = copy.is_ours and (copy.place / FACTS_NAME).exists()
         if complete or (not copy.is_ours and suffixes & {pattern[1:] for pattern in wanted}):
@@ -132,7 +140,8 @@ def _wanted(files: dict[str, int], address: Address) -> list[str]:
     else:
         images = [name for name in inside if "/" in name and name.lower().endswith(IMAGE_SUFFIXES)]
         tensors = [name for name in inside if "/" not in name and name.lower().endswith(SUFFIXES)]
-        wanted = [name for name in inside if name.endswith(".parquet")] or images or tensors
+        named = tensors if any(map(is_part_file, tensors)) else []  # as in a folder on disk
+        wanted = [name for name in inside if name.endswith(".parquet")] or named or images or tensors
     if not wanted:
         raise InputError(f"{address}: {_expected(inside, Address(address.repo_id, folder=top))}")
     wanted = [inside[name] for name in wanted]

@@ -12,7 +12,7 @@ import torch
 from compdd_eval.config import LABEL_KINDS
 from compdd_eval.distilled.content import check_size, digest_of_tensors, is_plain
 from compdd_eval.distilled.facts import DESCRIPTION, is_text
-from compdd_eval.distilled.mosaics import FACTOR
+from compdd_eval.distilled.mosaics import FACTOR, MOST
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
@@ -53,7 +53,7 @@ class DistilledSet:
         set_field(self, "labels", labels)
         set_field(self, "label_kind", checked_kind(self.label_kind, labels))
         set_field(self, "lr", checked_rate(self.lr))
-        _check_metadata(self.metadata)
+        _check_metadata(self.metadata, len(self.images))
 
     def __repr__(self) -> str:
         shape, lr = list(self.images.shape), "no rate" if self.lr is None else f"rate {self.lr:g}"
@@ -262,7 +262,7 @@ def checked_rate(lr: float | None) -> float | None:
     return float(lr)
 
 
-def _check_metadata(metadata: dict[str, object]) -> None:
+def _check_metadata(metadata: dict[str, object], number: int) -> None:
     try:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -272,8 +272,9 @@ def _check_metadata(metadata: dict[str, object]) -> None:
     except InputError as error:
         raise InputError(f"metadata of a set: {error}") from error
     factor = metadata.get(FACTOR, 1)
-    if type(factor) is not int or factor < 1:
-        raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected a whole number from 1")
+    if type(factor) is not int or not 1 <= factor <= MOST or number % factor**2:
+        expected = f"a whole number from 1 to {MOST} by whose square the {number} images can be divided"
+        raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected {expected}")
     for name in DESCRIPTION:
         if metadata.get(name) is not None and not is_text(metadata[name]):
             raise InputError(f"metadata: {name} is {str(metadata[name])[:60]!r}, expected a short text")

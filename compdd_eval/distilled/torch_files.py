@@ -11,12 +11,21 @@ import torch
 from compdd_eval.distilled.content import MAX_BYTES
 from compdd_eval.errors import InputError
 
+
+def _numeric_type(code: str, *options: object) -> np.dtype:
+    """Stand for `numpy.dtype` in a file: only types of numbers, since others can claim any number of bytes."""
+    dtype = np.dtype(code)
+    if dtype.kind not in "biuf":
+        raise pickle.UnpicklingError("Weights only load failed: an array type that is no number")
+    return dtype
+
+
 # single numbers of NumPy, such as the accuracies that DC, DSA and DM save beside their images, and their types: they
 # hold data and nothing that is called. NumPy 2 has moved the function, so files have it under either name.
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
 _HARMLESS = [
     *[(_NUMPY_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")],
-    (np.dtype, "numpy.dtype"),
+    (_numeric_type, "numpy.dtype"),
     *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"},
 ]
 
