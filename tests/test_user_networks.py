@@ -112,15 +112,15 @@ def test_another_file_makes_other_results_beside_the_first(settings, net, tmp_pa
 
 def test_reproduce_trains_it_again_or_says_what_is_another(run, settings, net):
     evaluate(settings(model="net.py,ConvNetD1", num_eval=1), quiet=True)
-    status, text, _ = run("reproduce", "results/summary.json")
+    status, text, _ = run("reproduce", "results/summary.json", "--model", "net.py")
     assert status == 0 and text.count(": equal") == 2, text
     record = students(net.parent / "results")
     record = next(path for path in record if "net@" in str(path))
     net.write_text(NET + "\n")
-    status, _, lines = run("reproduce", record)
+    status, _, lines = run("reproduce", record, "--model", "net.py")
     assert status == 2 and len(lines) == 1 and "net.py: has changed since it made net@" in lines[0], lines
     net.unlink()
-    status, _, lines = run("reproduce", record)
+    status, _, lines = run("reproduce", record, "--model", "net.py")
     assert status == 2 and "net.py: no such file; the network net@" in lines[0] and "put it back" in lines[0], lines
 
 
@@ -315,7 +315,10 @@ def test_it_is_a_teacher(settings, run, net, tmp_path):
     second = evaluate(settings(teacher=f"net.py={file}", **options, output_dir="other"), quiet=True)
     assert first["results"][0]["accuracies"] == second["results"][0]["accuracies"]
     assert first["digests"] == second["digests"]
-    assert run("reproduce", "results/summary.json")[0] == 0 == run("reproduce", "other/summary.json")[0]
+    for place in ("results", "other"):
+        assert run("reproduce", f"{place}/summary.json", "--teacher", "net.py")[0] == 0
+    status, _, lines = run("reproduce", "other/summary.json")
+    assert status == 2 and len(lines) == 1 and f"give --teacher {net}" in lines[0], lines
     net.write_text(NET + "# the same weights, but who knows\n")
     third = evaluate(settings(teacher=f"net.py={file}", **options, output_dir="other"), quiet=True)
     assert third["digests"] != second["digests"]
