@@ -140,7 +140,7 @@ def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult
     A network of a user's own is not built: its file would be run, and a result can name any.
     """
     if is_user_network(result.model):
-        _logger.warning(f"{file}: sent as it is, for {result.model} is a network of your own, whose code is not run here")
+        _logger.warning(f"{file}: not checked, for {result.model} is a network of your own, whose code is not run here")
         return {name: value.contiguous() for name, value in weights.items()}
     network = create_model(result.model, NUM_CLASSES, (result.resolution, result.resolution))
     try:
