@@ -13,10 +13,11 @@ from compdd_eval.errors import InputError
 from compdd_eval.evaluation import Evaluation, accelerator_of
 from compdd_eval.evaluation.plan import FULL, RANDOM, SET, Condition
 from compdd_eval.evaluation.students import Workshop
+from compdd_eval.models import find_model
 from compdd_eval.processes import once, repeatable, set_threads
 from compdd_eval.result_files import read_results, read_summary
 from compdd_eval.results import StudentResult, read_student
-from compdd_eval.user_networks import recorded_network
+from compdd_eval.user_networks import network_name, own_file, recorded_network
 
 _TRAINED_ON = {SET: "the distilled set", RANDOM: "the random images", FULL: "all training images"}
 EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
@@ -57,14 +58,11 @@ def reproduce(config: ReproduceConfig) -> list[Comparison]:
     Raises:
         InputError: As `read_results`; what a student was made from is not where it was.
     """
-    accelerator = None
-    found = []
-    for path in dict.fromkeys(path for paths in read_results(config.results, _records) for path in paths):
-        record = read_student(path)
-        settings = _settings(record, config, path)
-        accelerator = accelerator or accelerator_of(settings)
-        found.append(_again(path, record, settings, accelerator))
-    return found
+    paths = list(dict.fromkeys(path for paths in read_results(config.results, _records) for path in paths))
+    records = [read_student(path) for path in paths]
+    settings = [_checked_settings(record, config, path) for path, record in zip(paths, records, strict=True)]
+    accelerator = accelerator_of(settings[0])
+    return [_again(*each, accelerator) for each in zip(paths, records, settings, strict=True)]
 
 
 def _records(path: Path) -> list[Path]:
@@ -86,12 +84,23 @@ def _beside(summary: Path, student: Path, content: dict) -> Path:
     return student
 
 
+def _checked_settings(record: StudentResult, config: ReproduceConfig, path: Path) -> EvaluateConfig:
+    """Do as `_settings`, and find the networks, so that nothing is trained for a record that cannot be."""
+    try:
+        settings = _settings(record, config, path)
+        for name in (settings.model, *([settings.teacher.partition("=")[0]] if settings.teacher else [])):
+            find_model(name)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: no result of this version of evaluate ({error!r}); evaluate again") from error
+    return settings
+
+
 def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> EvaluateConfig:
     """Return the recorded settings, for this student alone."""
     known = {field.name for field in fields(EvaluateConfig)}
     settings = {name: value for name, value in record.config.items() if name in known}
     settings |= {"seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
-    settings["model"] = recorded_network(settings["model"], record.model)
+    settings["model"] = own_file(recorded_network(settings["model"], record.model), config.model or "", "--model")
     settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
     settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
     settings["eval_every"] = settings["eval_every"] if record.curve else 0
@@ -102,10 +111,21 @@ def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> Eva
         settings |= {"distilled": config.distilled, "data_dir": None}
     if settings["distilled"] is None and settings["data_dir"] is None:
         raise InputError(f"{path}: the set was given in Python, not as a file; give it with --distilled")
-    if record.teacher and Path(record.teacher["file"]).is_file():
-        network = str(settings["teacher"]).partition("=")[0]
-        settings["teacher"] = f"{network}={record.teacher['file']}"
+    if settings["teacher"] is not None:
+        settings["teacher"] = _teacher(record, settings["teacher"], config.teacher or "")
     return EvaluateConfig(**settings)
+
+
+def _teacher(record: StudentResult, recorded: str, given: str) -> str:
+    """Return the recorded teacher, NAME or NAME=FILE, with the user's own file and weights where they are given."""
+    name, equals, weights = recorded.partition("=")
+    own, _, own_weights = given.partition("=")
+    network = own_file(name, own, "--teacher")
+    if own_weights and network_name(network) == network_name(name):
+        return f"{network}={own_weights}"
+    if record.teacher and Path(record.teacher["file"]).is_file():
+        return f"{network}={record.teacher['file']}"
+    return f"{network}{equals}{weights}"
 
 
 def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Comparison:

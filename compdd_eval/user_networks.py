@@ -61,6 +61,37 @@ def recorded_network(models: str, name: str) -> str:
     return next((part for part in _parts(models) if network_name(part) == name), name)
 
 
+def own_file(recorded: str, given: str, flag: str) -> str:
+    """Return a network that a result names; in place of a file, the one of that name that the user gives.
+
+    A result can come from anybody, so that its own file is never read. Other networks are returned as they are.
+
+    Args:
+        recorded: The network, as in a result's settings.
+        given: Networks of the user's, joined by commas.
+        flag: The flag that they come from, for the message.
+
+    Raises:
+        InputError: The user gives no such file, or it has another content than the recorded one.
+    """
+    match = _FILE.fullmatch(recorded)
+    if not match:
+        return recorded
+    digits = match["digits"]
+    files = [found["path"] for part in _parts(given) if (found := _FILE.fullmatch(part))]
+    files = [file for file in files if digits and _stem(file) == _stem(match["path"])]
+    if not files:
+        raise InputError(
+            f"{recorded}: made the network {network_name(recorded)}, and a file that a result names is run only if you "
+            f"name it, too; look at it and give {flag} {match['path']}"
+        )
+    return _pinned(f"{next((file for file in files if _digits(file) == digits), files[0])}@{digits}")
+
+
+def _digits(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:_DIGITS] if Path(file).is_file() else ""
+
+
 def without_folders(models: str) -> str:
     """Return networks joined by commas, files without their folders."""
     if ".py" not in models:
@@ -169,4 +200,7 @@ def _registered(model: object) -> UserNetwork:
     inner = model.func if isinstance(model, functools.partial) else model
     title = re.sub(r"[^\w.+-]+", "", getattr(inner, "__name__", type(inner).__name__))
     name = f"{title}@{digest[:_DIGITS]}"
-    return _known.setdefault(name, UserNetwork(name, digest, model, f"model {title}"))
+    known = _known.setdefault(name, UserNetwork(name, digest, model, f"model {title}"))
+    if known.digest != digest:
+        raise InputError(f"model {title}: {name} is the name of another network ({known.origin}); rename one of them")
+    return known

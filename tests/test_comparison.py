@@ -446,6 +446,21 @@ def test_reproduce(run, settings, tmp_path, my_set):
     assert run("reproduce")[2] == ["compdd_eval: error: RESULTS is missing, as in: compdd_eval reproduce results"]
 
 
+def test_reproduce_reads_all_records_before_it_trains(run, settings, tmp_path, monkeypatch):
+    evaluate(settings(num_eval=2), quiet=True)
+    monkeypatch.setattr("compdd_eval.reproduce._again", lambda *given: pytest.fail("trained"))
+    paths = students(tmp_path / "results")
+    whole = json.loads(paths[1].read_text())
+    for content, message in (
+        (json.dumps({k: v for k, v in whole.items() if k != "losses"}), "not a result file of schema version"),
+        (json.dumps(whole | {"config": {}}), "no result of this version of evaluate (KeyError('model'))"),
+        (json.dumps(whole | {"config": whole["config"] | {"model": "LeNett"}, "model": "LeNett"}), "unknown model"),
+    ):
+        paths[1].write_text(content)
+        status, text, lines = run("reproduce", *paths)
+        assert status == 2 and not text and len(lines) == 1 and message in lines[0], lines
+
+
 @pytest.fixture
 def two_runs_and_a_grid(run, settings, tmp_path, drawn, my_set):
     """`all/one`, and `all/grid` of two cells."""

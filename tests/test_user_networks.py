@@ -1,11 +1,21 @@
 """Networks of a user's own: files, classes and functions as students and teachers, told apart by their code."""
 
+import argparse
+import collections
+import copy
+import dataclasses
+import enum
 import functools
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import threading
+import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,11 +24,12 @@ from torch import nn
 from compdd_eval import EvaluateConfig, create_model, evaluate, load_comp_dd, train_student
 from compdd_eval.baselines.expert_files import network_shapes
 from compdd_eval.code_digest import code_digest
-from compdd_eval.config import Protocol
+from compdd_eval.config import Protocol, PushConfig
 from compdd_eval.errors import InputError
 from compdd_eval.models import count_flops
 from compdd_eval.public_results import public_summary
 from compdd_eval.results import read_student
+from compdd_eval.student_repository import _read
 from compdd_eval.train import predict
 from compdd_eval.user_networks import network_name, pinned
 from tests.conftest import environment, students
@@ -112,15 +123,15 @@ def test_another_file_makes_other_results_beside_the_first(settings, net, tmp_pa
 
 def test_reproduce_trains_it_again_or_says_what_is_another(run, settings, net):
     evaluate(settings(model="net.py,ConvNetD1", num_eval=1), quiet=True)
-    status, text, _ = run("reproduce", "results/summary.json")
+    status, text, _ = run("reproduce", "results/summary.json", "--model", "net.py")
     assert status == 0 and text.count(": equal") == 2, text
     record = students(net.parent / "results")
     record = next(path for path in record if "net@" in str(path))
     net.write_text(NET + "\n")
-    status, _, lines = run("reproduce", record)
+    status, _, lines = run("reproduce", record, "--model", "net.py")
     assert status == 2 and len(lines) == 1 and "net.py: has changed since it made net@" in lines[0], lines
     net.unlink()
-    status, _, lines = run("reproduce", record)
+    status, _, lines = run("reproduce", record, "--model", "net.py")
     assert status == 2 and "net.py: no such file; the network net@" in lines[0] and "put it back" in lines[0], lines
 
 
@@ -315,7 +326,10 @@ def test_it_is_a_teacher(settings, run, net, tmp_path):
     second = evaluate(settings(teacher=f"net.py={file}", **options, output_dir="other"), quiet=True)
     assert first["results"][0]["accuracies"] == second["results"][0]["accuracies"]
     assert first["digests"] == second["digests"]
-    assert run("reproduce", "results/summary.json")[0] == 0 == run("reproduce", "other/summary.json")[0]
+    for place in ("results", "other"):
+        assert run("reproduce", f"{place}/summary.json", "--teacher", "net.py")[0] == 0
+    status, _, lines = run("reproduce", "other/summary.json")
+    assert status == 2 and len(lines) == 1 and f"give --teacher {net}" in lines[0], lines
     net.write_text(NET + "# the same weights, but who knows\n")
     third = evaluate(settings(teacher=f"net.py={file}", **options, output_dir="other"), quiet=True)
     assert third["digests"] != second["digests"]
@@ -350,12 +364,149 @@ def test_what_is_public_has_no_folders(settings, net, tmp_path):
 
 
 def test_a_published_student_names_its_file(settings, net, tmp_path):
-    from compdd_eval.config import PushConfig
-    from compdd_eval.student_repository import _read
-
     evaluate(settings(model="net.py", num_eval=1, save_students=True), quiet=True)
     path = str(students(tmp_path / "results")[0])
     card = _read(PushConfig(student=path, repo_id="me/student")).card
     spec = f"net.py@{digits(net)}"
     assert f'create_model("{spec}", 10, (32, 32))' in card and f"--model {spec} " in card
     assert "whose code is not in this repository" in card and str(tmp_path) not in card
+
+
+class Config:
+    __slots__ = ("width", "depth")
+
+    def __init__(self, width, depth):
+        self.width, self.depth = width, depth
+
+
+@dataclasses.dataclass
+class Data:
+    width: int
+
+
+class Kind(enum.Enum):
+    SMALL, LARGE = 1, 2
+
+
+def _of(settings):
+    return lambda n, s: Net(n, settings)
+
+
+SETTINGS = types.SimpleNamespace(width=4)
+
+
+def _of_settings(num_classes, im_size):
+    return nn.LazyLinear(SETTINGS.width)
+
+
+def test_the_digest_is_over_what_objects_hold(monkeypatch):
+    pairs = [
+        (argparse.Namespace(width=64), argparse.Namespace(width=8)),
+        (types.SimpleNamespace(width=64), types.SimpleNamespace(width=8)),
+        (Config(4, 1), Config(4, 2)),
+        (Data(4), Data(5)),
+        (Kind.SMALL, Kind.LARGE),
+        (Path("a"), Path("b")),
+        (nn.LeakyReLU(0.1), nn.LeakyReLU(0.2)),
+        (torch.arange(2000), torch.arange(2000).index_fill(0, torch.tensor([1000]), 0)),
+        (np.arange(2000), np.where(np.arange(2000) == 1000, 0, np.arange(2000))),
+        ([[1], 2], [[1, 2]]),
+        ({"a": [1]}.get, {"a": [2]}.get),
+        (collections.OrderedDict(a=1), collections.OrderedDict(a=2)),
+    ]
+    for one, other in pairs:
+        assert code_digest(_of(one)) == code_digest(_of(copy.deepcopy(one))) != code_digest(_of(other)), one
+        models = EvaluateConfig(category="bird", subset="easy", model=[_of(one), functools.partial(Net, other)]).models
+        assert len(set(models)) == 2
+    before = code_digest(_of_settings)
+    monkeypatch.setattr(SETTINGS, "width", 5)
+    assert code_digest(_of_settings) != before
+    with pytest.raises(InputError, match="an object of _thread.lock, whose content cannot be read .*keep settings in"):
+        code_digest(_of(threading.Lock()))
+
+
+def test_a_name_that_another_network_has(monkeypatch):
+    def digest_of(model):
+        return "12345678" + model.__qualname__
+
+    monkeypatch.setattr("compdd_eval.user_networks.code_digest", digest_of)
+    first, second = Net, type("Net", (Net,), {"__qualname__": "other"})
+    with pytest.raises(InputError, match="Net@12345678 is the name of another network"):
+        EvaluateConfig(category="bird", subset="easy", model=[first, second])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import mypkg.blocks\ndef make(n, s): return mypkg.blocks.Net()",
+        "import mypkg.blocks as b\ndef make(n, s): return b.Net()",
+        "def make(n, s):\n    from mypkg.blocks import Net\n    return Net()",
+        "def make(n, s):\n    from mypkg import blocks\n    return blocks.Net()",
+        "def make(n, s):\n    import mypkg.blocks\n    return mypkg.blocks.Net()",
+        "from mypkg import make",
+        "from mypkg import inner\nmake = lambda n, s: inner.Net()",
+    ],
+)
+def test_the_digest_is_over_the_files_of_imported_modules(tmp_path, code):
+    package = tmp_path / "mypkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("def make(n, s):\n    from .blocks import Net\n    return Net()\n")
+    (package / "inner.py").write_text("def Net():\n    from .blocks import Net\n    return Net()\n")
+    (package / "blocks.py").write_text("from .deep import WIDTH\nclass Net: width = 1\n")
+    (package / "deep.py").write_text("WIDTH = 1\n")
+    (tmp_path / "main.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{code}\n"
+        "from compdd_eval.code_digest import code_digest\nprint(code_digest(make), end='')\n"
+    )
+
+    def digest(seed):
+        env = environment(PYTHONHASHSEED=seed, PYTHONPATH=os.getcwd(), PYTHONDONTWRITEBYTECODE="1")
+        return subprocess.run([sys.executable, "main.py"], cwd=tmp_path, env=env, capture_output=True, text=True).stdout
+
+    first = digest("1")
+    assert len(first) == 64 and digest("2") == first
+    (package / "blocks.py").write_text("from .deep import WIDTH\nclass Net: width = 2\n")
+    second = digest("1")
+    assert second != first
+    (package / "deep.py").write_text("WIDTH = 2\n")
+    assert digest("1") != second
+
+
+def test_the_digest_of_a_set_in_code_is_that_of_every_process():
+    code = "from compdd_eval.code_digest import code_digest\nprint(code_digest(lambda n, s: 1 if n in {%s} else 2))"
+    found = [
+        subprocess.run([sys.executable, "-c", code % names], env=environment(PYTHONHASHSEED=seed), capture_output=True)
+        for names, seed in (("'a', 'b', 'c'", "1"), ("'a', 'b', 'c'", "2"), ("'a', 'b', 'd'", "1"))
+    ]
+    one, again, other = (done.stdout for done in found)
+    assert len(one) == 65 and one == again != other
+
+
+def test_no_file_that_only_a_result_names_is_run(run, settings, net, tmp_path):
+    evaluate(settings(model="net.py", num_eval=1, save_students=True), quiet=True)
+    path = students(tmp_path / "results")[0]
+    net.write_text(NET + "open('was_run', 'w')\n")
+    spec = f"{net}@{digits(net)}"
+    content = json.loads(path.read_text().replace(f"net@{digits_of(NET)}", f"net@{digits(net)}"))
+    content["config"]["model"] = spec
+    path.write_text(json.dumps(content))
+    status, _, lines = run("reproduce", path)
+    assert status == 2 and len(lines) == 1 and f"give --model {net}" in lines[0], lines
+    for changes in ({"model": str(net)}, {"model": spec}):
+        path.write_text(json.dumps(content | changes))
+        assert run("reproduce", path)[0] == 2
+    path.write_text(json.dumps(content))
+    assert _read(PushConfig(student=str(path), repo_id="me/student")).weights["head.weight"].shape == (10, 16)
+    assert not (tmp_path / "was_run").exists()
+    for flag, given, message in (
+        ("--model", "LeNet", "--model LeNet: expected files of networks of your own"),
+        ("--model", "other.py", f"give --model {net}"),
+        ("--teacher", "ResNet18=w.pt", "--teacher ResNet18=w.pt: expected a network of your own"),
+    ):
+        status, _, lines = run("reproduce", path, flag, given)
+        assert status == 2 and len(lines) == 1 and message in lines[0], lines
+    assert run("reproduce", path, "--model", net)[0] == 0 and (tmp_path / "was_run").exists()
+
+
+def digits_of(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
