@@ -179,10 +179,7 @@ class Run:
         """`USER/NAME[/FOLDER]@COMMIT` of the set on the Hub, if it came from there."""
         if "repository" not in self.origin:
             return None
-        repository, revision, folder = (
-            str(self.origin.get(name) or "") for name in ("repository", "revision", "folder")
-        )
-        return str(Address(repository, revision, folder))
+        return str(Address(*[str(self.origin.get(name) or "") for name in ("repository", "revision", "folder")]))
 
     @property
     def whole(self) -> bool:
