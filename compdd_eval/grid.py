@@ -18,8 +18,10 @@ from compdd_eval.files import read_yaml, write_json
 from compdd_eval.processes import once
 from compdd_eval.results import SUMMARY_NAME, mean_and_spread
 from compdd_eval.run_file import INDEX_NAME, claim
+from compdd_eval.subsets import config_names, related_names
 
 CELLS = "cells"
+_MOST = 60  # letters of a name that a list of classes makes
 _OWN = ("grid", "output_dir", "dry_run", "overwrite", "json")  # of the command, not of a cell
 
 
@@ -65,11 +67,20 @@ def read_cells(config: EvaluateConfig) -> list[Cell]:
     found: dict[str, Cell] = {}
     for first in together:
         merged = content | first | given
-        axes = {name: value for name, value in merged.items() if isinstance(value, list)}
+        axes = {name: value for name, value in merged.items() if isinstance(value, list) and not _is_one(name, value)}
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
             _add(found, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
     return list(found.values())
+
+
+def _is_one(name: str, value: list) -> bool:
+    """Whether a list is one value, and no values to combine: single classes, not lists of them."""
+    return name == "classes" and not any(isinstance(part, list) or _is_list_of_classes(part) for part in value)
+
+
+def _is_list_of_classes(part: object) -> bool:
+    return isinstance(part, str) and ("," in part or part.strip().lower() in [*config_names(), *related_names()])
 
 
 def _add(found: dict[str, Cell], config: EvaluateConfig, settings: dict, differs: dict) -> None:
@@ -109,10 +120,10 @@ def _check_types(file: str, settings: dict[str, object]) -> None:
             )
         if name not in hints:
             raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
-        accepted = tuple(part for part in (str, bool, int, float, type(None)) if part in _parts(hints[name]))
+        accepted = tuple(part for part in (str, list, bool, int, float, type(None)) if part in _parts(hints[name]))
         right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
         if not right and not (float in accepted and isinstance(value, int) and not isinstance(value, bool)):
-            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
             expected = " or ".join(kinds[part] for part in accepted if part in kinds)
             raise InputError(f"{file}: {name} {value}: expected {expected}")
 
@@ -124,7 +135,7 @@ def _parts(hint: object) -> list[object]:
 
 def _slug(name: str, value: object) -> str:
     """Write a value so that it can be part of a folder's name."""
-    text = Path(value).stem or value if isinstance(value, str) else f"{name}{value}"
+    text = Path(value).stem or value if isinstance(value, str) else f"{name}{value}"[:_MOST]
     return re.sub(r"[^\w.@+-]+", "-", str(text)).strip("-.") or name
 
 

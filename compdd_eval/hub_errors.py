@@ -25,7 +25,7 @@ def clear_hub_error(
 
     Args:
         error: What was raised; what caused it counts, too.
-        repository: `USER/NAME`.
+        repository: `USER/NAME`, maybe with `/FOLDER` and `@REVISION`.
         before: What was looked for first, as in "no such folder, and ".
         cached: Whether a copy was found on this machine, where one was looked for.
         kind: What the repository is: `dataset`, `model` or `space`.
@@ -77,7 +77,8 @@ def _answer(error: BaseException, repository: str, before: str, nor_cached: str,
     """Put what the Hub answered, or the client said in its place, into words; None for an error of another kind."""
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{'' if kind == 'model' else f'{kind}s/'}{repository.partition('@')[0]}"
+    repo_id = "/".join(repository.partition("@")[0].split("/")[:2])
+    page = f"https://huggingface.co/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
     no_access = "check the name, or run `hf auth login`"
     if _status(error) == 401 or isinstance(error, errors.LocalTokenNotFoundError):
         return f"{before}the Hub does not know you or the {kind}: {no_access} with a token that is valid"

@@ -13,6 +13,7 @@ from compdd_eval.card import CardEntry
 from compdd_eval.config import Protocol
 from compdd_eval.errors import InputError
 from compdd_eval.results import StudentResult
+from compdd_eval.sources.hub import parse_address
 from compdd_eval.subsets import config_names, load_subset
 
 EVAL_NAME = "eval.yaml"
@@ -83,20 +84,19 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
         benchmark: Repository of the benchmark, USER/NAME.
         revision: Its commit, where it is known.
         repo_id: Repository of the student.
-        set_id: USER/NAME@COMMIT of the distilled set, if that came from the Hub.
+        set_id: USER/NAME[/FOLDER]@COMMIT of the distilled set, if that came from the Hub.
 
     Raises:
         InputError: As of `task_id`; the record has no date; `huggingface_hub` is too old.
     """
     entry_class, to_yaml, _ = eval_results_client()
-    place = f"datasets/{set_id.replace('@', '/tree/')}" if set_id else repo_id
     entry = entry_class(
         dataset_id=benchmark,
         task_id=task_id(result.config_name, result.ipc),
         value=round(100 * result.accuracy, 2),  # an image of 500 is 0.2 points
         dataset_revision=revision,
         date=_date(result),
-        source_url=f"{_HUB}/{place}",
+        source_url=parse_address(set_id).page if set_id else f"{_HUB}/{repo_id}",
         source_name=f"distilled set {set_id.partition('@')[0]}" if set_id else f"student {repo_id}",
         notes=notes_of(result),
     )

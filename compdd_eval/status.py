@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from compdd_eval.errors import InputError
 from compdd_eval.result_files import read_results
 from compdd_eval.run_file import INDEX_NAME, LOCK_NAME, RUN_NAME, RunFile
 
+_FOLDER = re.compile(r"(?!\.{1,2}$)[\w.@+-]+")  # as grids call their cells
 _GO_ON = "run the same command to go on"
 
 
@@ -79,7 +81,7 @@ def _cells(path: Path) -> list[dict]:
     """Read the index of a grid."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if all(isinstance(cell["name"], str) for cell in cells):
+        if all(_FOLDER.fullmatch(cell["name"]) for cell in cells):  # a name that leads elsewhere is none
             return cells
     except (ValueError, KeyError, TypeError):
         pass

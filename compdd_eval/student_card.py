@@ -8,6 +8,7 @@ from compdd_eval.config import Protocol
 from compdd_eval.hub_results import training_of
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.results import StudentResult
+from compdd_eval.sources.hub import parse_address
 from compdd_eval.subsets import NUM_CLASSES, Subset
 from compdd_eval.user_networks import is_user_network, recorded_network, without_folders
 
@@ -99,13 +100,13 @@ def _yaml(result: StudentResult, set_id: str | None) -> str:
     tags = ["dataset-distillation", "dataset-condensation", "comp-dd", "imagenet", result.config_name]
     metadata = {"license": "unknown", "library_name": LIBRARY, "pipeline_tag": "image-classification", "tags": tags}
     if set_id is not None:
-        metadata["datasets"] = [set_id.partition("@")[0]]
+        metadata["datasets"] = [parse_address(set_id).repo_id]
     return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
 
 
 def _facts(result: StudentResult, set_id: str | None) -> list[str]:
     protocol, rate, labels, teacher = training_of(result)
-    source = f"[{set_id}](https://huggingface.co/datasets/{set_id.replace('@', '/tree/')}), " if set_id else ""
+    source = f"[{set_id}]({parse_address(set_id).page}), " if set_id else ""
     rows = [
         ("network", f"`{result.model}`, {NUM_CLASSES} logits"),
         ("images", f"{result.resolution} x {result.resolution} pixels"),

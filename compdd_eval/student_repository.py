@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from compdd_eval.hub_results import (
 )
 from compdd_eval.models import create_model
 from compdd_eval.results import StudentResult, read_student, weights_path
+from compdd_eval.sources.hub import is_commit
 from compdd_eval.student_card import (
     CARD_NAME,
     CONFIG_NAME,
@@ -40,7 +40,6 @@ from compdd_eval.user_networks import is_user_network
 from compdd_eval.weights import digest_of_weights, read_weights
 
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
-_OF_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")  # as `evaluate` notes a set of the Hub in its settings
 _logger = logging.getLogger(__name__)
 
 
@@ -72,7 +71,7 @@ class _Student:
         weights: Its parameters and buffers.
         config: The content of its `config.json`.
         card: Its card.
-        set_id: USER/NAME@COMMIT of its set, if that came from the Hub.
+        set_id: USER/NAME[/FOLDER]@COMMIT of its set, if that came from the Hub.
     """
 
     result: StudentResult
@@ -116,7 +115,7 @@ def _read(config: PushConfig) -> _Student:
     subset = _subset_of(result, config)
     weights = _checked(read_weights(file, ""), file, result)
     name = str(result.config.get("distilled"))
-    set_id = name if _OF_THE_HUB.fullmatch(name) else None
+    set_id = name if is_commit(name) else None  # as `evaluate` notes a set of the Hub in its settings
     try:
         facts = student_config(result, subset, digest_of_weights(weights))
         card = student_card(result, subset, config.repo_id, set_id)

@@ -59,6 +59,7 @@ __all__ = [
     "related_names",
     "selected_subset",
     "singular",
+    "stated_list",
     "subset_name",
     "subset_names",
     "subsets_dir",
@@ -154,6 +155,8 @@ def load_subset(
         raise InputError(f"classes and {'published' if published else 'subsets_dir'}: give one of them")
     if classes is not None:
         return load_classes(classes, name)
+    if not isinstance(subsets_dir, str | os.PathLike | None):
+        raise InputError(f"subsets_dir: {str(subsets_dir)[:60]}, expected a folder")
     folder = None if subsets_dir is None else Path(subsets_dir).expanduser()
     if name is None:
         names = [*subset_names(), *related_names()] if folder is None else own_names(folder)
@@ -219,6 +222,9 @@ def load_classes(classes: str | Sequence[str | int], name: str | None = None, wh
     Raises:
         InputError: Unknown name, not ten distinct classes, or not those of `name`.
     """
+    if isinstance(classes, bytes) or not isinstance(classes, Sequence):
+        some = "expected ten classes in a list or joined by commas, or the name of a list"
+        raise InputError(f"{where}: {str(classes)[:60]}, {some}")
     parts = classes.split(",") if isinstance(classes, str) else list(classes)
     parts = [part for part in parts if not isinstance(part, str) or part.strip()]
     named = str(parts[0]).strip().lower() if len(parts) == 1 else None
@@ -229,6 +235,18 @@ def load_classes(classes: str | Sequence[str | int], name: str | None = None, wh
     if name is not None and name != subset.name:
         raise InputError(f"{name}: {where} make another list, {subset.name}; give those of {name}")
     return subset
+
+
+def stated_list(wnids: Sequence[str], name: str) -> Subset:
+    """Return the list of a user's own that a set states; the digits of its name are made of the classes again.
+
+    Its category and difficulty are those of `name`. The digits may differ: older versions counted the version of the
+    file, too.
+
+    Raises:
+        InputError: Not ten distinct classes.
+    """
+    return _of_classes(list(wnids), name, "classes")
 
 
 def _of_classes(parts: list[object], name: str | None, where: str) -> Subset:

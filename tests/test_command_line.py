@@ -193,6 +193,16 @@ def test_wrong_config_files(run, tmp_path, text, parts):
     one_line(run("evaluate", "--config", tmp_path / "c.yaml"), tmp_path / "c.yaml", *parts)
 
 
+def test_a_text_for_a_list_in_a_config_file(run, tmp_path):
+    file = tmp_path / "c.yaml"
+    for command in ("status", "report", "compare", "reproduce"):
+        for text in ("res", "[1, 2]"):
+            file.write_text(f"results: {text}")
+            one_line(run(command, "--config", file), f"{file}: results {text}: expected a list of texts")
+    file.write_text("model: [MLP]")
+    one_line(run("evaluate", "--config", file), f"{file}: model ['MLP']: expected a text")
+
+
 @pytest.fixture
 def evaluate(run, drawn, my_set, cache, tmp_path):
     """Run `evaluate` on a good set; what is given replaces or adds flags."""

@@ -29,7 +29,7 @@ from compdd_eval.evaluation.teachers import load_teacher
 from compdd_eval.models.imagenet import OfImageNet, statistics_of
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocess
 from compdd_eval.results import read_student
-from compdd_eval.subsets import load_subset
+from compdd_eval.subsets import load_classes, load_subset
 from compdd_eval.whitening import Whitening
 from tests.conftest import FAST, environment, students
 
@@ -402,12 +402,36 @@ def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn
     assert f"{names[2]}" in text and "0 of 1" in text and text.count(note) == 2
 
 
+def test_a_list_of_classes_is_one_value(run, tmp_path, drawn, my_set):
+    named = {"category": None, "subset": None}
+
+    def classes_of(classes):
+        file = grid_file(tmp_path, drawn, my_set, **named, classes=classes, model="MLP")
+        status, text, errors = run("--grid", file, "--output_dir", tmp_path / "grid", "--dry_run", "--json")
+        assert status == 0, errors
+        return [cell["config"]["classes"] for cell in json.loads(text)["cells"]]
+
+    ten, others = list(range(10)), ",".join(map(str, range(10, 20)))
+    own, second = (load_classes(classes).selection["classes"] for classes in (ten, others))
+    assert classes_of(ten) == classes_of(",".join(map(str, ten))) == [own]
+    assert classes_of([ten, "nette", others]) == [own, "nette", second]
+
+
+@pytest.mark.parametrize("name", ["/abs/x", "../..", "..", ".", "a/b", "", "a\0", 5])
+def test_an_index_that_leads_elsewhere(run, tmp_path, name):
+    (tmp_path / "index.json").write_text(json.dumps({"cells": [{"name": name}]}))
+    status, _, errors = run("status", tmp_path)
+    assert status == 2 and len(errors) == 1 and "not the index of a grid" in errors[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"modle": "LeNet"}, "did you mean 'model'"),
         ({"num_eval": "three"}, "num_eval three: expected a whole number"),
         ({"cells": 3}, "cells must be a list"),
+        ({"classes": 5}, "classes 5: expected a text or a list"),
+        ({"category": None, "subset": None, "classes": [0, 1, 2]}, "--classes: 3 classes, expected 10"),
         ({"model": ["LeNet", "LeNet"]}, "LeNet is there twice"),
         ({"epoch_eval_train": [1, 0]}, "expected a whole number from 1"),
         ({"epochs": [1, 2]}, "'epochs'; did you mean 'epoch_eval_train'?"),

@@ -22,10 +22,11 @@ from compdd_eval.distilled import save_published
 from compdd_eval.errors import InputError
 from compdd_eval.evaluation import kept
 from compdd_eval.export import export
-from compdd_eval.hub_results import eval_yaml, listed_tasks, read_results, task_id
+from compdd_eval.hub_results import eval_yaml, listed_tasks, read_results, results_yaml, task_id
 from compdd_eval.public_results import public_summary, results_file
 from compdd_eval.reports.reading import read_run
 from compdd_eval.results import read_student, weights_path
+from compdd_eval.student_repository import _read as read_config
 from compdd_eval.student_repository import push_student
 from compdd_eval.subsets import load_subset
 from compdd_eval.train import predict
@@ -550,6 +551,20 @@ def test_tasks():
     for text in ("", "a", "- 1", "- {value: 1}", "["):
         with pytest.raises(InputError, match=r"x: no results"):
             read_results(text, "x")
+
+
+@eval_results
+def test_a_student_of_a_set_in_a_folder(result, tmp_path):
+    commit = "0123456789" * 4
+    content = json.loads(result.read_text())
+    content["config"]["distilled"] = f"me/sets/ipc1/edf@{commit}"
+    result.write_text(json.dumps(content))
+    student = read_config(PushConfig(repo_id="me/student", student=str(result)))
+    page = f"https://huggingface.co/datasets/me/sets/tree/{commit}/ipc1/edf"
+    assert student.set_id == f"me/sets/ipc1/edf@{commit}" and f"({page})" in student.card
+    assert yaml.safe_load(student.card.split("---")[1])["datasets"] == ["me/sets"]
+    (entry,) = yaml.safe_load(results_yaml(student.result, "me/bench", None, "me/student", student.set_id))
+    assert entry["source"] == {"url": page, "name": "distilled set me/sets/ipc1/edf"}
 
 
 def test_an_old_client(monkeypatch, result):

@@ -14,6 +14,7 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.errors import InputError
 from compdd_eval.reports import board_command, board_pages, board_rows, board_sources, leaderboard
 from compdd_eval.reports.reading import parse_run
+from compdd_eval.sources.hub import is_commit
 from tests.browser import sideways
 from tests.conftest import environment
 from tests.hub_client import Client
@@ -281,6 +282,13 @@ def test_the_command_of_a_set_on_the_hub(tmp_path):
     result = one_result(tmp_path / "b", distilled={"repository": "me/set", "revision": commit})
     assert result.rows[0].set_link == f"https://huggingface.co/datasets/me/set/tree/{commit}"
     assert f"me/set@{commit}" in words(board_command.command_of(result.run, result.protocol, None))
+    folder = {"repository": "me/set", "revision": commit, "folder": "ipc10/my edf"}
+    result = one_result(tmp_path / "c", distilled=folder, config={"distilled": f"me/set/ipc10/my edf@{commit}"})
+    assert result.rows[0].set_link == f"https://huggingface.co/datasets/me/set/tree/{commit}/ipc10/my%20edf"
+    assert result.rows[0].set_name == "me/set/ipc10/my edf"
+    assert f"me/set/ipc10/my edf@{commit}" in words(board_command.command_of(result.run, result.protocol, None))
+    for folder in ("../x", "a/../b", "a/..", "x\ny", "a//b", "$(x)"):
+        assert not is_commit(f"me/set/{folder}@{commit}")
 
 
 @pytest.mark.parametrize(

@@ -288,11 +288,22 @@ def test_what_cannot_be_is_refused(results, change, expected):
         parse_run(summary, "x", results)
 
 
+def test_a_set_in_a_folder_of_the_hub(results):
+    commit = "0123456789" * 4
+    said = {"repository": "me/sets", "revision": commit, "folder": "ipc1/edf"}
+    run = parse_run(summary_of(results / "hard") | {"distilled": said}, "x", results / "hard/summary.json")
+    assert run.repository == f"me/sets/ipc1/edf@{commit}" and run.method == "me/sets/ipc1/edf"
+    page = f"https://huggingface.co/datasets/me/sets/tree/{commit}/ipc1/edf"
+    assert ("set from", run.repository, page) in section_of(run, "run1", 0).facts
+
+
 def test_names_never_lead_out_of_the_folder(results):
     summary = summary_of(results / "hard")
     good = "x/results/ipc1-abc/bird-easy/MLP/0123456789ab/seed0.json"
     summary |= {"set": "ipc1-abc", "students": [good, good.replace("MLP", ".."), "../../etc/passwd", 5]}
     assert parse_run(summary, "x", results).students == ("ipc1-abc/bird-easy/MLP/0123456789ab/seed0.json",)
+    own = good.replace("MLP", "my+net@1a2b3c4d")  # a network of a user's own
+    assert len(parse_run(summary | {"students": [good, own]}, "x", results).students) == 2
     for name in ("..", "../x", "/etc", "", ".hidden", 4):
         found = parse_run(summary | {"set": name}, "x", results)
         assert found.set_name is None and found.students == ()

@@ -6,11 +6,46 @@ import pytest
 
 from compdd_eval.errors import InputError
 from compdd_eval.sources import image_problem, open_source, rows_digest, subset_rows
+from compdd_eval.sources.hub import HubFiles, parse_address
 from compdd_eval.sources.rows import official_name
 from compdd_eval.subsets import load_subset
 from tests.conftest import save_image
 
 FISH = load_subset("fish-easy")
+
+
+COMMIT = "0123456789" * 4
+HUB = "https://huggingface.co/datasets"
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("a/b", f"{HUB}/a/b"),
+        ("a/b/c d", f"{HUB}/a/b/tree/main/c%20d"),
+        (f"hf://datasets/a/b/c/d@{COMMIT}", f"{HUB}/a/b/tree/{COMMIT}/c/d"),
+        ("https://hf.co/datasets/a/b/tree/refs%2Fpr%2F1/c", f"{HUB}/a/b/tree/refs%2Fpr%2F1/c"),
+        ("https://mine.org/hub/datasets/a/b/blob/v1/c", f"{HUB}/a/b/tree/v1/c"),
+        ("https://mine.org/datasets/a/b", f"{HUB}/a/b"),
+        ("https://evil.com/datasets/a/b", None),
+        ("https://huggingface.co.evil.com/datasets/a/b", None),
+        ("https://huggingface.co@evil.com/datasets/a/b", None),
+        ("https://[", None),
+    ],
+)
+def test_addresses_of_the_hub(text, page, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://mine.org/hub")
+    address = parse_address(text)
+    assert (address and address.page) == page
+    assert page is None or parse_address(page).page == page
+
+
+def test_a_mistyped_folder_is_named_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "data/imagenet").mkdir(parents=True)
+    with pytest.raises(InputError, match="^data/imagenet/ILSVRC: no such folder .*/data/imagenet/ILSVRC., and the Hub"):
+        HubFiles("data/imagenet/ILSVRC")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import fields
 import datasets
 import numpy as np
 import pytest
+import torch
 
 import comp_dd
 from compdd_eval import load_comp_dd, subsets
@@ -14,6 +15,7 @@ from compdd_eval.baselines import random_images
 from compdd_eval.config import EvaluateConfig, PrepareConfig, ReadConfig
 from compdd_eval.config.sets import SubsetConfig
 from compdd_eval.distilled import DistilledSet
+from compdd_eval.distilled.facts import parse_facts, subset_stated
 from compdd_eval.drawn_imagenet import DIFFICULTIES, draw_image
 from compdd_eval.errors import InputError
 from compdd_eval.subsets import (
@@ -219,6 +221,32 @@ def test_classes_that_are_none(classes, message, run):
     for config in (ReadConfig, PrepareConfig):
         with pytest.raises(InputError, match=message):
             config(classes=classes)
+
+
+def test_classes_of_another_type():
+    for classes in (5, {0: 1}, b"0123456789", set(range(10))):
+        with pytest.raises(InputError, match="^--classes: .*expected ten classes in a list"):
+            EvaluateConfig(classes=classes)
+    images, labels = torch.zeros(10, 3, 32, 32), torch.arange(10)
+    with pytest.raises(InputError, match="classes: 5, expected ten classes"):
+        DistilledSet(images, labels, metadata={"classes": 5})
+    with pytest.raises(InputError, match="subsets_dir: 5, expected a folder"):
+        EvaluateConfig(category="bird", subset="easy", subsets_dir=5)
+
+
+def test_a_stated_list_has_its_present_name():
+    """Older versions counted the version of a list's file among the digits of its name."""
+    own = load_classes(MINE)
+    stated = [{"label": label, "wnid": wnid} for label, wnid in enumerate(own.wnids)]
+    facts = {"schema_version": 1, "classes": stated}
+    for name in ("own-00000000", "bird-00000000-easy"):
+        read = parse_facts(json.dumps(facts | {"config_name": name}), "x")
+        subset = subset_stated(read)
+        assert subset.wnids == own.wnids and read["config_name"] == subset.name != name
+        assert subset == load_classes(subset.wnids, subset.name)
+    assert parse_facts(json.dumps(facts | {"config_name": "nette"}), "x")["config_name"] == "nette"
+    with pytest.raises(InputError, match="^x: config_name: classes: 9 classes, expected 10"):
+        parse_facts(json.dumps(facts | {"config_name": "own-00000000", "classes": stated[:9]}), "x")
 
 
 def test_a_subset_is_said_once(run, tmp_path):

@@ -178,10 +178,12 @@ def _clear(error: Exception, config_class: type, arguments: list[str], file: str
             return InputError(f"{flag} {value}: expected a number or {', '.join(others)}")
         if isinstance(hint, tuple) and list in hint:  # --classes
             return InputError(f"{flag} {value}: expected a text, or a list")
+        if typing.get_origin(hint) is list:  # `status`
+            return InputError(f"{flag} {value}: expected a list of texts, such as [results]")
         if typing.get_origin(hint) is dict:
             return InputError(f'{flag} {value}: expected settings by name, such as {{"temperature": 2}}')
-        if hint in (int, float, bool):
-            expected = {int: "a whole number", float: "a number", bool: "true or false"}[hint]
+        if hint in (str, int, float, bool):
+            expected = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[hint]
             return InputError(f"{flag} {value}: expected {expected}")
         return InputError(f"{flag}: {reason}")
     return InputError(text)

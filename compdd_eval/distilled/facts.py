@@ -9,7 +9,7 @@ from compdd_eval.config import LABEL_KINDS
 from compdd_eval.errors import InputError
 from compdd_eval.files import write_json
 from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.subsets import NUM_CLASSES, Subset, is_own, load_classes, load_subset
+from compdd_eval.subsets import NUM_CLASSES, Subset, is_own, load_subset, stated_list
 
 FACTS_NAME = "distilled.json"
 SCHEMA_VERSION = 1
@@ -97,7 +97,8 @@ def parse_facts(text: str, name: str) -> dict[str, object]:
         found = facts["schema_version"]
         raise InputError(f"{name}: schema_version {found}, expected {SCHEMA_VERSION}; update compdd_eval")
     _check(facts, name)
-    return facts
+    subset = subset_stated(facts)
+    return facts if subset is None else facts | {"config_name": subset.name}  # which settings are compared with
 
 
 def _check(facts: dict[str, object], name: str) -> None:
@@ -130,12 +131,12 @@ def subset_stated(facts: dict[str, object]) -> Subset | None:
         None where nothing is said, or nothing but the name of a list of a user's own.
 
     Raises:
-        InputError: There is no such subset, or the classes do not fit its name.
+        InputError: There is no such subset, or its classes are not ten.
     """
     name, wnids = facts.get("config_name"), wnids_of(facts)
     if name is None or (is_own(name) and wnids is None):
         return None
-    return load_classes([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
+    return stated_list([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
 
 
 def is_text(value: object) -> bool:

@@ -9,9 +9,9 @@ from compdd_eval.config import EvaluateConfig
 from compdd_eval.config.protocol import PRESETS, WITH_DSA, Protocol
 from compdd_eval.config.sets import ReadConfig
 from compdd_eval.errors import InputError
-from compdd_eval.reports.board_sources import is_commit
 from compdd_eval.reports.fields import clean
 from compdd_eval.reports.reading import Run
+from compdd_eval.sources.hub import is_commit
 from compdd_eval.user_networks import without_folders
 
 DATA_PATH = "/path/to/imagenet"

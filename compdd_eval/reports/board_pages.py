@@ -9,10 +9,10 @@ from functools import cache
 
 from compdd_eval.reports.board_command import DATA_PATH, command_of, settings_of
 from compdd_eval.reports.board_rows import BY_FILE, Result, Row, Rows
-from compdd_eval.reports.board_sources import is_commit
 from compdd_eval.reports.fields import clean
 from compdd_eval.reports.pages import as_link, asset, json_for_script, percent, points, policy, render, short, span
 from compdd_eval.reports.reading import Group
+from compdd_eval.sources.hub import is_commit
 
 FIRST = 100  # rows in the page itself, for those who run no scripts
 _COLUMNS = (  # field of a row, words, whether it is a number

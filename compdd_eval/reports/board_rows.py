@@ -14,11 +14,12 @@ from pathlib import Path
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.errors import InputError
 from compdd_eval.reports.board_command import protocol_name, protocol_of
-from compdd_eval.reports.board_sources import Found, is_commit
+from compdd_eval.reports.board_sources import Found
 from compdd_eval.reports.fields import clean
 from compdd_eval.reports.pages import as_link
 from compdd_eval.reports.pairs import pair
 from compdd_eval.reports.reading import Entry, Run
+from compdd_eval.sources.hub import is_commit, parse_address
 from compdd_eval.subsets import config_names, load_subset, related_names
 
 UNKNOWN = "one seed"
@@ -256,8 +257,7 @@ def _result(
     repository = one.repository or (run.repository if is_commit(run.repository) else None)
     link = as_link(run.origin.get("source_url"))
     if repository is not None:
-        name, _, commit = repository.partition("@")
-        link = f"https://huggingface.co/datasets/{name}/tree/{commit}"
+        link = parse_address(repository).page
     of_run = {
         "protocol": protocol_name(protocol) + ("" if run.config_name in config_names() else _BESIDE),
         "method": clean(run.method, 60) or "?",

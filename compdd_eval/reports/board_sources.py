@@ -15,14 +15,13 @@ from compdd_eval.errors import InputError
 from compdd_eval.hub_errors import clear_hub_error
 from compdd_eval.reports.reading import Run, read_run
 from compdd_eval.result_files import MOST_BYTES, files_in
-from compdd_eval.sources.hub import Address, parse_address
+from compdd_eval.sources.hub import Address, is_commit, parse_address
 
 MOST_FILES = 2000  # of one repository
 MOST_ROWS = 20_000  # of one folder or repository: nobody fills the table alone
 _MOST_TOTAL = 256 * 2**20  # bytes of one repository's results
 _FACTS = "distilled.json"
 _RESULT = re.compile(r"results/[A-Za-z0-9][\w.-]{0,120}\.json", re.ASCII)
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[0-9a-f]{40}", re.ASCII)
 _MANY = 200  # files; fewer need no progress bar
 _logger = logging.getLogger(__name__)
 
@@ -91,11 +90,6 @@ def read_sources(places: list[str]) -> Sources:
     for reason in dict.fromkeys(reasons):
         _logger.warning(f"left out: {reason}")
     return Sources(found, len(reasons))
-
-
-def is_commit(repository: object) -> bool:
-    """Whether a text is `USER/NAME@COMMIT`, safe to be put into an address or a command."""
-    return isinstance(repository, str) and _REPOSITORY.fullmatch(repository) is not None
 
 
 def _local(place: Path) -> Iterator[Found | str]:

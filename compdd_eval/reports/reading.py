@@ -23,13 +23,14 @@ from compdd_eval.reports.fields import (
 )
 from compdd_eval.result_files import read_results, read_summary
 from compdd_eval.results import SCHEMA_VERSION
+from compdd_eval.sources.hub import Address
 from compdd_eval.statistics import mean_interval, ratio_interval
 from compdd_eval.subsets import NUM_CLASSES
 
 _MOST_NAME = 80
 _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
-_STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
+_STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:@+-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
 _MOST_SEEDS = 10_000
 
 
@@ -175,10 +176,10 @@ class Run:
 
     @property
     def repository(self) -> str | None:
-        """`USER/NAME@COMMIT` of the set on the Hub, if it came from there."""
+        """`USER/NAME[/FOLDER]@COMMIT` of the set on the Hub, if it came from there."""
         if "repository" not in self.origin:
             return None
-        return f"{self.origin['repository']}@{self.origin.get('revision')}"
+        return str(Address(*[str(self.origin.get(name) or "") for name in ("repository", "revision", "folder")]))
 
     @property
     def whole(self) -> bool:

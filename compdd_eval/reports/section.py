@@ -13,6 +13,7 @@ from compdd_eval.reports.pages import as_link, percent, points, short, span
 from compdd_eval.reports.pairs import NO_PAIRS, UNCLEAR, pair
 from compdd_eval.reports.reading import Entry, Group, Run
 from compdd_eval.reports.students import accuracy_curve, loss_curve, read_students
+from compdd_eval.sources.hub import parse_address
 
 _EXACT_SIDE = 64  # pixels; larger pictures are embedded with losses that nobody sees
 _QUALITY = 90
@@ -173,10 +174,8 @@ def _source(run: Run) -> str:
 
 
 def _address(run: Run) -> str | None:
-    if run.repository is None:
-        return None
-    name, _, revision = run.repository.partition("@")
-    return as_link(f"https://huggingface.co/datasets/{name}/tree/{revision}")
+    address = parse_address(run.repository or "")
+    return None if address is None else as_link(address.page)
 
 
 def _environment(entry: dict[str, object]) -> str:

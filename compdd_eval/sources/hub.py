@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from compdd_eval.hub_errors import clear_hub_error
 
 PREFIX = "hf://datasets/"
 _REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)((?:/[^/@]+)*)(?:@([\w./-]+))?")
 _PAGE = re.compile(r"/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(refs/[\w-]+/[\w.-]+|[^/]+)(/.*)?)?")
+_COMMIT = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}(?:/(?!\.{1,2}[/@])[\w.,=+ -]{1,200}){0,20}@[0-9a-f]{40}", re.ASCII)
+_HOSTS = ("huggingface.co", "hf.co")
 _BLOCK = 4 * 2**20  # bytes of one request
 
 
@@ -32,21 +34,49 @@ class Address:
         inside = f"/{self.folder}" if self.folder else ""
         return f"{self.repo_id}{inside}" + (f"@{self.revision}" if self.revision else "")
 
+    @property
+    def page(self) -> str:
+        """The address of its page."""
+        page = f"https://huggingface.co/datasets/{self.repo_id}"
+        if not self.revision and not self.folder:
+            return page
+        inside = f"/{quote(self.folder)}" if self.folder else ""
+        return f"{page}/tree/{quote(self.revision or 'main', safe='')}{inside}"
+
 
 def parse_address(path: str) -> Address | None:
     """Read an address of a dataset on the Hub; None where a path is none.
 
     Args:
         path: `USER/NAME`, `USER/NAME@REVISION`, `USER/NAME/FOLDER@REVISION`, the same after `hf://datasets/`, or the
-            address of a page, `https://huggingface.co/datasets/USER/NAME/tree/REVISION/FOLDER`.
+            address of a page of the Hub, `https://huggingface.co/datasets/USER/NAME/tree/REVISION/FOLDER`.
     """
     if path.startswith(("http://", "https://")):
-        page = _PAGE.fullmatch(unquote(urlsplit(path).path).rstrip("/"))
+        page = _PAGE.fullmatch(_path_on_hub(path))
         return Address(page[1], page[2], (page[3] or "").strip("/")) if page else None
     found = _REPOSITORY.fullmatch(path.removeprefix(PREFIX).rstrip("/"))
     if found is None or path.startswith("."):
         return None
     return Address(found[1], found[3], found[2].strip("/"))
+
+
+def _path_on_hub(page: str) -> str:
+    """Return the path of a page of the Hub, or of the one that `HF_ENDPOINT` names; empty for other hosts."""
+    from huggingface_hub import constants
+
+    try:
+        parts, own = urlsplit(page), urlsplit(constants.ENDPOINT)
+    except ValueError:  # no address at all, such as https://[
+        return ""
+    path = unquote(parts.path).rstrip("/")
+    if parts.netloc.lower() == own.netloc.lower():
+        return path.removeprefix(own.path.rstrip("/"))
+    return path if parts.netloc.lower() in _HOSTS else ""
+
+
+def is_commit(repository: object) -> bool:
+    """Whether a text is `USER/NAME[/FOLDER]@COMMIT`, safe to be put into an address or a command."""
+    return isinstance(repository, str) and _COMMIT.fullmatch(repository) is not None
 
 
 def is_repository(path: str) -> bool:
@@ -68,7 +98,7 @@ class HubFiles:
         from huggingface_hub import HfApi
 
         address = parse_address(repository)
-        self.id, self._folder = address.repo_id, address.folder
+        self.id, self._folder, self._given = address.repo_id, address.folder, repository
         try:
             info = HfApi().dataset_info(self.id, revision=address.revision, files_metadata=True)
         except Exception as error:
@@ -106,4 +136,6 @@ class HubFiles:
 
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""
-        return clear_hub_error(error, self.id, f"no such folder ({Path(self.id).absolute()}), and ")
+        on_hub = self._given.startswith((PREFIX, "http"))
+        before = "" if on_hub else f"no such folder ({Path(self._given).absolute()}), and "
+        return clear_hub_error(error, str(parse_address(self._given)), before)
