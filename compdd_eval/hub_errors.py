@@ -91,7 +91,7 @@ def _answer(error: BaseException, repository: str, before: str, nor_cached: str,
     if isinstance(error, errors.HFValidationError):
         return f"{before}no name of a {kind} on the Hub, which is USER/NAME"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; unset it"
+        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; {'check the path, or ' * bool(before)}unset it"
     if isinstance(error, errors.HfHubHTTPError) and _status(error):
         return _refusal(error, page)
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):

@@ -69,7 +69,7 @@ def test_runs_of_dc_dsa_and_dm(tmp_path):
         assert torch.equal(first.images, IMAGES) and "run: the first of 5 (--run 0)" in notes(first)
         for run in (0, 3):
             chosen = read_distilled(place, bird(run=run, pixel_range="normalised"))
-            assert torch.equal(chosen.images, IMAGES + run) and "run" not in notes(chosen)
+            assert torch.equal(chosen.images, IMAGES + run) and f"run {run} of 5 (from 0) is taken" in notes(chosen)
     with pytest.raises(InputError, match="--run 5: it holds 5 runs, expected 0 to 4"):
         read_distilled(tmp_path, bird(run=5))
     with pytest.raises(InputError, match="--run 1: it holds one run; leave the flag out"):
@@ -415,6 +415,13 @@ def test_labels_beside_image_folders(tmp_path, run, names, kind):
         assert torch.equal(read.labels, moved) and read.label_kind == "logits"
 
 
+def test_labels_of_nine_classes_beside_folders(tmp_path, run):
+    root = folders(tmp_path / "set", [str(label) for label in range(10)])
+    labels = put(tmp_path / "labels.pt", torch.rand(20, 9))
+    _, out, _ = run("validate", root, "--category", "bird", "--subset", "easy", "--label_dir", labels)
+    assert "labels have 9 columns, expected one for each of the 10 classes" in out
+
+
 def test_labels_of_other_images_are_refused(tmp_path, run):
     root = folders(tmp_path / "set", [str(label) for label in range(10)])
     soft = 9 * one_hot(HARD, 10).float()
@@ -547,7 +554,7 @@ def cases(shared, tmp_path_factory):
     ("name", "flags", "images", "ipc", "said"),
     [
         ("gradient_matching", [], 20, 2, "run: the first of 5"),
-        ("gradient_matching", ["--run", 4], 20, 2, "label order: as in the subset"),
+        ("gradient_matching", ["--run", 4], 20, 2, "run 4 of 5 (from 0) is taken"),
         ("gradient_matching_one", [], 20, 2, "pixel range: normalised"),
         ("mosaics", [], 20, 2, "look like mosaics of 2 x 2 images"),
         ("mosaics", ["--factor", 2], 80, 2, "20 mosaics of 2 x 2 are cut into 80 images"),

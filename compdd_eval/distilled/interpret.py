@@ -190,6 +190,8 @@ def _beside_folders(meaning: Meaning, content: Content, mapped: torch.Tensor, or
         InputError: They agree with fewer than half of the folders: the labels are of other images, or in another order.
     """
     labels, places = content.labels, content.places
+    if labels.ndim == 2 and labels.shape[1] != NUM_CLASSES:
+        return labels  # left to the checks of the set
     if _are_indices(labels, meaning.subset):
         labels, order = torch.tensor([meaning.subset.class_map.get(index, -1) for index in labels.tolist()]), "subset"
     elif order not in ("auto", "subset", "sorted", "imagenet"):

@@ -96,6 +96,8 @@ def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, dict[
     file = _images_file(path)
     parts = parts_of(_load(file), str(file), run)
     notes = []
+    if run is not None:
+        notes.append(f"run {run} of {parts['runs']} (from 0) is taken")
     if steps := parts.get("steps"):
         notes.append(f"{file}: the images of its {steps} steps are taken as one set; their rates are left out")
     if file.name.startswith("images_zca"):

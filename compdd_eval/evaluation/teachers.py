@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Tea
     try:
         network = teacher_network(teacher, study.config.res)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise InputError(
             f"{file}: not the weights of {name} at {study.config.res} px with {outputs} classes: {reason}"
         ) from error
