@@ -91,7 +91,8 @@ def _answer(error: BaseException, repository: str, before: str, nor_cached: str,
     if isinstance(error, errors.HFValidationError):
         return f"{before}no name of a {kind} on the Hub, which is USER/NAME"
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; {'check the path, or ' * bool(before)}unset it"
+        advice = "check the path, or unset it" if before else "unset it"
+        return f"{before}the Hub is not asked, since HF_HUB_OFFLINE is set{nor_cached}; {advice}"
     if isinstance(error, errors.HfHubHTTPError) and _status(error):
         return _refusal(error, page)
     if isinstance(error, ValueError) and str(error).startswith("LFS batch API returned errors"):
