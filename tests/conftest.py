@@ -17,6 +17,8 @@ for _name in ("HF_DATASETS_CACHE", "COMP_DD_IMAGENET", "RANK", "WORLD_SIZE", "LO
 # before torch is imported: on tiny networks two threads are slower than one, and tests run side by side
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# one for all processes of this run: what a killed process leaves half written in a cache fails every later one
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(_HOME.name, "inductor"))
 os.environ["PET_STANDALONE"] = "1"  # `torchrun` takes a free port, for another test may run it at the same time
 
 import numpy as np

@@ -122,7 +122,7 @@ def test_real_images_carry_over(settings, drawn, cache):
     """Students of all real images do far better than chance, those of shuffled labels do not."""
     train = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_train
     full = random_images(train, 12)
-    options = {"model": "ConvNetD2", "epoch_eval_train": 15, "num_eval": 1, "threads": 0}
+    options = {"model": "ConvNetD2", "epoch_eval_train": 15, "num_eval": 1}
     accuracy = evaluate(settings(output_dir="out_a", **options), full, quiet=True)["results"][0]["accuracy_mean"]
     shuffled = DistilledSet(full.images, full.labels[torch.randperm(120, generator=torch.Generator().manual_seed(0))])
     chance = evaluate(settings(output_dir="out_b", **options), shuffled, quiet=True)["results"][0]["accuracy_mean"]
@@ -258,7 +258,14 @@ def test_real_images_one_and_ten_per_class(shared, cache, tmp_path):
     imagenet = str(shared / "imagenet_tiny")
     train = load_comp_dd(imagenet, "insect", "easy", (32, 32)).dst_train
     config = EvaluateConfig(
-        data_path=imagenet, category="insect", subset="easy", model="ConvNetD3", res=32, epoch_eval_train=20, num_eval=1
+        data_path=imagenet,
+        category="insect",
+        subset="easy",
+        model="ConvNetD3",
+        res=32,
+        epoch_eval_train=20,
+        num_eval=1,
+        threads=1,
     )
     summary = evaluate(config, random_images(train, 10), quiet=True)
     assert summary["validation_images"] == 500
