@@ -51,8 +51,8 @@ class Cell:
 def read_cells(config: EvaluateConfig) -> list[Cell]:
     """Return all cells of `config.grid`; what the command line gives wins over the file.
 
-    The file has settings of `evaluate` by name; those with a list of values are combined. `cells`, a list of settings,
-    gives combinations that belong together, such as sets and their subsets.
+    The file has settings of `evaluate` by name; those with a list of values are combined (a flat list of ten classes is
+    one value). `cells`, a list of settings, gives combinations that belong together, such as sets and their subsets.
 
     Raises:
         InputError: The file, a setting or a value is wrong, or two cells are the same.
