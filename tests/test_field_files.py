@@ -462,6 +462,13 @@ def test_a_set_in_parts(tmp_path):
     read = read_distilled(tmp_path / "set", bird(label_dir=str(tmp_path / "set/labels.pt")))
     assert torch.equal(read.images, IMAGES) and torch.equal(read.labels, HARD.flip(0))
     (tmp_path / "set/labels.pt").unlink()
+    for number, rows in enumerate(torch.arange(20).split(10)):
+        put(tmp_path / f"bare/{number}.pt", IMAGES[rows])
+    labels = str(put(tmp_path / "bare/labels.pt", HARD))
+    with pytest.raises(InputError, match="--label_dir .*bare/labels.pt takes it for all of them"):
+        read_distilled(tmp_path / "bare", bird())
+    read = read_distilled(tmp_path / "bare", bird(label_dir=labels))
+    assert torch.equal(read.images, IMAGES) and torch.equal(read.labels, HARD)
     (tmp_path / "set/1.pt").rename(tmp_path / "set/100.pt")
     with pytest.raises(InputError, match="no parts of one set"):
         read_distilled(tmp_path / "set", bird())

@@ -92,7 +92,7 @@ def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, dict[
                 f"{path}: holds {pieces[0].name}, {pieces[1].name}, ... and {labels[0].name}; --label_dir "
                 f"{labels[0]} takes it for all of them in turn, or name the file that is meant"
             )
-        return path, *_joined_pieces(path, pieces, run)
+        return path, *_joined_pieces(path, pieces, run, labelled)
     file = _images_file(path)
     parts = parts_of(_load(file), str(file), run)
     notes = []
@@ -119,24 +119,29 @@ def _pieces(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: (len(file.stem), file.stem)) if named else []
 
 
-def _joined_pieces(folder: Path, files: list[Path], run: int | None) -> tuple[dict[str, object], list[str]]:
-    """Join classes, called by their files, or parts of a set that have their own labels."""
+def _joined_pieces(
+    folder: Path, files: list[Path], run: int | None, labelled: bool
+) -> tuple[dict[str, object], list[str]]:
+    """Join classes, called by their files, or parts of a set that have labels of their own or are labelled together."""
     names = f"{files[0].name}, {files[1].name}" + (", ..." if len(files) > 2 else "")
     if sum(file.stat().st_size for file in files) > 2 * MAX_BYTES:
         raise InputError(f"{folder}: its files are larger than a distilled set can be; name the file that is meant")
     found = [parts_of(_load(file), str(file), run) for file in files]
-    labelled = [file for file, parts in zip(files, found, strict=True) if "labels" in parts]
-    if not labelled and len(files) >= NUM_CLASSES - 1:  # music-hard as published has nine
-        classes = {file.stem: as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)}
-        return parts_of(classes, str(folder)), []
-    if len(labelled) < len(files) or [file.stem for file in files] != [str(number) for number in range(len(files))]:
+    images = [as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)]
+    own = sum("labels" in parts for parts in found)
+    if not own and not labelled and len(files) >= NUM_CLASSES - 1:  # music-hard as published has nine
+        return parts_of({file.stem: tensor for file, tensor in zip(files, images, strict=True)}, str(folder)), []
+    counted = [file.stem for file in files] == [str(number) for number in range(len(files))]
+    if not counted or (own < len(files) and not labelled):
         raise InputError(
             f"{folder}: holds {names}, which are no parts of one set (0, 1, ... with labels each, or all ten classes "
             "without); name the file that is meant"
         )
-    images = [as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)]
+    if labelled:
+        return {"images": images}, [f"{len(files)} files ({names}) are joined"]
     labels = [
-        as_labels(parts["labels"], len(own), str(file)) for file, parts, own in zip(files, found, images, strict=True)
+        as_labels(parts["labels"], len(tensor), str(file))
+        for file, parts, tensor in zip(files, found, images, strict=True)
     ]
     return {"images": images, "labels": labels}, [f"{len(files)} files ({names}) are joined, each with its labels"]
 
