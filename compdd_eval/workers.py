@@ -1,6 +1,7 @@
 """Processes that work for this one, clean up when it is interrupted, and end with it."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from compdd_eval.errors import InputError
+
+_CLEANING = 5  # seconds that a process has to remove its files
 
 
 @contextlib.contextmanager
@@ -34,13 +37,18 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Let Ctrl-C to the main process, clean up when it says so, and end at once when it is gone."""
+    """Let Ctrl-C to the main process, clean up and end when it says so, and end at once when it is gone.
+
+    A pool takes what a task raises for its result, `SystemExit`, too, and would then wait for other tasks.
+    """
+    end = [math.inf]
 
     def clean_up(*_: object) -> None:
+        end[0] = min(end[0], time.monotonic() + _CLEANING)
         raise SystemExit(1)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and time.monotonic() < end[0]:
             time.sleep(0.5)
         os._exit(1)
 

@@ -1,6 +1,7 @@
 """One pass over any source into the cache: processes, checks, links, interruption, several runs at a time."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from compdd_eval.drawn_imagenet import draw_imagenet
 from compdd_eval.errors import InputError
 from compdd_eval.prepare import prepare
 from compdd_eval.subsets import load_subset
+from compdd_eval.workers import processes
 from tests import shapes
 from tests.conftest import environment
 
@@ -344,6 +346,19 @@ def test_interrupted_from_a_terminal(many, tmp_path, layout, num_proc, more):
         while time.monotonic() < deadline + 60:
             os.killpg(child.pid, 0)
             time.sleep(0.05)
+
+
+def test_a_process_that_is_told_to_end_waits_for_no_other_task(monkeypatch):
+    """A pool takes what ends a task for its result, and the main process would wait for the pool."""
+    monkeypatch.setattr("compdd_eval.workers._CLEANING", 0.1)
+    with processes(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        (process,) = [child for child in multiprocessing.active_children() if child.pid == pid]
+        assert isinstance(pool.submit(signal.raise_signal, signal.SIGTERM).exception(), SystemExit)
+        deadline = time.monotonic() + 30
+        while process.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not process.is_alive()
 
 
 def test_bad_flags(drawn, cache, run):
