@@ -168,9 +168,13 @@ def _take_columns(meaning: Meaning, content: Content, config: ReadConfig) -> tor
     """Cut soft labels for all of ImageNet to the subset; of a set for all its classes, keep the subset's images."""
     labels, subset = content.labels.float(), meaning.subset
     kind = infer_label_kind(labels) if config.label_kind == "auto" else config.label_kind
-    own = torch.isin(labels.argmax(dim=1), torch.tensor(sorted(subset.class_map)))
+    peaks = labels.argmax(dim=1)
+    own = torch.isin(peaks, torch.tensor(sorted(subset.class_map)))
+    of_more = len(peaks.unique()) > 2 * NUM_CLASSES and 0 < 2 * int(own.sum()) < len(
+        labels
+    )  # and no strays of a teacher
     meaning.remarks.append(f"of the labels' {len(synsets())} columns those of {subset.name} are taken")
-    if content.names is None and 0 < 2 * int(own.sum()) < len(labels):  # most are of other classes
+    if content.names is None and of_more:
         meaning.remarks.append(f"only the images of {subset.name} are taken, {int(own.sum())} of {len(labels)}")
         meaning.images, labels = meaning.images[own], labels[own]
     elif not own.all():

@@ -108,10 +108,11 @@ def _cached(address: Address) -> Copy | None:
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
-        if not copy.place.exists():
-            continue
+        stated = (copy.place / FACTS_NAME).exists()
+        if not copy.place.exists() or stated != copy.is_ours:
+            continue  # what a download that was cut has left of a set of ours: its preview is no image of it
         suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}
-        complete = copy.is_ours and (copy.place / FACTS_NAME).exists()
+        complete = copy.is_ours and stated
         if complete or (not copy.is_ours and suffixes & {pattern[1:] for pattern in wanted}):
             return copy
     return None
