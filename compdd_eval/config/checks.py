@@ -11,6 +11,7 @@ LABEL_KINDS = ("hard", "logits", "probabilities")
 LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
 PIXEL_RANGES = ("normalised", "0-1", "0-255")
 AUTO = "auto"  # a value that is found: searched, or chosen by the machine
+MOST_FACTOR = 16  # images of a side that a mosaic can be meant to have
 MANY = 10_000  # students; more is a slip of the finger
 _THREADS = max(64, os.cpu_count() or 1)
 _PROCESSES = max(64, os.cpu_count() or 1)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, PIXEL_RANGES, check_published, require
+from compdd_eval.config.checks import LABEL_KINDS, LAYOUTS, MOST_FACTOR, PIXEL_RANGES, check_published, require
 from compdd_eval.errors import InputError
 from compdd_eval.subsets import Subset, selected_subset
 
@@ -105,7 +105,8 @@ class ReadConfig(SubsetConfig):
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         self.statistics()
-        require("--factor", self.factor, self.factor is None or 1 <= self.factor <= 16, "a whole number from 1 to 16")
+        valid = self.factor is None or 1 <= self.factor <= MOST_FACTOR
+        require("--factor", self.factor, valid, f"a whole number from 1 to {MOST_FACTOR}")
         require("--run", self.run, self.run is None or self.run >= 0, "the number of a run, from 0")
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

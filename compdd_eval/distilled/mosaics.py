@@ -6,7 +6,6 @@ from torch.nn.functional import interpolate, pad
 from compdd_eval.preprocess import normalise
 
 FACTOR = "factor"  # the entry of a set's metadata that says how many images of a side were stored in one
-MOST = 16  # images of a side that can be meant
 _FACTORS = (2, 3, 4)  # that are looked for; the field uses 2, and 3 at 224 px
 _LEAST = 16  # pixels of a side of the parts that are looked for
 _SEAM = 1.8  # steps across the seams against those elsewhere, from which images look like mosaics

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import torch
 
 from compdd_eval.config import LABEL_KINDS
+from compdd_eval.config.checks import MOST_FACTOR
 from compdd_eval.distilled.content import check_size, digest_of_tensors, is_plain
 from compdd_eval.distilled.facts import DESCRIPTION, is_text
-from compdd_eval.distilled.mosaics import FACTOR, MOST
+from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.pixels import guess_pixel_range
 from compdd_eval.errors import InputError, unknown
 from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
@@ -272,8 +273,8 @@ def _check_metadata(metadata: dict[str, object], number: int) -> None:
     except InputError as error:
         raise InputError(f"metadata of a set: {error}") from error
     factor = metadata.get(FACTOR, 1)
-    if type(factor) is not int or not 1 <= factor <= MOST or number % factor**2:
-        expected = f"a whole number from 1 to {MOST} by whose square the {number} images can be divided"
+    if type(factor) is not int or not 1 <= factor <= MOST_FACTOR or number % factor**2:
+        expected = f"a whole number from 1 to {MOST_FACTOR} by whose square the {number} images can be divided"
         raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected {expected}")
     for name in DESCRIPTION:
         if metadata.get(name) is not None and not is_text(metadata[name]):
