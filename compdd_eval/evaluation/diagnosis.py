@@ -20,7 +20,7 @@ def diagnose(study: Study, entry: dict[str, object]) -> list[str]:
     found = _permutation(study, entry)
     if not found and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry["accuracies"]):
         return []
-    found += _odd(_checks(study))
+    found += [*_odd(_checks(study)), *study.doubts]
     if entry["diverged_seeds"]:
         found.append(f"training: the loss was not finite (rate {entry['lr']:g}); a lower rate may help")
     if not found:
@@ -45,12 +45,12 @@ def _permutation(study: Study, entry: dict[str, object]) -> list[str]:
     ]
 
 
-def doubts_before_training(study: Study) -> list[str]:
+def doubts_before_training(study: Study) -> tuple[str, ...]:
     """Return what can be known to be wrong before a student is trained: order of the labels, whitening."""
     checks = [set_checks.whitening(study.distilled, study.config.zca)]
     if not study.config.zca:
         checks.append(set_checks.label_order(study.distilled, study.subset, _real_images(study)))
-    return _odd(checks)
+    return tuple(_odd(checks))
 
 
 def _odd(checks: list[set_checks.Check]) -> list[str]:
@@ -69,9 +69,7 @@ def _checks(study: Study) -> list[set_checks.Check]:
         set_checks.class_balance(distilled, subset),
         set_checks.soft_labels(distilled),
         set_checks.duplicates(distilled),
-        set_checks.whitening(distilled, study.config.zca),
     ]
     if not study.config.zca:
         found.append(set_checks.normalisation(distilled, _real_images(study)))
-        found.append(set_checks.label_order(distilled, subset, _real_images(study)))
     return found

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -54,7 +55,8 @@ def open_study(
     complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
     held_out = real.held_out() if config.lr_net == AUTO else None
     study = Study(config, subset, set_name, distilled, real.validation(), held_out, complexity)
-    for doubt in doubts_before_training(study):
+    study = replace(study, doubts=doubts_before_training(study))
+    for doubt in study.doubts:
         _logger.warning(doubt)
     return study, real
 

@@ -138,6 +138,7 @@ class Study:
         validation: Validation images.
         held_out: Training images that are held out for the search of the rate, or None.
         complexity: Complexity of each validation image, in [0, 1], where it is asked for.
+        doubts: What can be known to be wrong with the set before a student is trained, one line each.
     """
 
     config: EvaluateConfig
@@ -147,6 +148,7 @@ class Study:
     validation: Tested
     held_out: Tested | None = None
     complexity: list[float] | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
