@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import inspect
 import json
 import os
 import subprocess
@@ -34,9 +35,6 @@ from compdd_eval.train import predict
 from compdd_eval.user_networks import network_name, pinned
 from tests.conftest import environment, students
 
-NET = """
-from torch import nn
-
 
 class Net(nn.Module):
     def __init__(self, num_classes, im_size):
@@ -47,20 +45,16 @@ class Net(nn.Module):
     def forward(self, images):
         return self.head(self.layers(images))
 
+
+NET = f"""
+from torch import nn
+
+
+{inspect.getsource(Net)}
 
 def create_model(num_classes, im_size):
     return Net(num_classes, im_size)
 """
-
-
-class Net(nn.Module):
-    def __init__(self, num_classes, im_size):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.head = nn.Linear(16, num_classes)
-
-    def forward(self, images):
-        return self.head(self.layers(images))
 
 
 @pytest.fixture
