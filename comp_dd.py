@@ -87,7 +87,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         subsets_dir: A folder with subset files of a user's own: `config_name` is the name of one, without `.json`.
         classes: In place of `config_name`: ten WordNet ids, ImageNet indices or names of classes, in a list or joined
             by commas, for labels 0-9.
-        layout: How the copy is stored, one of `compdd_eval.config.LAYOUTS`; "auto" looks at it.
+        layout: How the copy is stored, one of `compdd_eval.data.choices.LAYOUTS`; "auto" looks at it.
         link: Keep the paths of the images in place of their bytes: tiny, and bound to this disk.
         verify: Decode every image while building.
 
@@ -133,19 +133,21 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     @property
     def subset(self):
-        """The `compdd_eval.subsets.Subset` of this configuration."""
+        """The `compdd_eval.data.subset_files.Subset` of this configuration."""
         if self._subset is None:
             self._subset = self._find(self.config.name, self.config.published)
         return self._subset
 
     def _find(self, name, published=False, subsets_dir=None, classes=None):
         _find_library(self.base_path)
-        from compdd_eval.subsets import load_subset
+        from compdd_eval.data.subsets import load_subset
 
         return load_subset(name, bool(published), subsets_dir, classes)
 
     def _info(self):
         subset = self.subset
+        from compdd_eval.data.features import features_of
+
         names = ", ".join(c.name for c in subset.classes)
         other = f"{subset.name}, which is no subset of it but ten other classes of ImageNet-1K"
         this = subset.name if subset.category in _CATEGORIES else other
@@ -163,7 +165,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         """The opened copy of ImageNet; several builders may share one."""
         if self._source is None:
             _find_library(self.base_path)
-            from compdd_eval.sources import open_source
+            from compdd_eval.data.imagenet.open import open_source
 
             self._source = open_source(self.config.data_dir, self.config.layout)
         return self._source
@@ -174,21 +176,21 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     @property
     def rows(self):
-        """Split -> the rows that it is built from, as `compdd_eval.sources.ImageRow`; listed once."""
+        """Split -> the rows that it is built from, as `compdd_eval.data.imagenet.rows.ImageRow`; listed once."""
         if self._rows is None:
             source = self.source
-            from compdd_eval.sources import subset_rows
+            from compdd_eval.data.imagenet.rows import subset_rows
 
             self._rows = {split: subset_rows(source, self.subset, split) for split in source.splits}
         return self._rows
 
     @property
     def record(self):
-        """The `compdd_eval.cache.Record` of what would be built now."""
+        """The `compdd_eval.data.prepared.Record` of what would be built now."""
         source = self.source
-        from compdd_eval.cache import Record
-        from compdd_eval.errors import InputError
-        from compdd_eval.sources import rows_digest
+        from compdd_eval.data.prepared import Record
+        from compdd_eval.utils.errors import InputError
+        from compdd_eval.data.imagenet.rows import rows_digest
 
         if self.config.link and not source.plain_files:
             raise InputError(f"{source.root}: stored as {source.layout}, and only files can be linked; leave link out")
@@ -206,7 +208,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     def is_current(self):
         """Whether what lies in the cache was built from the rows that the source has now."""
         root, final = self._places()
-        from compdd_eval.cache import find_prepared
+        from compdd_eval.data.prepared import find_prepared
 
         found = find_prepared(root)
         return found is not None and found[0] == final and found[1].is_of(self.record)
@@ -214,7 +216,7 @@ class CompDD(datasets.ArrowBasedBuilder):
     def _places(self):
         """Return the cache folder of this configuration, and that of what is built into it."""
         _find_library(self.base_path)
-        from compdd_eval.cache import folder_name
+        from compdd_eval.data.prepared import folder_name
 
         version_folder = Path(self.cache_dir).absolute().parent
         return version_folder.parent, version_folder / folder_name()
@@ -229,9 +231,9 @@ class CompDD(datasets.ArrowBasedBuilder):
         All bad images are named on the logger `compdd_eval` before the InputError is raised.
         """
         root, final = self._places()
-        from compdd_eval import cache
-        from compdd_eval.errors import InputError
-        from compdd_eval.sources import find_imagenet
+        from compdd_eval.data import prepared
+        from compdd_eval.utils.errors import InputError
+        from compdd_eval.data.imagenet.open import find_imagenet
 
         if output_dir is not None:
             with tempfile.TemporaryDirectory() as place:
@@ -239,24 +241,24 @@ class CompDD(datasets.ArrowBasedBuilder):
             return
         if kwargs.get("file_format", "arrow") != "arrow":
             raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
-        found = cache.find_prepared(root)
+        found = prepared.find_prepared(root)
         usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
         if self._source is None and find_imagenet(self.config.data_dir) is None:
             if not usable:
-                raise cache.not_prepared([self.subset], root.parent.parent)
+                raise prepared.not_prepared([self.subset], root.parent.parent)
             self.status = "current"
         else:
-            with cache.staging(root) as stage:
+            with prepared.staging(root) as stage:
                 self._stage(root, final, stage, *args, **kwargs)
         self._cache_dir = self._output_dir = str(final)
         self.info = self._load_info()
 
     def _stage(self, root, final, stage, *args, **kwargs):
         """Build into the cache unless the same rows lie there."""
-        from compdd_eval import cache
-        from compdd_eval.errors import InputError
+        from compdd_eval.data import prepared
+        from compdd_eval.utils.errors import InputError
 
-        record, found = self.record, cache.find_prepared(root)
+        record, found = self.record, prepared.find_prepared(root)
         forced = kwargs.get("download_mode") in ("force_redownload", datasets.DownloadMode.FORCE_REDOWNLOAD)
         if not forced and not self.config.verify and self.is_current():
             self.status = "current"
@@ -271,19 +273,19 @@ class CompDD(datasets.ArrowBasedBuilder):
         self.status = "built" if found is None or same else f"replaced {found[1]}"
         self._build(stage, str(stage / "built"), *args, **kwargs)
         if not record.linked:
-            stored = {split: cache.stored_digest(stage / "built", split) for split in record.rows}
+            stored = {split: prepared.stored_digest(stage / "built", split) for split in record.rows}
             record = replace(record, rows=stored)
-        cache.publish(stage / "built", final, record, stage)
+        prepared.publish(stage / "built", final, record, stage)
 
     def _build(self, place, output_dir, *args, **kwargs):
         """Let `datasets` build, with a folder for what the processes tell and copy."""
-        from compdd_eval.build_log import BuildLog
-        from compdd_eval.errors import InputError
-        from compdd_eval.sources import spooled
+        from compdd_eval.data.build_progress import BuildLog
+        from compdd_eval.utils.errors import InputError
+        from compdd_eval.data.imagenet.scan_copy import scan_copied
 
         rows = [row for split in self.rows.values() for row in split]
         original, num_proc = self.source, kwargs.get("num_proc") or 1
-        self._source = spooled(original, rows, place / "scan", num_proc)
+        self._source = scan_copied(original, rows, place / "scan", num_proc)
         self._log = BuildLog(place)
         self._threads = max(1, (os.cpu_count() or 1) // (num_proc * self.sharing)) if self.config.verify else 0
         try:
@@ -311,8 +313,8 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _generate_tables(self, tables, source, log, threads, readers):
         """Yield one Arrow table for each list of rows; `datasets` shares the lists out over its processes."""
-        from compdd_eval.errors import InputError
-        from compdd_eval.sources import read_checked
+        from compdd_eval.utils.errors import InputError
+        from compdd_eval.data.imagenet.image_checks import read_checked
 
         for number, rows in enumerate(tables):
             try:
@@ -330,29 +332,13 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _table(self, rows, images):
         """Make one Arrow table: the original bytes (or the path) and what is known of each image."""
+        from compdd_eval.data.features import columns_of
+
         columns = columns_of(self.subset, rows)
         paths = [row.file for row in rows] if self.config.link else columns["file_name"]
         parts = [pa.array(images, pa.binary()), pa.array(paths, pa.string())]
         columns["image"] = pa.StructArray.from_arrays(parts, ["bytes", "path"])
         return pa.table(columns).select(list(self.info.features)).cast(self.info.features.arrow_schema)
-
-
-def columns_of(subset, rows):
-    """Return what is known of the images of `compdd_eval.sources.ImageRow`s, as a list for each column."""
-    classes = {c.wnid: c for c in subset.classes}
-    return {
-        "label": [classes[row.wnid].label for row in rows],
-        "imagenet_label": [classes[row.wnid].imagenet_index for row in rows],
-        "wnid": [row.wnid for row in rows],
-        "file_name": [row.file_name for row in rows],
-    }
-
-
-def features_of(subset):
-    """Return the features of a `compdd_eval.subsets.Subset`, as a `datasets.Features`."""
-    texts = {name: datasets.Value("string") for name in ("wnid", "file_name")}
-    labels = {"label": datasets.ClassLabel(names=subset.label_names), "imagenet_label": datasets.Value("int32")}
-    return datasets.Features({"image": datasets.Image(mode="RGB"), **labels, **texts})
 
 
 def _find_library(base_path):

@@ -5,21 +5,24 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "DistilledSet": "compdd_eval.distilled",
-    "EvaluateConfig": "compdd_eval.config",
-    "InputError": "compdd_eval.errors",
-    "ReadConfig": "compdd_eval.config",
+    "ByIPC": "compdd_eval.methods.registry",
+    "DistilledSet": "compdd_eval.distilled.set",
+    "EvaluateConfig": "compdd_eval.config.evaluate",
+    "InputError": "compdd_eval.utils.errors",
+    "ReadConfig": "compdd_eval.config.reading",
     "complexity_from_maps": "compdd_eval.complexity.measure",
-    "create_model": "compdd_eval.models",
-    "diff_augment": "compdd_eval.augment",
-    "evaluate": "compdd_eval.evaluation",
-    "list_models": "compdd_eval.models",
-    "load_comp_dd": "compdd_eval.data",
-    "random_images": "compdd_eval.baselines",
-    "read_distilled": "compdd_eval.distilled",
-    "save_published": "compdd_eval.distilled",
-    "soft_cross_entropy": "compdd_eval.train",
-    "train_student": "compdd_eval.train",
+    "create_model": "compdd_eval.models.registry",
+    "diff_augment": "compdd_eval.training.augment",
+    "evaluate": "compdd_eval.evaluation.evaluate",
+    "list_models": "compdd_eval.models.registry",
+    "load_comp_dd": "compdd_eval.data.splits",
+    "random_images": "compdd_eval.distilled.random_images",
+    "read_distilled": "compdd_eval.distilled.set",
+    "register_method": "compdd_eval.methods.registry",
+    "register_model": "compdd_eval.models.registry",
+    "save_published": "compdd_eval.distilled.formats.published",
+    "soft_cross_entropy": "compdd_eval.training.losses",
+    "train_student": "compdd_eval.training.train",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -8,9 +8,10 @@ import time
 from importlib import import_module
 
 from compdd_eval import __version__
-from compdd_eval.commands import COMMANDS, MULTI_PROCESS, parse
-from compdd_eval.console import setup_logging
-from compdd_eval.errors import InputError, unknown
+from compdd_eval.commands import COMMANDS, MULTI_PROCESS
+from compdd_eval.commands.parser import parse
+from compdd_eval.utils.console import setup_logging
+from compdd_eval.utils.errors import InputError, unknown
 
 _HEAD_START = 10  # seconds that the main process has to report an error before another one does
 
@@ -51,12 +52,12 @@ def _dispatch(arguments: list[str]) -> None:
         raise _no_command(command, rest)
     if command not in MULTI_PROCESS and not _is_main_process():
         return
-    module = import_module(f"compdd_eval.commands.{command}")
+    settings = import_module(f"compdd_eval.config.{command}")
     with contextlib.ExitStack() as stack:
         if not _is_main_process():  # help and --print_config are printed once
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        config = parse(module.CONFIG, command, rest, getattr(module, "POSITIONAL", ()))
-    module.run(config)
+        config = parse(settings.CONFIG, command, rest, getattr(settings, "POSITIONAL", ()))
+    import_module(f"compdd_eval.commands.{command}").run(config)
     _leave_process_group()
 
 

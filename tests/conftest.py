@@ -27,14 +27,14 @@ import torch
 from PIL import Image
 
 from compdd_eval.__main__ import main
-from compdd_eval.baselines import random_images
-from compdd_eval.config import EvaluateConfig
-from compdd_eval.data import load_comp_dd
-from compdd_eval.distilled import save_published
-from compdd_eval.drawn_imagenet import draw_imagenet
-from compdd_eval.subsets import load_subset
-from tests.browser import browser, open_page  # noqa: F401
-from tests.hub_stand_in import FakeHub
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.data.drawn_imagenet import draw_imagenet
+from compdd_eval.data.splits import load_comp_dd
+from compdd_eval.data.subsets import load_subset
+from compdd_eval.distilled.formats.published import save_published
+from compdd_eval.distilled.random_images import random_images
+from tests.support.browser import browser, open_page  # noqa: F401
+from tests.support.hub_stand_in import FakeHub
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

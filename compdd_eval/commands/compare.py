@@ -1,13 +1,75 @@
 """Compare methods seed by seed; tables for papers."""
 
-from compdd_eval.config import CompareConfig
+import logging
+from pathlib import Path
 
-CONFIG = CompareConfig
-POSITIONAL = ("results...",)
+from compdd_eval.config.compare import CompareConfig
+from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.compare.compare import Comparison, compare
+from compdd_eval.reports.compare.paper_tables import as_json, setting_json
+from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render
+from compdd_eval.utils.console import print_json
+from compdd_eval.utils.files import write_text
+
+_logger = logging.getLogger(__name__)
 
 
 def run(config: CompareConfig) -> None:
     """Compare and print, or write the table to a file."""
-    from compdd_eval.reports.comparing import compare, print_comparison
 
     print_comparison(config, compare(config))
+
+
+def print_comparison(config: CompareConfig, comparison: Comparison) -> None:
+    """Print tables and sentences, or JSON alone; write the tables to `--output` where it is given.
+
+    What is printed is valid in its format: sentences are a list in Markdown, comments in LaTeX, and go to stderr
+    beside CSV.
+    """
+    if config.output is not None:
+        write_text(Path(config.output), render(comparison.tables, config.format))
+    if config.json:
+        print_json(_content(comparison))
+        return
+    if config.output is not None:
+        for sentence in comparison.sentences:
+            print(sentence)
+        print(f"table: {config.output} ({config.format})")
+        return
+    if config.format == "text":
+        print_text(comparison.tables)
+    else:
+        print(render(comparison.tables, config.format), end="" if config.format == "csv" else "\n")
+    for sentence in comparison.sentences:
+        if config.format == "csv":
+            _logger.info(sentence)
+        else:
+            print({"markdown": f"- {escape_markdown(sentence)}", "latex": f"% {sentence}"}.get(config.format, sentence))
+
+
+def _content(comparison: Comparison) -> dict[str, object]:
+    """Return everything for programs; accuracies, differences and ratios are fractions."""
+    return {
+        "methods": [
+            {
+                "name": method.name,
+                "source": clean(method.source),
+                "files": [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())],
+            }
+            for method in comparison.methods
+        ],
+        "tables": [as_json(table) for table in comparison.tables],
+        "comparisons": [
+            {
+                "first": entry.first,
+                "other": entry.other,
+                **setting_json(entry.setting),
+                "seeds": entry.seeds,
+                "difference": entry.difference,
+                "verdict": entry.verdict,
+                "sentence": entry.sentence,
+            }
+            for entry in comparison.differences
+        ],
+        "totals": comparison.totals(),
+    }

@@ -1,18 +1,16 @@
 """Distil a subset into a few images."""
 
-from compdd_eval.config import DistillConfig
-
-CONFIG = DistillConfig
-POSITIONAL = ("method",)
+from compdd_eval.config.distill import DistillConfig
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.methods.distill import distill
+from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
+from compdd_eval.utils.processes import make_accelerator
 
 
 def run(config: DistillConfig) -> None:
     """Make the set and print what was made."""
-    from compdd_eval.console import free_stdout, print_json
-    from compdd_eval.distill import content_of, distill, print_distilled
-    from compdd_eval.processes import make_accelerator
 
-    with free_stdout(config.json):
+    with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
         distilled = distill(config, accelerator)
     if not accelerator.is_main_process:
@@ -21,3 +19,29 @@ def run(config: DistillConfig) -> None:
         print_json(content_of(config, distilled))
     else:
         print_distilled(config, distilled)
+
+
+def content_of(config: DistillConfig, distilled: DistilledSet) -> dict[str, object]:
+    """Return what was made, as JSON can hold it."""
+    return {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr, **distilled.metadata}
+
+
+def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
+    """Print what was made and how it is evaluated."""
+    made = distilled.metadata["distillation"]
+    rows = [
+        ["method", f"{config.method}, preset {made['preset']}, seed {config.seed}"],
+        ["images", f"{len(distilled.images)} ({config.ipc} per class), {distilled.resolution} px"],
+        ["labels", distilled.label_kind],
+        ["learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"],
+    ]
+    losses = made.get("last_losses")
+    if losses:
+        rows.append(["steps", f"{made['steps']}, {made['seconds']:.0f} s, last loss {losses[-1]:.4g}"])
+    for found in made.get("evaluations") or []:
+        mean, std = 100 * found["accuracy_mean"], 100 * (found["accuracy_std"] or 0)
+        rows.append([f"accuracy at step {found['step']}", f"{mean:.2f} ± {std:.2f} %, {found['n']} students"])
+    if "kept_step" in made:
+        rows.append(["kept", f"step {made['kept_step']}, the best on the validation images (--keep best)"])
+    print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
+    print(f"distilled set: {config.output_dir}")

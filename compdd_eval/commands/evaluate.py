@@ -1,21 +1,19 @@
 """Train students on a distilled set and test them on real images."""
 
-from compdd_eval.config import EvaluateConfig
+from pathlib import Path
 
-CONFIG = EvaluateConfig
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
+from compdd_eval.evaluation.grid import grid_content, raise_failures, run_grid
+from compdd_eval.results.student_result import SUMMARY_NAME
+from compdd_eval.utils.console import print_json, stdout_to_stderr
 
 
 def run(config: EvaluateConfig) -> None:
     """Evaluate, or evaluate a grid; print the tables and write the results."""
-    from pathlib import Path
-
-    from compdd_eval.console import free_stdout, print_json
-    from compdd_eval.evaluation import accelerator_of, evaluate
-    from compdd_eval.grid import grid_content, raise_failures, run_grid
-    from compdd_eval.results import SUMMARY_NAME
 
     cells = []
-    with free_stdout(config.json):
+    with stdout_to_stderr(config.json):
         accelerator = accelerator_of(config)
         if config.grid is not None:
             cells = run_grid(config, accelerator, quiet=config.json)

@@ -1,13 +1,40 @@
 """Build a static site that ranks results."""
 
-from compdd_eval.config import LeaderboardConfig
-
-CONFIG = LeaderboardConfig
-POSITIONAL = ("sources...",)
+from compdd_eval.config.leaderboard import LeaderboardConfig
+from compdd_eval.reports.html import short
+from compdd_eval.reports.leaderboard.build import Built, build
+from compdd_eval.reports.leaderboard.pages import as_json
+from compdd_eval.reports.leaderboard.rows import BY_NONE
+from compdd_eval.utils.console import print_json, print_table
 
 
 def run(config: LeaderboardConfig) -> None:
     """Build the site, send it to the Hub if asked for, and print where it lies."""
-    from compdd_eval.reports.leaderboard import build, print_built
 
     print_built(config, build(config))
+
+
+def print_built(config: LeaderboardConfig, built: Built) -> None:
+    """Print where the site lies and what is in it; or the rows, as JSON."""
+    rows = built.rows.rows
+    doubtful = sum(bool(row.marks) for row in rows)
+    if config.json:
+        counts = {"left_out": built.left_out, "twice": built.rows.twice, "marked": doubtful}
+        about = {"output": str(built.output), "pushed": built.pushed, **counts}
+        print_json(about | as_json(built.title, built.rows))
+        return
+    lines = [
+        ("results", f"{len(rows):,}"),
+        ("marked as not canonical", f"{doubtful:,}"),
+        ("there twice, shown once", f"{built.rows.twice:,}"),
+        ("files left out", f"{built.left_out:,}"),
+        ("protocols", f"{len({row.protocol for row in rows}):,}"),
+    ]
+    unclear = [name for name, one in built.rows.canonical.items() if one.rule == BY_NONE]
+    if unclear:
+        named = ", ".join(short(name, 40) for name in unclear[:8]) + (", ..." if len(unclear) > 8 else "")
+        lines.append(("canonical images not known", named))
+    print_table(short(built.title), ["", ">"], lines)
+    print(f"open {built.output / 'index.html'}")
+    if built.pushed is not None:
+        print(built.pushed)

@@ -1,18 +1,102 @@
 """Choose subsets by the complexity of their classes, or compare that choice with the published lists."""
 
-from compdd_eval.config import SelectConfig
+from dataclasses import asdict
 
-CONFIG = SelectConfig
-POSITIONAL = ("scores",)
+from compdd_eval.complexity.published_lists import MENDED, check
+from compdd_eval.complexity.select import SELECTION_NAME, Selection, select
+from compdd_eval.config.select import SelectConfig
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.utils.console import print_json, print_table
 
 
 def run(config: SelectConfig) -> None:
     """Select and write, or check; print tables, or JSON."""
     if config.check:
-        from compdd_eval.selection_check import check, print_check
-
         print_check(check(config), config.json)
         return
-    from compdd_eval.selection import print_selection, select
 
     print_selection(select(config), config.json)
+
+
+def print_selection(selection: Selection, as_json: bool = False) -> None:
+    """Print the subsets as a table, or all as JSON."""
+    if as_json:
+        print_json(_as_json(selection))
+        return
+    rows = [
+        (subset.name, f"{subset.complexity_percent:.1f} %", ", ".join(score.name for score in subset.classes))
+        for subset in selection.subsets
+    ]
+    print_table("Selected", ["subset", "complexity>", "classes, most extreme first"], rows)
+    if len(selection.files) == 1:
+        print(f"written to {selection.folder}: {SELECTION_NAME} alone (subset files: {NUM_CLASSES} ImageNet classes)")
+        return
+    print(f"written to {selection.folder}: {len(selection.files) - 1} subset files and {SELECTION_NAME}")
+    first = selection.subsets[0]
+    flags = f"--subsets_dir {selection.folder} --category {first.category} --subset {first.difficulty}"
+    print(f"use them: accelerate launch -m compdd_eval {flags} --distilled SET --data_path IMAGENET")
+
+
+def _as_json(selection: Selection) -> dict[str, object]:
+    subsets = [
+        {
+            "name": subset.name,
+            "category": subset.category,
+            "difficulty": subset.difficulty,
+            "complexity_percent": subset.complexity_percent,
+            "classes": [asdict(score) for score in subset.classes],
+        }
+        for subset in selection.subsets
+    ]
+    return {"output_dir": selection.folder, "files": selection.files, "subsets": subsets}
+
+
+def print_check(found: dict[str, object], as_json: bool = False) -> None:
+    """Print the comparison as tables, or as JSON."""
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for entry in found["subsets"]:
+        overlap = "-" if entry["overlap"] is None else f"{entry['overlap']} of {NUM_CLASSES}"
+        measured = _text(entry["measured_percent"], "{:.1f} %")
+        scored = f"{entry['scored']} of {entry['published_classes']}"
+        rows.append((entry["name"], overlap, scored, measured, f"{entry['published_percent']} %"))
+    columns = ["subset", "selected and published>", "published scored>", "their complexity>", "as published>"]
+    print_table("Selection against the published lists", columns, rows)
+    rows = [
+        (
+            entry["category"],
+            f"{entry['scored']} of {entry['candidates']}",
+            _text(entry["rank_correlation"], "{:.3f}"),
+            entry["classes"],
+        )
+        for entry in found["categories"]
+    ]
+    columns = ["category", "candidates scored>", "rank correlation>", "published classes>"]
+    print_table("Complexity of published classes against their membership (hard 1, easy 0; Spearman)", columns, rows)
+    value, number = _text(found["rank_correlation"], "{:.3f}"), found["rank_correlation_subsets"]
+    print(f"Measured against published complexity over {number} subsets: rank correlation {value}")
+    if found["tenth"]:
+        print(_tenth_in_words(found["tenth"]))
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _tenth_in_words(tenth: dict[str, object]) -> str:
+    start, contenders = f"Tenth class of {MENDED}, of which nine are published", tenth["contenders"]
+    if not contenders:
+        return f"{start}: unknown, no candidate that is in neither published list is scored"
+    first = contenders[0]
+    if tenth["rank"] == 1:
+        mean = 100 * first["mean"]
+        return (
+            f"{start}: {tenth['ours']} ({mean:.1f} %), as in our list, number 1 of {len(contenders)} candidates scored"
+        )
+    words = f"{start}: {first['name']} ({100 * first['mean']:.1f} %), the most complex of the other candidates scored"
+    if tenth["rank"] is None:
+        return f"{words}; {tenth['ours']}, which we take, is not scored"
+    mean = 100 * contenders[tenth["rank"] - 1]["mean"]
+    return f"{words}; {tenth['ours']}, which we take, is number {tenth['rank']} of {len(contenders)} ({mean:.1f} %)"

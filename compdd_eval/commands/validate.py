@@ -1,17 +1,200 @@
 """Check a distilled set without training."""
 
-from compdd_eval.config import ValidateConfig
+import contextlib
+import logging
+from dataclasses import asdict, dataclass, field
 
-CONFIG = ValidateConfig
-POSITIONAL = ("path",)
+from compdd_eval.config.checks import no_subset
+from compdd_eval.config.validate import ValidateConfig
+from compdd_eval.data.splits import images_at_hand, open_split
+from compdd_eval.data.subset_files import Subset
+from compdd_eval.distilled.checks import (
+    FAILED,
+    SKIPPED,
+    WARNING,
+    Check,
+    RealImages,
+    check_of,
+    class_balance,
+    duplicates,
+    guesses,
+    ipc,
+    label_order,
+    normalisation,
+    resolution,
+    soft_labels,
+    storage,
+    value_range,
+    whitening,
+)
+from compdd_eval.distilled.content import RawSet
+from compdd_eval.distilled.describe import content_of
+from compdd_eval.distilled.interpret import Interpreted, check_digest, rate_of, understand
+from compdd_eval.distilled.read import open_content
+from compdd_eval.distilled.set import DistilledSet, assemble
+from compdd_eval.distilled.tensors import checked_images, checked_kind, checked_labels, checked_rate
+from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
+from compdd_eval.utils.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 def run(config: ValidateConfig) -> None:
     """Check, print a table or JSON, and fail if a check did."""
-    from compdd_eval.console import free_stdout
-    from compdd_eval.validate import print_report, validate
 
-    with free_stdout(config.json):
+    with stdout_to_stderr(config.json):
         report = validate(config)
     print_report(report, config.json)
     report.raise_failures()
+
+
+@dataclass
+class Report:
+    """The outcome of `validate`.
+
+    Attributes:
+        name: The set: its files, or its repository and commit.
+        checks: All checks, in the order in which they were made.
+        facts: What the set is, as far as it can be read.
+    """
+
+    name: str
+    checks: list[Check] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that failed."""
+        return [check.name for check in self.checks if check.result == FAILED]
+
+    def raise_failures(self) -> None:
+        """Raise InputError if a check failed."""
+        if self.failed:
+            number = f"{len(self.failed)} of {len(self.checks)} checks failed"
+            first = next(check.detail for check in self.checks if check.result == FAILED)
+            raise InputError(f"{self.name}: {number}: {', '.join(self.failed)}. The first: {first}")
+
+
+def validate(config: ValidateConfig) -> Report:
+    """Check a distilled set.
+
+    Args:
+        config: Which, and what it should be.
+
+    Raises:
+        InputError: A real image, or the copy of ImageNet, is not what it should be; what is wrong with the set is in
+            the report.
+    """
+    report = Report(config.path)
+    check, content = check_of("readable", lambda: open_content(config.path, config, config.res), "")
+    if content is None:
+        report.checks.append(check)
+        return report
+    report.name = content.name
+    report.checks.append(Check("readable", check.result, _parts(content)))
+    distilled, meaning = _check_parts(report, content, config)
+    if distilled is not None:
+        _check_whole(report, distilled, meaning, content, config)
+    return report
+
+
+def _parts(content: RawSet) -> str:
+    parts = [f"images {list(content.images.shape)} {content.images.dtype}".replace("torch.", "")]
+    parts.append(f"labels {list(content.labels.shape)} {content.labels.dtype}".replace("torch.", ""))
+    return ", ".join([*parts, *([f"rate {content.lr:g}"] if content.lr is not None else [])])
+
+
+def _check_parts(
+    report: Report, content: RawSet, config: ValidateConfig
+) -> tuple[DistilledSet | None, Interpreted | None]:
+    """Check each part by itself; return the set if all are good."""
+    if content.facts.get("sha256") is None:
+        report.checks.append(Check("hash", SKIPPED, "the files state no digest"))
+    else:
+        detail = f"sha256 {content.facts['sha256'][:16]}..., as stated"
+        report.checks.append(check_of("hash", lambda: check_digest(content), detail)[0])
+    check, meaning = check_of("meaning", lambda: understand(content, config), _remarks_in_words)
+    report.checks.append(check)
+    if meaning is None:
+        return None, None
+    report.checks.append(guesses(meaning))
+    report.checks += [Check("as stated", WARNING, found) for found in meaning.doubts]
+    number = len(meaning.images) if meaning.images.ndim else 0
+    checks = [
+        check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
+        check_of("labels", lambda: checked_labels(meaning.labels, number), "fit the images"),
+        check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
+        check_of("learned rate", lambda: checked_rate(rate_of(content, config)), _rate_in_words),
+    ]
+    report.checks += [check for check, _ in checks]
+    if any(check.result == FAILED for check, _ in checks):
+        return None, meaning
+    return assemble(content, meaning, config), meaning
+
+
+def _remarks_in_words(meaning: Interpreted) -> str:
+    return "; ".join(meaning.remarks) or "classes and pixels are understood"
+
+
+def _rate_in_words(lr: float | None) -> str:
+    return "none; students take --lr_net" if lr is None else f"{lr:g}"
+
+
+def _check_whole(
+    report: Report, distilled: DistilledSet, meaning: Interpreted, content: RawSet, config: ValidateConfig
+) -> None:
+    """Check the set as a whole, against its subset and real images."""
+    subset = meaning.subset
+    if subset is None:
+        raise no_subset(content.name)
+    report.facts = content_of(distilled) | {"config_name": subset.name}
+    report.checks += [
+        resolution(distilled, config.res),
+        value_range(distilled),
+        class_balance(distilled, subset),
+        ipc(distilled, content.facts.get("ipc")),
+        soft_labels(distilled),
+        duplicates(distilled),
+    ]
+    real = _real_images(config, subset, distilled.resolution)
+    report.checks += [
+        normalisation(distilled, real),
+        whitening(distilled, zca=False),
+        label_order(distilled, subset, real),
+        storage(distilled, subset, real),
+    ]
+
+
+def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages | None:
+    """Decode the real validation images that are given or at hand; of those that nobody named, warn if it fails."""
+    try:
+        return _decoded(config, subset, res) if images_at_hand(subset, config.data_path) else None
+    except InputError as error:
+        if config.data_path is not None:
+            raise
+        _logger.warning(f"not compared with real images: {error}")
+        return None
+
+
+def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealImages:
+    split = open_split(subset, "validation", config.data_path, (res, res), layout=config.layout)
+    images, labels = split.tensors(progress=True)
+    train_bytes = None
+    with contextlib.suppress(InputError):  # a copy with validation images alone
+        train_bytes = open_split(subset, "train", config.data_path, (res, res), layout=config.layout).stored_bytes
+    return RealImages(images, labels, train_bytes, split.origin)
+
+
+def print_report(report: Report, as_json: bool = False) -> None:
+    """Print the checks as a table, or all as JSON."""
+    if as_json:
+        content = {
+            "set": report.name,
+            "passed": not report.failed,
+            "checks": [asdict(check) for check in report.checks],
+            **report.facts,
+        }
+        print_json(content)
+        return
+    rows = [(check.name, check.result, check.detail) for check in report.checks]
+    print_table(f"Checks of {report.name}", ["check", "result", ""], rows)

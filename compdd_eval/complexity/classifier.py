@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from compdd_eval.config import ComplexityConfig
-from compdd_eval.config.complexity import OFFLINE_MODEL
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.user_code import made_network, run_file
-from compdd_eval.weights import digest_of_weights, read_weights
+from compdd_eval.config.complexity import OFFLINE_MODEL, ComplexityConfig
+from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.training.weights import digest_of_weights, read_weights
+from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.user_code import made_network, run_file
 
 _LITE_MEAN, _LITE_STD = (0.498,) * 3, (0.502,) * 3  # those of EfficientNet-Lite: (x - 127) / 128 of 8-bit pixels
 _RESNET_LAYER = "layer4"  # the last stage: coarse and semantic

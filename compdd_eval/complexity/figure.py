@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity.files import ClassMean, Facts, read_classes, read_examples, read_facts
 from compdd_eval.complexity.gallery import Cell, save_gallery
-from compdd_eval.config import FigureConfig
-from compdd_eval.errors import InputError
-from compdd_eval.files import check_writable, written_whole
-from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, Subset, load_subset, own_names, subset_names
+from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_facts
+from compdd_eval.config.figure import FigureConfig
+from compdd_eval.data.subset_files import DIFFICULTIES, Subset
+from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, subset_names
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import atomic_write, check_writable
 
+_logger = logging.getLogger(__name__)
 if typing.TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_logger = logging.getLogger(__name__)
 _HUES = ("#332288", "#D55E00", "#117733", "#AA4499", "#0072B2", "#8C6D1F", "#882255", "#2A8C82")  # of the hard subsets
 _LIGHT = 0.58  # how far the easy ones are on the way to white
 _MOST_CATEGORIES = 60
@@ -171,7 +171,7 @@ def save_subsets(bars: list[Bar], subtitle: str, folder: Path) -> list[Path]:
 def _save(figure: "Figure", folder: Path) -> list[Path]:
     paths = [folder / name for name in _PICTURES]
     for path in paths:
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             metadata = {"Date": None} if path.suffix == ".svg" else None  # the same numbers give the same file
             figure.savefig(temporary, dpi=_DPI, metadata=metadata)
     return paths

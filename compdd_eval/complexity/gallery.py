@@ -6,14 +6,13 @@ import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity.files import Example
-from compdd_eval.files import written_whole
+from compdd_eval.complexity.read_scores import Example
+from compdd_eval.utils.files import atomic_write
 
 if typing.TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 _COLUMNS, _ROWS = 10, 4
 _SIDE, _GAP, _MARGIN = 1.4, 0.12, 0.25  # inches, as all lengths here
 _HEADING, _STRIP, _NUMBERS, _LINE = 0.62, 0.26, 0.19, 0.145
@@ -41,7 +40,7 @@ def save_gallery(cells: list[Cell], threshold: float, folder: Path) -> list[Path
     for number, page in enumerate(pages, start=1):
         figure = _page(page, threshold, f", page {number} of {len(pages)}" if len(pages) > 1 else "")
         paths.append(_path(folder, number))
-        with written_whole(paths[-1]) as temporary:
+        with atomic_write(paths[-1]) as temporary:
             figure.savefig(temporary, dpi=_DPI)
     number = len(pages) + 1
     while _path(folder, number).is_file():

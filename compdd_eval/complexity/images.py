@@ -8,14 +8,16 @@ from pathlib import Path
 
 import torch
 
-from compdd_eval.complexity.prepared import PreparedSource
-from compdd_eval.config import ComplexityConfig, digest_of
-from compdd_eval.errors import InputError
-from compdd_eval.sources import Source, find_imagenet, open_source
-from compdd_eval.sources.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
-from compdd_eval.sources.reader import read_bytes
-from compdd_eval.subsets import candidates, load_subset, related_names, subset_names
-from compdd_eval.synsets import Synset, find_synset, synset_of, synsets
+from compdd_eval.complexity.prepared_images import PreparedSource
+from compdd_eval.config.complexity import ComplexityConfig
+from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
+from compdd_eval.data.imagenet.open import find_imagenet, open_source
+from compdd_eval.data.imagenet.reader import read_bytes
+from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.subsets import candidates, load_subset, related_names, subset_names
+from compdd_eval.data.synsets import Synset, find_synset, synset_of, synsets
+from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.errors import InputError
 
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")

@@ -9,7 +9,7 @@ from torch import nn
 
 from compdd_eval.complexity.classifier import Classifier
 from compdd_eval.config.complexity import METHODS
-from compdd_eval.errors import InputError
+from compdd_eval.utils.errors import InputError
 
 _NAMES = dict(zip(METHODS, ("SmoothGradCAMpp", "GradCAM", "GradCAMpp", "LayerCAM"), strict=True))  # in torchcam.methods
 SAMPLES, NOISE = 4, 0.3  # of Smooth Grad-CAM++: noisy copies of an image, and the standard deviation of that noise

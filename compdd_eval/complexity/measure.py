@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from compdd_eval.errors import InputError
-from compdd_eval.statistics import mean_interval
+from compdd_eval.results.statistics import mean_interval
+from compdd_eval.utils.errors import InputError
 
 THRESHOLD = 0.5  # Comp-DD: a pixel is active where its class-activation value reaches this
 

@@ -1,15 +1,10 @@
-"""Choices and checks that several settings share."""
+"""Checks that several settings share."""
 
-import hashlib
-import json
 import os
 
-from compdd_eval.errors import InputError
-from compdd_eval.subsets import Subset
+from compdd_eval.data.subset_files import Subset
+from compdd_eval.utils.errors import InputError, require
 
-LABEL_KINDS = ("hard", "logits", "probabilities")
-LAYOUTS = ("imagefolder", "cls-loc", "archives", "parquet", "webdataset")
-PIXEL_RANGES = ("normalised", "0-1", "0-255")
 AUTO = "auto"  # a value that is found: searched, or chosen by the machine
 MOST_FACTOR = 16  # images of a side that a mosaic can be meant to have
 MANY = 10_000  # students; more is a slip of the finger
@@ -56,12 +51,6 @@ def check_results(places: list[str], least: int, example: str, name: str = "RESU
         raise InputError(f"{name} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}")
 
 
-def require(name: str, value: object, valid: bool, expected: str) -> None:
-    """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
-    if not valid:
-        raise InputError(f"{name} {value}: expected {expected}")
-
-
 def no_subset(source: str | None = None) -> InputError:
     """Make the error where nothing says which subset is meant; `source` is the set that does not say it either."""
     nor = "" if source is None else f", and nothing in {source} says which subset it is for"
@@ -70,7 +59,12 @@ def no_subset(source: str | None = None) -> InputError:
     )
 
 
-def digest_of(content: object) -> str:
-    """Return twelve hex digits over anything that JSON can hold."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def check_given(name: str, value: str | None, example: str) -> None:
+    """Raise InputError where a value that a command needs is not given."""
+    if not value:
+        raise InputError(f"{name} is missing, as in: compdd_eval {example}")
+
+
+def check_res(res: int | None) -> None:
+    """Check a resolution, or none."""
+    require("--res", res, res is None or 1 <= res <= 4096, "a number of pixels from 1 to 4096, for example 128")

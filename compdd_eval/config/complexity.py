@@ -4,9 +4,11 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import LAYOUTS, MANY, check_students, require
-from compdd_eval.errors import InputError
-from compdd_eval.subsets import CATEGORIES, DIFFICULTIES, singular
+from compdd_eval.config.checks import MANY, check_students
+from compdd_eval.data.choices import LAYOUTS
+from compdd_eval.data.subset_files import DIFFICULTIES
+from compdd_eval.data.subsets import CATEGORIES, singular
+from compdd_eval.utils.errors import InputError, require
 
 METHODS = ("smoothgradcampp", "gradcam", "gradcampp", "layercam")
 TARGETS = ("predicted", "true")
@@ -103,3 +105,6 @@ class ComplexityConfig:
         """Return the settings that decide the numbers, beside the images themselves."""
         names = ("method", "layer", "target", "threshold", "image_size", "images_per_class", "batch_size", "seed")
         return {name: getattr(self, name) for name in (*names, "model", "split")}
+
+
+CONFIG = ComplexityConfig

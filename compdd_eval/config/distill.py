@@ -1,15 +1,15 @@
-"""Settings of `distill`, `experts` and `methods`."""
+"""Settings of `distill`."""
 
 import math
 import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_epochs, check_students, no_subset, require
-from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
-from compdd_eval.config.sets import SubsetConfig
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.user_networks import plain_model
+from compdd_eval.config.checks import check_epochs, check_students
+from compdd_eval.config.network_names import plain_model
+from compdd_eval.config.protocol import parse_strategy
+from compdd_eval.config.training_data import TrainingDataConfig
+from compdd_eval.utils.errors import InputError, require, unknown
 
 DISTILL_PRESETS = ("published", "smoke")
 INITS = ("real", "noise")
@@ -131,34 +131,6 @@ _MOMENTA = ("momentum_img", "momentum_lr", "momentum_label")
 
 
 @dataclass(frozen=True)
-class TrainingDataConfig(SubsetConfig):
-    """The real training images.
-
-    Args:
-        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
-            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
-        layout: How that copy of ImageNet is stored; "auto" looks at it.
-        res: Resolution in pixels.
-        antialias: Whether real images are resized with antialiasing.
-        resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
-    """
-
-    data_path: str | None = None
-    layout: Literal["auto", *LAYOUTS] = "auto"
-    res: int = 128
-    antialias: bool = True
-    resize: Literal["squash", "crop"] = "squash"
-
-    def __post_init__(self) -> None:
-        SubsetConfig.__post_init__(self)
-        if not self.selects:
-            raise no_subset()
-        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
-        folder = getattr(self, "output_dir", "-")
-        require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")
-
-
-@dataclass(frozen=True)
 class DistillConfig(MatchingConfig, TrainingDataConfig):
     """Distil a subset into a few images, by a method that `methods` lists.
 
@@ -225,89 +197,5 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
                 object.__setattr__(self, name, os.path.abspath(os.path.expanduser(value)))
 
 
-@dataclass(frozen=True)
-class ExpertsConfig(TrainingDataConfig):
-    """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
-
-    Args:
-        model: Network: ConvNetD5, ..., as --model of `evaluate` takes it.
-        num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
-        epochs: Epochs of each.
-        seed: Seed of the first expert.
-        lr: Learning rate.
-        momentum: Momentum of SGD.
-        weight_decay: Weight decay.
-        batch_train: Images in a batch.
-        dsa: Whether the images are augmented by DSA.
-        dsa_strategy: Operations of DSA, joined by "_".
-        crop_pad: Padding of its crop operation as a share of the image size.
-        sam: Sharpness-aware training, for flat trajectories (FTD): the gradient is taken where the loss is worst within
-            --rho, and changed by --sam_alpha as in GSAM.
-        rho: Radius of that neighbourhood in parameter space.
-        sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
-        sam_adaptive: Scale that neighbourhood by the size of each weight (ASAM), as FTD's release always does; its
-            paper does not say so.
-        output_dir: Folder for the experts.
-        overwrite: Train again what is there.
-        compile: Compile the training steps: "auto" does where it pays, "always", "never".
-        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
-        json: Print JSON, for programs.
-    """
-
-    model: str = "ConvNetD5"
-    num_experts: int = 100
-    epochs: int = 50
-    seed: int = 0
-    lr: float = 0.01
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch_train: int = 256
-    dsa: bool = True
-    dsa_strategy: str = DSA_STRATEGY
-    crop_pad: float = CROP_PAD
-    sam: bool = False
-    rho: float = 0.01
-    sam_alpha: float = 0.3
-    sam_adaptive: bool = False
-    output_dir: str = "experts"
-    overwrite: bool = False
-    compile: Literal["auto", "always", "never"] = AUTO
-    threads: int = 0
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "model", plain_model(self.model))
-        check_students(self.num_experts, self.threads, "--num_experts")
-        require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
-        last = self.seed + self.num_experts
-        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        require("--lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0")
-        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
-        require("--rho", self.rho, 0 < self.rho < math.inf, "a finite number above 0")
-        require("--sam_alpha", self.sam_alpha, 0 <= self.sam_alpha < math.inf, "a finite number from 0")
-        parse_strategy(self.dsa_strategy)
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
-
-
-@dataclass(frozen=True)
-class MethodsConfig:
-    """List the distillation methods: paper, cost, what they need, their settings.
-
-    Args:
-        name: One method, to see all of its settings.
-        ipc: Images per class that its settings are for.
-        plugin: Python file of your own that registers methods; its code is run.
-        json: Print JSON, for programs.
-    """
-
-    name: str | None = None
-    ipc: int = 1
-    plugin: str | None = None
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        require("--ipc", self.ipc, self.ipc >= 1, "a number of images per class from 1")
+CONFIG = DistillConfig
+POSITIONAL = ("method",)

@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, LAYOUTS, check_students, check_together, no_subset, require
+from compdd_eval.config.checks import AUTO, check_students, check_together, no_subset
+from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
-from compdd_eval.config.sets import ReadConfig
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.user_networks import network_name, plain_model, plain_teacher
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.data.choices import LAYOUTS
+from compdd_eval.utils.errors import InputError, require, unknown
 
 BASELINES = ("random", "full")
 SCORES = ("lrs", "ars")
@@ -184,3 +185,6 @@ class EvaluateConfig(Protocol, ReadConfig):
     def changed(self, **changes: object) -> "EvaluateConfig":
         """Return these settings with some replaced."""
         return replace(self, **changes)
+
+
+CONFIG = EvaluateConfig

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from compdd_eval.errors import InputError
+from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,7 @@ class FigureConfig:
             raise InputError("SCORES is missing; give the folder that `complexity` wrote, or --published")
         if self.output_dir is None:
             object.__setattr__(self, "output_dir", os.path.join(self.scores, "figures"))
+
+
+CONFIG = FigureConfig
+POSITIONAL = ("scores",)

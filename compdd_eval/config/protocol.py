@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_epochs, require
-from compdd_eval.errors import unknown
+from compdd_eval.config.checks import AUTO, check_epochs
+from compdd_eval.utils.errors import require, unknown
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -16,7 +16,6 @@ REGIMES = ("given", "hard", "soft", "soft+kd")
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
-
 _COMP_DD = {
     "epoch_eval_train": 1000,
     "batch_train": 128,

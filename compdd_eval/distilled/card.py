@@ -4,10 +4,12 @@ import re
 
 import yaml
 
-from compdd_eval.card import size_category
+from compdd_eval.data.card import size_category
+from compdd_eval.data.subset_files import NUM_CLASSES, PUBLISHED_SUFFIX
+from compdd_eval.data.subsets import config_names
 from compdd_eval.distilled.mosaics import FACTOR
-from compdd_eval.results import mean_and_spread
-from compdd_eval.subsets import NUM_CLASSES, PUBLISHED_SUFFIX, config_names
+from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.results.aggregate import mean_and_spread
 
 CARD_NAME = "README.md"
 DATA_FILES = "data/train-00000-of-00001.parquet"
@@ -153,7 +155,7 @@ def _dump(content: dict[str, object]) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _features(distilled) -> list[dict[str, object]]:
+def _features(distilled: SetTensors) -> list[dict[str, object]]:
     names = {str(label): name for label, name in enumerate(distilled.label_names)}
     features = [
         {"name": "image", "dtype": "image"},

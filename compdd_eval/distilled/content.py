@@ -1,18 +1,17 @@
 """What a file holds before it is known what it means: tensors as stored, and what is said of them."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 import torch
 
-from compdd_eval.errors import InputError
+from compdd_eval.utils.errors import InputError
 
 MAX_BYTES = 4 * 2**30  # of a set's images in float32; all training images of a subset at 128 px are 2.6 GB
 _VALUE = 4  # bytes of a float32
 
 
 @dataclass
-class Content:
+class RawSet:
     """The parts of a distilled set as a reader finds them.
 
     Attributes:
@@ -23,7 +22,7 @@ class Content:
             have names.
         places: Where `labels` come from elsewhere than the names: for each image the position of its name.
         pixel_range: The range of the images, where the format leaves no doubt.
-        facts: What `distilled.json` says, as of `compdd_eval.distilled.facts.read_facts`.
+        facts: What `distilled.json` says, as of `compdd_eval.distilled.metadata.read_facts`.
         origin: Where the set comes from: `files`, or `repository`, `revision` and, in a folder of it, `folder`.
         remarks: What the reader did that a user should know.
         guesses: What the reader guessed, as (what, the guess, the flag that states it).
@@ -63,15 +62,6 @@ def notes_of(origin: dict[str, object]) -> list[tuple[str, str]]:
     """Return what was guessed and done when a set was read, as rows of a table."""
     rows = [("guessed", note) for note in origin.get("guesses", [])]
     return rows + [("done", note) for note in origin.get("remarks", [])]
-
-
-def digest_of_tensors(*tensors: torch.Tensor) -> str:
-    """Return a SHA-256 over type, shape and bytes of tensors, such as images and labels."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.flatten().contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
-    return digest.hexdigest()
 
 
 def is_plain(tensor: torch.Tensor) -> bool:

@@ -5,24 +5,25 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from compdd_eval.config import ReadConfig
-from compdd_eval.distilled.classes import columns_of, labels_of_names, listed_classes, ordered
-from compdd_eval.distilled.content import Content, check_size, digest_of_tensors
-from compdd_eval.distilled.facts import FACTS_NAME, metadata_of, statistics_of, subset_stated, wnids_of
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.data.label_kinds import infer_label_kind
+from compdd_eval.data.subset_files import NUM_CLASSES, Subset
+from compdd_eval.data.subsets import load_subset
+from compdd_eval.data.synsets import synsets
+from compdd_eval.distilled.class_order import columns_of, labels_of_names, listed_classes, ordered
+from compdd_eval.distilled.content import RawSet, check_size
+from compdd_eval.distilled.formats.published import ignores_rate
+from compdd_eval.distilled.metadata import FACTS_NAME, statistics_of, subset_stated, wnids_of
 from compdd_eval.distilled.mosaics import FACTOR, cut_mosaics, looks_like_mosaics
-from compdd_eval.distilled.part_files import ignores_rate
-from compdd_eval.distilled.pixels import channels_first, doubt, guess_pixel_range, to_normalised
-from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.errors import InputError
-from compdd_eval.labels import infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, load_subset
-from compdd_eval.synsets import synsets
+from compdd_eval.distilled.pixel_range import channels_first, doubt, guess_pixel_range, to_normalised
+from compdd_eval.utils.digests import digest_of_tensors
+from compdd_eval.utils.errors import InputError
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Meaning:
+class Interpreted:
     """Tensors in the terms of a `DistilledSet`, not yet checked, and how they were understood.
 
     Attributes:
@@ -52,7 +53,7 @@ class Meaning:
         return {name: notes for name, notes in (("guesses", guesses), ("remarks", self.remarks)) if notes}
 
 
-def check_digest(content: Content) -> None:
+def check_digest(content: RawSet) -> None:
     """Raise InputError where the tensors are not the ones that `distilled.json` was written for."""
     stated = content.facts.get("sha256")
     if stated is None or content.pixel_range is not None:
@@ -65,7 +66,7 @@ def check_digest(content: Content) -> None:
         )
 
 
-def understand(content: Content, config: ReadConfig) -> Meaning:
+def understand(content: RawSet, config: ReadConfig) -> Interpreted:
     """Bring what a reader found to the terms of a `DistilledSet`.
 
     Raises:
@@ -73,7 +74,7 @@ def understand(content: Content, config: ReadConfig) -> Meaning:
     """
     subset = subset_of(content, config)
     notes = list(content.guesses), list(content.remarks), list(content.doubts)
-    meaning = Meaning(content.images, content.labels, "hard", subset, *notes)
+    meaning = Interpreted(content.images, content.labels, "hard", subset, *notes)
     _check_contradictions(content, config)
     stated = content.facts.get("lr")
     if None not in (stated, content.lr) and stated != content.lr and config.lr_dir is None:
@@ -85,7 +86,7 @@ def understand(content: Content, config: ReadConfig) -> Meaning:
     return meaning
 
 
-def _check_contradictions(content: Content, config: ReadConfig) -> None:
+def _check_contradictions(content: RawSet, config: ReadConfig) -> None:
     """Raise InputError where a flag says something else than the set: labels or pixels would be changed twice."""
     facts, tensors = content.facts, content.pixel_range is None
     statistics, kind = statistics_of(facts), facts.get("label_kind")
@@ -102,7 +103,7 @@ def _check_contradictions(content: Content, config: ReadConfig) -> None:
         raise InputError(f"{given}: the set says it itself ({FACTS_NAME}), and otherwise; leave the flag out")
 
 
-def subset_of(content: Content, config: ReadConfig) -> Subset | None:
+def subset_of(content: RawSet, config: ReadConfig) -> Subset | None:
     """Return the subset that is asked for, or that the set says it is for; raise InputError if these differ."""
     asked, stated = config.load_subset(), content.facts.get("config_name")
     if asked is not None and stated is not None and asked.name != stated:
@@ -114,7 +115,7 @@ def subset_of(content: Content, config: ReadConfig) -> Subset | None:
     return load_subset(stated) if found is None and stated is not None else found  # says what is missing
 
 
-def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> None:
+def _order_labels(meaning: Interpreted, content: RawSet, config: ReadConfig) -> None:
     """Bring labels to the subset's order."""
     labels, subset, order = content.labels, meaning.subset, config.label_order
     if labels.ndim not in (1, 2) or len(labels) != len(content.images) or not labels.numel():
@@ -144,7 +145,7 @@ def _order_labels(meaning: Meaning, content: Content, config: ReadConfig) -> Non
         meaning.labels = ordered(labels, listed_classes(order, subset))
 
 
-def _in_stated_order(labels: torch.Tensor, content: Content, subset: Subset | None) -> torch.Tensor:
+def _in_stated_order(labels: torch.Tensor, content: RawSet, subset: Subset | None) -> torch.Tensor:
     """Map labels by the WordNet ids that `distilled.json` gives them."""
     wnids = wnids_of(content.facts)
     if subset is None:
@@ -164,7 +165,7 @@ def _in_stated_order(labels: torch.Tensor, content: Content, subset: Subset | No
     return ordered(labels, target)
 
 
-def _take_columns(meaning: Meaning, content: Content, config: ReadConfig) -> torch.Tensor:
+def _take_columns(meaning: Interpreted, content: RawSet, config: ReadConfig) -> torch.Tensor:
     """Cut soft labels for all of ImageNet to the subset; of a set for all its classes, keep the subset's images."""
     labels, subset = content.labels.float(), meaning.subset
     kind = infer_label_kind(labels) if config.label_kind == "auto" else config.label_kind
@@ -184,7 +185,7 @@ def _take_columns(meaning: Meaning, content: Content, config: ReadConfig) -> tor
     return meaning.labels
 
 
-def _beside_folders(meaning: Meaning, content: Content, mapped: torch.Tensor, order: str) -> torch.Tensor:
+def _beside_folders(meaning: Interpreted, content: RawSet, mapped: torch.Tensor, order: str) -> torch.Tensor:
     """Return labels of a file that lies beside class folders, in the order that the folders confirm.
 
     Hard labels, and the peaks of soft ones, are compared with the folders' classes; column k may be label k, or the
@@ -228,7 +229,7 @@ def _are_indices(labels: torch.Tensor, subset: Subset | None) -> bool:
     return max(values) >= NUM_CLASSES and (values <= set(subset.class_map) or values == set(range(len(synsets()))))
 
 
-def _take_indices(meaning: Meaning, labels: torch.Tensor) -> None:
+def _take_indices(meaning: Interpreted, labels: torch.Tensor) -> None:
     """Map ImageNet indices to labels; of a set for more classes keep the images of the subset."""
     subset = meaning.subset
     if subset is None:
@@ -247,7 +248,7 @@ def _take_indices(meaning: Meaning, labels: torch.Tensor) -> None:
     meaning.labels = torch.tensor([subset.class_map[index] for index in labels.tolist()])
 
 
-def _take_label_kind(meaning: Meaning, content: Content, config: ReadConfig) -> None:
+def _take_label_kind(meaning: Interpreted, content: RawSet, config: ReadConfig) -> None:
     labels, stated = meaning.labels, content.facts.get("label_kind")
     if labels.ndim == 2 and not labels.is_floating_point():
         labels = meaning.labels = labels.float()  # one-hot rows of integers
@@ -273,7 +274,7 @@ def _rows_sum_to_zero(labels: torch.Tensor) -> bool:
     return bool((rows.sum(1).abs() <= 1e-3 * rows.abs().sum(1)).all()) and bool(rows.any())
 
 
-def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
+def _normalise(meaning: Interpreted, content: RawSet, config: ReadConfig) -> None:
     images = meaning.images
     if images.ndim != 4 or not images.numel():
         return  # left to the checks of the set
@@ -301,7 +302,7 @@ def _normalise(meaning: Meaning, content: Content, config: ReadConfig) -> None:
         meaning.remarks.append("images are rounded from float64 to float32")
 
 
-def _cut_mosaics(meaning: Meaning, content: Content, config: ReadConfig) -> None:
+def _cut_mosaics(meaning: Interpreted, content: RawSet, config: ReadConfig) -> None:
     """Cut mosaics of --factor x --factor images, or say it where images look like such."""
     images, labels, factor = meaning.images, meaning.labels, config.factor
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or not images.numel():
@@ -333,26 +334,14 @@ def _stated_range(pixel_range: str, config: ReadConfig) -> str:
     return pixel_range
 
 
-def rate_of(content: Content, config: ReadConfig) -> object:
+def rate_of(content: RawSet, config: ReadConfig) -> object:
     """Return the learned rate: that of the files, else the one that `distilled.json` says; None if it is ignored."""
     if ignores_rate(config.lr_dir):
         return None
     return content.facts.get("lr") if content.lr is None else content.lr
 
 
-def assemble(content: Content, meaning: Meaning, config: ReadConfig) -> DistilledSet:
-    """Make the set; raise InputError where a part is not what it must be."""
-    metadata = metadata_of(content.facts)
-    if meaning.subset is not None:
-        metadata |= meaning.subset.selection
-    if meaning.factor > 1:
-        metadata[FACTOR] = meaning.factor
-    lr = rate_of(content, config)
-    origin = content.origin | meaning.notes
-    return DistilledSet(meaning.images, meaning.labels, meaning.label_kind, lr, metadata, origin)
-
-
-def log_doubts(name: str, meaning: Meaning) -> None:
+def log_doubts(name: str, meaning: Interpreted) -> None:
     """Warn of what does not look as it is said to be."""
     for found in meaning.doubts:
         _logger.warning(f"{name}: {found}")

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import interpolate, pad
 
-from compdd_eval.preprocess import normalise
+from compdd_eval.data.transforms import normalise
 
 FACTOR = "factor"  # the entry of a set's metadata that says how many images of a side were stored in one
 _FACTORS = (2, 3, 4)  # that are looked for; the field uses 2, and 3 at 224 px

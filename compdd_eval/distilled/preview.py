@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.preprocess import denormalise
+from compdd_eval.data.transforms import denormalise
+from compdd_eval.distilled.tensors import SetTensors
 
 _TILE = 64  # smallest side of a shown image in pixels
 _GAP = 2
@@ -14,7 +14,7 @@ _COLUMNS = 10
 _TEXT = 14
 
 
-def save_preview(distilled: DistilledSet, label_names: list[str], path: Path, title: str = "") -> None:
+def save_preview(distilled: SetTensors, label_names: list[str], path: Path, title: str = "") -> None:
     """Write a PNG grid of the images: a row for each label that has some, at most ten images in it.
 
     A title stands above it. Small images are enlarged without smoothing; values outside [0, 1] after denormalising

@@ -1,65 +1,23 @@
-"""The one type for a distilled set: validated tensors, the kind of their labels, and what is known about them."""
+"""Distilled sets: `DistilledSet`, and `read_distilled`, which reads one whatever its format."""
 
-import json
-import math
-import numbers
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-import torch
-
-from compdd_eval.config import LABEL_KINDS
-from compdd_eval.config.checks import MOST_FACTOR
-from compdd_eval.distilled.content import check_size, digest_of_tensors, is_plain
-from compdd_eval.distilled.facts import DESCRIPTION, is_text
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.data.imagenet.hub_files import PREFIX, parse_address
+from compdd_eval.distilled.content import RawSet
+from compdd_eval.distilled.formats.comp_dd import save_folder
+from compdd_eval.distilled.interpret import Interpreted, check_digest, log_doubts, rate_of, understand
+from compdd_eval.distilled.metadata import metadata_of
 from compdd_eval.distilled.mosaics import FACTOR
-from compdd_eval.distilled.pixels import guess_pixel_range
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.labels import PROBABILITY_TOLERANCE, infer_label_kind
-from compdd_eval.subsets import NUM_CLASSES, Subset, selected_subset
+from compdd_eval.distilled.push import push_distilled
+from compdd_eval.distilled.read import open_content
+from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.utils.errors import InputError
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class DistilledSet:
-    """Distilled images with their labels.
-
-    Attributes:
-        images: float32 `[N, 3, H, H]` in ImageNet-normalised space, finite, on the CPU.
-        labels: int64 `[N]` with values 0-9, or finite float32 `[N, 10]`.
-        label_kind: `hard` (int64 labels), `logits` (softmax is applied) or `probabilities` (rows sum to 1);
-            None takes what the labels look like.
-        lr: The learned rate for students, finite and above 0, or None.
-        metadata: Anything else that is known, in values that JSON can hold; it is saved with the set. `category`,
-            `subset` and `published`, or `classes`, say which subset the set is for (as of `Subset.selection`),
-            `method`, `source_url`, `paper`, `licence` and `protocol` where it comes from; a card is made of these.
-            `factor`: the images were cut from mosaics of so many images a side.
-        origin: Where this copy was read from: `files`, or `repository` and `revision`; it is not saved with the set.
-
-    Raises:
-        InputError: A tensor of the wrong type, rank, size or range; the message says which and what was expected.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    label_kind: str | None = None
-    lr: float | None = None
-    metadata: dict[str, object] = field(default_factory=dict)
-    origin: dict[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        set_field = object.__setattr__
-        set_field(self, "images", checked_images(self.images))
-        labels = checked_labels(self.labels, len(self.images))
-        set_field(self, "labels", labels)
-        set_field(self, "label_kind", checked_kind(self.label_kind, labels))
-        set_field(self, "lr", checked_rate(self.lr))
-        _check_metadata(self.metadata, len(self.images))
-
-    def __repr__(self) -> str:
-        shape, lr = list(self.images.shape), "no rate" if self.lr is None else f"rate {self.lr:g}"
-        name = self.definition.name if self.definition else "subset not stated"
-        return f"DistilledSet({name}, images {shape}, {self.label_kind} labels, {lr}, sha256 {self.sha256[:12]}...)"
+class DistilledSet(SetTensors):
+    """A distilled set to load, save, push to the Hub and take from it; `SetTensors` says what it holds."""
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "DistilledSet":
@@ -68,8 +26,6 @@ class DistilledSet:
         Raises:
             InputError: A file is missing, damaged, or not the one that `distilled.json` was written for.
         """
-        from compdd_eval.distilled.reading import read_distilled
-
         return read_distilled(folder)
 
     @classmethod
@@ -83,8 +39,6 @@ class DistilledSet:
         Raises:
             InputError: No such repository or revision, no access, no connection, or no set in it.
         """
-        from compdd_eval.distilled.reading import read_repository
-
         return read_repository(repo_id if revision is None else f"{repo_id}@{revision}")
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -93,8 +47,6 @@ class DistilledSet:
         Raises:
             InputError: The folder cannot be written, or has a card of something else.
         """
-        from compdd_eval.distilled.folder import save_folder
-
         save_folder(self, folder)
 
     def push_to_hub(
@@ -114,189 +66,59 @@ class DistilledSet:
         Raises:
             InputError: It is not known which subset the set is for; another set lies there; no access; no connection.
         """
-        from compdd_eval.distilled.pushing import push_distilled
-
         done = push_distilled(self, repo_id, private=private, revision=revision, results=results, overwrite=overwrite)
         return done.commit
 
-    @property
-    def definition(self) -> Subset | None:
-        """The subset that the set is for, as `metadata` says, or None."""
-        return selected_subset(self.metadata)
 
-    @property
-    def label_names(self) -> list[str]:
-        """Ten names in label order."""
-        subset = self.definition
-        return subset.label_names if subset else [f"label {label}" for label in range(NUM_CLASSES)]
+def read_distilled(
+    path: str | os.PathLike, config: ReadConfig | None = None, *, res: int | None = None, resize_all: bool = False
+) -> DistilledSet:
+    """Read a distilled set; what its files do not say is taken from the configuration, or guessed.
 
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return self.images.shape[-1]
+    Args:
+        path: A folder (ours; `images.pt` and `labels.pt` as MTT, DATM and EDF save them; `images.npy`; class folders
+            of images), a file (`.pt`, `.npz`, `.npy`, `.safetensors`), or a dataset on the Hub: `USER/NAME`,
+            `USER/NAME/FOLDER@REVISION`, or the address of its page.
+        config: What the files do not say, as in `compdd_eval.ReadConfig(category="bird", subset="easy")`.
+        res: Resolution for image files that are not all squares of one size.
+        resize_all: Bring all image files to `res`.
 
-    @property
-    def classes(self) -> torch.Tensor:
-        """int64 `[N]`: the label of each image, for soft labels the largest entry."""
-        return self.labels if self.label_kind == "hard" else self.labels.argmax(dim=1)
+    Returns:
+        The set; `origin` names the files or the commit that were read, and holds the `guesses`, and `remarks` on what
+        was done, if there are any.
 
-    @property
-    def class_counts(self) -> list[int]:
-        """Number of images of each of the ten labels."""
-        return torch.bincount(self.classes, minlength=NUM_CLASSES).tolist()
-
-    @property
-    def factor(self) -> int:
-        """Images of a side that were stored in one, before mosaics were cut; 1 where there were none."""
-        return self.metadata.get(FACTOR, 1)
-
-    @property
-    def decoded_ipc(self) -> int | float:
-        """Images per class that students see: of the classes present where all have as many, else the mean over ten."""
-        counts = {count for count in self.class_counts if count}
-        if len(counts) == 1:
-            return counts.pop()
-        return _whole(len(self.images) / NUM_CLASSES)
-
-    @property
-    def ipc(self) -> int | float:
-        """Images per class as the field counts them: stored ones; of mosaics, before they were cut."""
-        return _whole(self.decoded_ipc / self.factor**2)
-
-    @property
-    def ipc_in_words(self) -> str:
-        """`IPC 10`, and of mosaics how many images that makes."""
-        return f"IPC {self.ipc:g}" + (f" ({self.decoded_ipc:g} decoded)" if self.factor > 1 else "")
-
-    @property
-    def sha256(self) -> str:
-        """Digest over type, shape and bytes of images and labels."""
-        return digest_of_tensors(self.images, self.labels)
-
-    def remarks(self, labels: Iterable[int] = range(NUM_CLASSES)) -> list[str]:
-        """Return what a user should know of the set before training on it, one line each; often nothing.
-
-        Args:
-            labels: The labels that the subset uses: all ten, but for a published list with fewer classes.
-        """
-        counts, remarks = self.class_counts, []
-        missing = [label for label in labels if not counts[label]]
-        if missing:
-            remarks.append(f"no image has label {', '.join(map(str, missing))}: these classes cannot be learnt")
-        unused = [label for label in set(range(NUM_CLASSES)) - set(labels) if counts[label]]
-        if unused:
-            remarks.append(f"the subset does not use label {', '.join(map(str, unused))}, but images have it")
-        present = [count for count in counts if count]
-        if len(set(present)) > 1:
-            remarks.append(f"uneven: {min(present)} to {max(present)} images per class")
-        return [*remarks, *filter(None, [range_remark(self.images)])]
-
-
-def range_remark(images: torch.Tensor) -> str | None:
-    """Say it where images that should be normalised look like others."""
-    looks_like = guess_pixel_range(images)
-    if looks_like == "normalised":
-        return None
-    values = f"values from {images.min().item():.3g} to {images.max().item():.3g}"
-    interval = f"[{looks_like.replace('-', ', ')}]"
-    return f"the images look like {interval}, not ImageNet-normalised ({values}): give --pixel_range {looks_like}"
-
-
-def checked_images(images: torch.Tensor) -> torch.Tensor:
-    """Return images as a `DistilledSet` holds them, or raise InputError."""
-    images = _plain(images, "images")
-    if images.ndim != 4 or images.shape[1] != 3:
-        swapped = "; are images and labels swapped?" if images.ndim in (1, 2) else ""
-        raise InputError(f"images have shape {list(images.shape)}, expected [N, 3, H, H]{swapped}")
-    if not images.is_floating_point():
-        raise InputError(f"images have type {images.dtype}, expected float32; 8-bit images need --pixel_range 0-255")
-    if len(images) == 0:
-        raise InputError("the set is empty, expected at least one image")
-    if images.shape[2] != images.shape[3] or images.shape[2] == 0:
-        raise InputError(f"images are {images.shape[2]} x {images.shape[3]} pixels, expected squares")
-    return _finite(images.float(), "images")
-
-
-def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
-    """Return the labels of so many images as a `DistilledSet` holds them, or raise InputError."""
-    labels = _plain(labels, "labels")
-    if labels.ndim not in (1, 2):
-        swapped = "; are images and labels swapped?" if labels.ndim == 4 else ""
-        raise InputError(f"labels have shape {list(labels.shape)}, expected [N] or [N, {NUM_CLASSES}]{swapped}")
-    if len(labels) != number:
-        raise InputError(f"{number} images but {len(labels)} labels, expected as many of both")
-    if labels.ndim == 2 and labels.shape[1] != NUM_CLASSES:
-        raise InputError(f"labels have {labels.shape[1]} columns, expected one for each of the {NUM_CLASSES} classes")
-    if labels.ndim == 2:
-        return _finite(labels.float(), "labels")
-    whole = labels.long()
-    if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
-        raise InputError(f"labels [N] must be whole numbers 0-{NUM_CLASSES - 1}; soft labels have shape [N, 10]")
-    if whole.min() < 0 or whole.max() >= NUM_CLASSES:
-        found = f"found {whole.min().item()} to {whole.max().item()}"
-        raise InputError(f"labels must be 0-{NUM_CLASSES - 1}, {found}; ImageNet indices need --label_order imagenet")
-    return whole
-
-
-def checked_kind(kind: str | None, labels: torch.Tensor) -> str:
-    """Return the kind of labels, which must be one that they can be, or raise InputError."""
-    inferred = infer_label_kind(labels)
-    if kind is None:
-        return inferred
-    if kind not in LABEL_KINDS:
-        raise unknown("label kind", kind, LABEL_KINDS)
-    if (kind == "hard") != (labels.ndim == 1):
-        shape = "[N] whole numbers" if kind == "hard" else f"[N, {NUM_CLASSES}]"
-        raise InputError(f"label kind {kind} needs labels of shape {shape}, found {list(labels.shape)}")
-    if kind == "probabilities" and inferred != "probabilities":
-        expected = f"rows that are non-negative and sum to 1 within {PROBABILITY_TOLERANCE}"
-        raise InputError(f"label kind probabilities needs {expected}; these look like logits")
-    return kind
-
-
-def checked_rate(lr: float | None) -> float | None:
-    """Return a learned rate that is none or finite and above 0, or raise InputError."""
-    if lr is None:
-        return None
-    if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not math.isfinite(lr) or lr <= 0:
-        raise InputError(f"the learned rate is {lr}, expected a finite number above 0")
-    return float(lr)
-
-
-def _check_metadata(metadata: dict[str, object], number: int) -> None:
+    Raises:
+        InputError: Nothing there that is a distilled set; the message says what is wrong, and with which file.
+    """
+    config = config or ReadConfig()
+    content = open_content(path, config, res, resize_all)
     try:
-        json.dumps(metadata, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"metadata of a set must be what JSON can hold ({error})") from error
-    try:
-        selected_subset(metadata)
+        check_digest(content)
+        meaning = understand(content, config)
+        distilled = assemble(content, meaning, config)
     except InputError as error:
-        raise InputError(f"metadata of a set: {error}") from error
-    factor = metadata.get(FACTOR, 1)
-    if type(factor) is not int or not 1 <= factor <= MOST_FACTOR or number % factor**2:
-        expected = f"a whole number from 1 to {MOST_FACTOR} by whose square the {number} images can be divided"
-        raise InputError(f"metadata: {FACTOR} is {str(factor)[:60]!r}, expected {expected}")
-    for name in DESCRIPTION:
-        if metadata.get(name) is not None and not is_text(metadata[name]):
-            raise InputError(f"metadata: {name} is {str(metadata[name])[:60]!r}, expected a short text")
+        if str(error).startswith(content.name):
+            raise
+        raise InputError(f"{content.name}: {error}") from error
+    log_doubts(content.name, meaning)
+    return distilled
 
 
-def _whole(number: float) -> int | float:
-    return int(number) if number == int(number) else number
+def read_repository(repository_id: str) -> DistilledSet:
+    """Read a set from the Hub, even where a folder is called so."""
+    if parse_address(repository_id) is None:
+        raise InputError(f"{repository_id}: no name of a dataset on the Hub, which is USER/NAME")
+    on_hub = repository_id.startswith((PREFIX, "http"))
+    return read_distilled(repository_id if on_hub else f"{PREFIX}{repository_id}")
 
 
-def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    """Return a dense real tensor on the CPU without gradients."""
-    if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"{name} are a {type(tensor).__name__}, expected one tensor")
-    if not is_plain(tensor):
-        raise InputError(f"{name} are no plain dense tensor of real numbers ({tensor.dtype}, {tensor.layout})")
-    check_size(name, tensor.numel())
-    return tensor.detach().cpu()
-
-
-def _finite(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    bad = int((~torch.isfinite(tensor)).sum())
-    if bad:
-        raise InputError(f"{name} hold {bad} values that are NaN or infinite, expected finite numbers")
-    return tensor
+def assemble(content: RawSet, meaning: Interpreted, config: ReadConfig) -> DistilledSet:
+    """Make the set; raise InputError where a part is not what it must be."""
+    metadata = metadata_of(content.facts)
+    if meaning.subset is not None:
+        metadata |= meaning.subset.selection
+    if meaning.factor > 1:
+        metadata[FACTOR] = meaning.factor
+    lr = rate_of(content, config)
+    origin = content.origin | meaning.notes
+    return DistilledSet(meaning.images, meaning.labels, meaning.label_kind, lr, metadata, origin)

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import torch
 
-from compdd_eval import results
-from compdd_eval.config import EvaluateConfig, Protocol, digest_of
 from compdd_eval.config.checks import AUTO
-from compdd_eval.distilled import DistilledSet
-from compdd_eval.models import count_flops, eval_pool
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import find_user_network, is_user_network
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.data.subset_files import NUM_CLASSES, Subset
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.models.cost import count_flops
 from compdd_eval.models.imagenet import Statistics
-from compdd_eval.subsets import NUM_CLASSES, Subset
-from compdd_eval.user_networks import find_user_network, is_user_network
+from compdd_eval.models.pools import eval_pool
+from compdd_eval.results.student_result import FULL, RANDOM, SCHEMA_VERSION, SET, student_path, weights_path
+from compdd_eval.utils.digests import digest_of
 
-SET, RANDOM, FULL = "distilled", "random", "full"  # where a student's training images come from
 TEACHER_SEED = 0
 _SOME_SIZE = 128
 _APART = ("protocol", "lr_net", "labels")  # fields of a protocol that do not decide a student's numbers by themselves
@@ -52,7 +54,7 @@ def conditions(config: EvaluateConfig) -> list[Condition]:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSet:
     """Images and labels that students train on.
 
     Attributes:
@@ -72,14 +74,14 @@ class Material:
     remark: str = ""
 
     @classmethod
-    def of(cls, distilled: DistilledSet, remark: str = "") -> "Material":
+    def of(cls, distilled: DistilledSet, remark: str = "") -> "TrainingSet":
         """Return images and labels of a set."""
         files = distilled.metadata.get("file_names")
         return cls(distilled.images, distilled.labels, distilled.label_kind, distilled.sha256, files, remark)
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestSet:
     """Real images that students are tested on.
 
     Attributes:
@@ -127,7 +129,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Study:
+class EvaluationInputs:
     """All that every process knows of a run.
 
     Attributes:
@@ -145,8 +147,8 @@ class Study:
     subset: Subset
     set_name: str
     distilled: DistilledSet
-    validation: Tested
-    held_out: Tested | None = None
+    validation: TestSet
+    held_out: TestSet | None = None
     complexity: list[float] | None = None
     doubts: tuple[str, ...] = ()
 
@@ -173,7 +175,7 @@ class Task:
 
     source: str
     condition: Condition
-    material: str
+    training_set: str
     model: str
     seed: int
     protocol: Protocol
@@ -186,7 +188,7 @@ class Task:
     cost: float
 
 
-def material_key(source: str, condition: Condition, seed: int) -> str:
+def training_set_key(source: str, condition: Condition, seed: int) -> str:
     """Return the key of training images; random ones are drawn anew for each seed."""
     if source == FULL:
         return FULL
@@ -194,8 +196,8 @@ def material_key(source: str, condition: Condition, seed: int) -> str:
 
 
 def make_task(
-    study: Study,
-    materials: dict[str, Material],
+    inputs: EvaluationInputs,
+    training_sets: dict[str, TrainingSet],
     teacher: Teacher | None,
     source: str,
     condition: Condition,
@@ -206,11 +208,11 @@ def make_task(
     searching: bool = False,
 ) -> Task:
     """Put together what one student needs; whether its weights are kept decides neither its digest nor its path."""
-    config = study.config
+    config = inputs.config
     protocol = config.full_protocol if source == FULL else condition.protocol(config)
-    material = material_key(source, condition, seed)
-    trained_on = materials[material]
-    tested = study.held_out if searching else study.validation
+    training_set = training_set_key(source, condition, seed)
+    trained_on = training_sets[training_set]
+    tested = inputs.held_out if searching else inputs.validation
     digests = {"distilled": trained_on.digest, "validation": tested.digest}
     decisive = {name: value for name, value in protocol.settings().items() if name not in _APART}
     decisive |= {"lr": lr, "label_kind": trained_on.label_kind, "res": config.res, "eval_every": config.eval_every}
@@ -220,13 +222,13 @@ def make_task(
         decisive |= {"teacher": teacher.digest}
     if is_user_network(model):
         decisive |= {"network": find_user_network(model).digest}
-    digests["config"] = digest_of([decisive, digests, results.SCHEMA_VERSION])
-    path = _path(study, source, model, digests["config"], seed, searching)
+    digests["config"] = digest_of([decisive, digests, SCHEMA_VERSION])
+    path = _path(inputs, source, model, digests["config"], seed, searching)
     kept = config.save_students and source == SET and not searching
     return Task(
         source=source,
         condition=condition,
-        material=material,
+        training_set=training_set,
         model=model,
         seed=seed,
         protocol=protocol,
@@ -235,18 +237,18 @@ def make_task(
         searching=searching,
         digests=digests,
         path=path,
-        weights=results.weights_path(path) if kept else None,
+        weights=weights_path(path) if kept else None,
         cost=count_flops(model, NUM_CLASSES, (config.res, config.res)) * protocol.passes * len(trained_on.images),
     )
 
 
-def _path(study: Study, source: str, model: str, digest: str, seed: int, searching: bool) -> Path:
+def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: int, searching: bool) -> Path:
     """Return the result file: of a baseline in its own folder, of a search apart from the results."""
-    root = Path(study.config.output_dir) if source == SET else baseline_dir(study.config)
-    names = {SET: study.set_name, RANDOM: f"random-ipc{study.distilled.ipc:g}", FULL: FULL}
+    root = Path(inputs.config.output_dir) if source == SET else baseline_dir(inputs.config)
+    names = {SET: inputs.set_name, RANDOM: f"random-ipc{inputs.distilled.ipc:g}", FULL: FULL}
     if searching:
         root = root / "search"
-    return results.student_path(root, names[source], study.subset.name, model, digest, seed)
+    return student_path(root, names[source], inputs.subset.name, model, digest, seed)
 
 
 def baseline_dir(config: EvaluateConfig) -> Path:

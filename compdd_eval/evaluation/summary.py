@@ -4,98 +4,99 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from compdd_eval import results
-from compdd_eval.distilled.pictures import save_pictures
-from compdd_eval.evaluation.comparison import Outcome
+from compdd_eval.distilled.result_pictures import save_pictures
+from compdd_eval.evaluation.by_complexity import by_quartile
 from compdd_eval.evaluation.diagnosis import diagnose
-from compdd_eval.evaluation.plan import SET, Condition, Study, Task, Teacher
-from compdd_eval.evaluation.quartiles import by_quartile
-from compdd_eval.files import write_json
+from compdd_eval.evaluation.outcome import Outcome
+from compdd_eval.evaluation.plan import Condition, EvaluationInputs, Task, Teacher
+from compdd_eval.results.aggregate import environments
+from compdd_eval.results.student_result import SCHEMA_VERSION, SET, SUMMARY_NAME, StudentResult
+from compdd_eval.utils.files import write_json
 
 _logger = logging.getLogger(__name__)
 
 
 def finish(
-    study: Study,
+    inputs: EvaluationInputs,
     conditions: list[Condition],
     outcome: Outcome,
     teacher: Teacher | None,
     search: list[Task],
-    searched: list[results.StudentResult],
+    searched: list[StudentResult],
 ) -> dict[str, object]:
     """Write pictures of the set; write and return the summary of all students of this run."""
-    config = study.config
+    config = inputs.config
     entries = outcome.entries(conditions[0])
     for entry in entries:
-        entry["diagnosis"] = diagnose(study, entry)
+        entry["diagnosis"] = diagnose(inputs, entry)
         students = outcome.of(SET, conditions[0], entry["model"])
-        entry["accuracy_by_complexity"] = by_quartile(study.complexity, students) if study.complexity else None
+        entry["accuracy_by_complexity"] = by_quartile(inputs.complexity, students) if inputs.complexity else None
         _warn(entry)
     summary = {
-        "schema_version": results.SCHEMA_VERSION,
-        **_facts(study),
+        "schema_version": SCHEMA_VERSION,
+        **_facts(inputs),
         "lr": entries[0]["lr"],
         "lr_source": entries[0]["lr_source"],
         "protocol": config.settings(),
         "protocol_changes": config.changes(),
         "teacher": teacher.record() if teacher else None,
-        "full_recipe": _recipe(study) if config.baselines or teacher else None,
+        "full_recipe": _recipe(inputs) if config.baselines or teacher else None,
         "results": entries,
         "regimes": [_regime(outcome, condition) for condition in map(Condition, config.listed("regimes"))],
         "scores": outcome.scores(config.listed("scores"), config.labels) if config.listed("scores") else [],
         "rate_search": _search(search, searched),
         "digests": outcome.students[0].digests,
-        "distilled": study.distilled.metadata | study.distilled.origin,
+        "distilled": inputs.distilled.metadata | inputs.distilled.origin,
         "config": asdict(config),
         "students": [str(task.path) for task in outcome.tasks],
-        "environments": results.environments(outcome.students),
+        "environments": environments(outcome.students),
     }
     if len(summary["environments"]) > 1:
         _logger.warning(
             "the students were made in different environments (see summary.json); their last bits may differ"
         )
-    save_pictures(study.distilled, Path(config.output_dir) / study.set_name)
-    write_json(Path(config.output_dir) / results.SUMMARY_NAME, summary)
+    save_pictures(inputs.distilled, Path(config.output_dir) / inputs.set_name)
+    write_json(Path(config.output_dir) / SUMMARY_NAME, summary)
     return summary
 
 
-def planned(study: Study, environment: dict[str, object], students: int) -> dict[str, object]:
+def planned(inputs: EvaluationInputs, environment: dict[str, object], students: int) -> dict[str, object]:
     """Return what a run would do: the facts of a summary that are known before, `models`, `seeds` and `students`."""
-    config = study.config
+    config = inputs.config
     return {
-        **_facts(study),
+        **_facts(inputs),
         "protocol": config.settings(),
         "protocol_changes": config.changes(),
         "models": config.models,
         "seeds": config.seeds,
         "baselines": config.baselines,
         "students": students,
-        "distilled": study.distilled.metadata | study.distilled.origin,
+        "distilled": inputs.distilled.metadata | inputs.distilled.origin,
         "config": asdict(config),
         "environment": environment,
     }
 
 
-def _facts(study: Study) -> dict[str, object]:
-    config, tested = study.config, study.validation
+def _facts(inputs: EvaluationInputs) -> dict[str, object]:
+    config, tested = inputs.config, inputs.validation
     return {
         "category": config.category,
         "subset": config.subset,
-        "config_name": study.subset.name,
-        "set": study.set_name,
-        "ipc": study.distilled.ipc,
-        "decoded_ipc": study.distilled.decoded_ipc,
-        "resolution": study.distilled.resolution,
-        "images": len(study.distilled.images),
-        "label_kind": study.distilled.label_kind,
-        "class_names": study.subset.label_names,
+        "config_name": inputs.subset.name,
+        "set": inputs.set_name,
+        "ipc": inputs.distilled.ipc,
+        "decoded_ipc": inputs.distilled.decoded_ipc,
+        "resolution": inputs.distilled.resolution,
+        "images": len(inputs.distilled.images),
+        "label_kind": inputs.distilled.label_kind,
+        "class_names": inputs.subset.label_names,
         "validation_images": len(tested.labels),
         "validation_images_expected": tested.expected,
     }
 
 
-def _recipe(study: Study) -> dict[str, object]:
-    protocol = study.config.full_protocol
+def _recipe(inputs: EvaluationInputs) -> dict[str, object]:
+    protocol = inputs.config.full_protocol
     return {"passes": protocol.passes, "changes": protocol.changes(), **protocol.settings()}
 
 
@@ -116,7 +117,7 @@ def regime_line(condition: Condition, entry: dict[str, object]) -> str:
     )
 
 
-def _search(tasks: list[Task], students: list[results.StudentResult]) -> list[dict[str, object]]:
+def _search(tasks: list[Task], students: list[StudentResult]) -> list[dict[str, object]]:
     """Return what the search of the rate tried: accuracies on held-out training images, of one student each."""
     found: dict[tuple, dict] = {}
     for task, student in zip(tasks, students, strict=True):

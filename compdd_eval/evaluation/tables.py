@@ -2,57 +2,59 @@
 
 from pathlib import Path
 
-from compdd_eval import results
-from compdd_eval.config import PRESET_SOURCES
 from compdd_eval.config.checks import AUTO
-from compdd_eval.console import print_table
+from compdd_eval.config.protocol import PRESET_SOURCES
 from compdd_eval.distilled.content import name_of, notes_of
-from compdd_eval.evaluation.kept import is_done
-from compdd_eval.evaluation.plan import FULL, RANDOM, Study, Task, Teacher, baseline_dir
+from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, baseline_dir
+from compdd_eval.evaluation.student_weights import is_done
+from compdd_eval.results import aggregate
+from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.student_result import FULL, RANDOM
+from compdd_eval.utils.console import print_table
 
 
 def print_plan(
-    study: Study, environment: dict[str, object], number: int, tasks: list[Task], teacher: Teacher | None
+    inputs: EvaluationInputs, environment: dict[str, object], number: int, tasks: list[Task], teacher: Teacher | None
 ) -> None:
     """Say what will be run."""
-    config, tested, distilled = study.config, study.validation, study.distilled
+    config, tested, distilled = inputs.config, inputs.validation, inputs.distilled
     rows = [
-        ("subset", f"{study.subset.name}: {', '.join(study.subset.label_names)}"),
+        ("subset", f"{inputs.subset.name}: {', '.join(inputs.subset.label_names)}"),
         ("validation", f"{len(tested.labels)} images ({tested.expected} expected) from {tested.origin}"),
         ("", f"digest {tested.digest[:16]}, the same wherever the same images were used"),
         ("distilled set", f"{len(distilled.images)} images, {distilled.ipc_in_words}, {distilled.resolution} px"),
         ("", name_of(distilled.origin)),
         *notes_of(distilled.origin),
-        ("labels", _labels(study)),
-        ("learning rate", _rate(study, tasks)),
-        *_protocol(study),
+        ("labels", _labels(inputs)),
+        ("learning rate", _rate(inputs, tasks)),
+        *_protocol(inputs),
         *([("teacher", f"{teacher.name}, {100 * teacher.accuracy:.1f} %: {teacher.recipe}")] if teacher else []),
-        *([("baselines", _baselines(study))] if config.baselines else []),
-        ("students", _students(study, number, tasks)),
+        *([("baselines", _baselines(inputs))] if config.baselines else []),
+        ("students", _students(inputs, number, tasks)),
         ("processes", "{processes} on {device}, {threads} CPU threads each, {precision}".format(**environment)),
-        ("results", str(Path(config.output_dir) / study.set_name / study.subset.name)),
+        ("results", str(Path(config.output_dir) / inputs.set_name / inputs.subset.name)),
     ]
     print_table("Comp-DD evaluation", ["", ""], rows)
 
 
-def _labels(study: Study) -> str:
-    kind, regime = study.distilled.label_kind, study.config.labels
+def _labels(inputs: EvaluationInputs) -> str:
+    kind, regime = inputs.distilled.label_kind, inputs.config.labels
     return kind if regime == "given" or (regime == "hard" and kind == "hard") else f"{regime} (the set has {kind})"
 
 
-def _rate(study: Study, tasks: list[Task]) -> str:
-    config = study.config
+def _rate(inputs: EvaluationInputs, tasks: list[Task]) -> str:
+    config = inputs.config
     if config.lr_net == AUTO:
         candidates = ", ".join(f"{rate:g}" for rate in config.candidates)
-        tried = f"searched among {candidates} on {len(study.held_out.labels)} held-out training images"
+        tried = f"searched among {candidates} on {len(inputs.held_out.labels)} held-out training images"
         chosen = dict.fromkeys(f"{task.source} {task.model} {task.lr:g}" for task in tasks if task.source != FULL)
         return f"{tried}: {', '.join(chosen)}" if chosen else tried
-    learned = study.distilled.lr
+    learned = inputs.distilled.lr
     return f"{config.rate:g} (--lr_net)" if learned is None else f"{learned:g} (learned with the set)"
 
 
-def _protocol(study: Study) -> list[tuple[str, str]]:
-    config = study.config
+def _protocol(inputs: EvaluationInputs) -> list[tuple[str, str]]:
+    config = inputs.config
     changed = f", changed in {', '.join(config.changes())}" if config.changes() else ""
     settings = {name: value for name, value in config.settings().items() if name not in ("protocol", "lr_net")}
     numbers = ", ".join(f"{name} {value}" for name, value in settings.items())
@@ -60,18 +62,18 @@ def _protocol(study: Study) -> list[tuple[str, str]]:
     return [*rows, ("", f"source: {PRESET_SOURCES[config.protocol]}")]
 
 
-def _baselines(study: Study) -> str:
-    config, parts = study.config, []
+def _baselines(inputs: EvaluationInputs) -> str:
+    config, parts = inputs.config, []
     if RANDOM in config.baselines:
-        parts.append(f"random: {study.distilled.ipc:g} real images a class, drawn by each student's seed")
+        parts.append(f"random: {inputs.distilled.ipc:g} real images a class, drawn by each student's seed")
     if FULL in config.baselines:
         recipe = config.full_protocol
         parts.append(f"full: all training images, {recipe.passes} passes, {recipe.optimizer}, rate {recipe.lr_net:g}")
     return f"{'; '.join(parts)}; kept in {baseline_dir(config)}"
 
 
-def _students(study: Study, number: int, tasks: list[Task]) -> str:
-    config = study.config
+def _students(inputs: EvaluationInputs, number: int, tasks: list[Task]) -> str:
+    config = inputs.config
     seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
     if not tasks:
         return f"{', '.join(config.models)}; seeds {seeds}; {number} in all"
@@ -82,7 +84,7 @@ def _students(study: Study, number: int, tasks: list[Task]) -> str:
 def print_results(summary: dict[str, object], path: Path) -> None:
     """Show the numbers of a run."""
     entries = summary["results"]
-    chance = 100 * results.chance(entries[0])
+    chance = 100 * aggregate.chance(entries[0])
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
     decoded = f" ({summary['decoded_ipc']:g} decoded)" if summary["decoded_ipc"] != summary["ipc"] else ""
     size = f"IPC {summary['ipc']:g}{decoded}, {summary['resolution']} px"
@@ -107,7 +109,7 @@ def print_results(summary: dict[str, object], path: Path) -> None:
 def _row(entry: dict[str, object], name: str) -> list[object]:
     each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
     spans = [span(entry["accuracy_interval"]), span(entry["bootstrap_interval"])]
-    return [name, results.mean_and_spread(entry), *spans, len(entry["accuracies"]), each]
+    return [name, mean_and_spread(entry), *spans, len(entry["accuracies"]), each]
 
 
 def span(interval: list[float] | None, sign: str = "") -> str:
@@ -121,11 +123,11 @@ def _print_comparison(entries: list[dict[str, object]]) -> None:
         if entry["random"]:
             improvement = entry["improvement"]
             mean = f"{100 * improvement['mean']:+.2f}"
-            rows.append([entry["model"], "random", results.mean_and_spread(entry["random"]), mean])
+            rows.append([entry["model"], "random", mean_and_spread(entry["random"]), mean])
             rows[-1] += [span(improvement["interval"], "+"), improvement["verdict"]]
         if entry["full"]:
             ratio = entry["recovery_ratio"]
-            rows.append([entry["model"], "all images", results.mean_and_spread(entry["full"]), ""])
+            rows.append([entry["model"], "all images", mean_and_spread(entry["full"]), ""])
             rows[-1] += ["", f"recovery ratio {_ratio(ratio)}"]
             if entry["random_recovery_ratio"]:
                 rows[-1][-1] += f"; of random {_ratio(entry['random_recovery_ratio'])}"

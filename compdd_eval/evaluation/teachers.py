@@ -9,28 +9,28 @@ from pathlib import Path
 import torch
 
 from compdd_eval.complexity.classifier import three_numbers
-from compdd_eval.config import EvaluateConfig
-from compdd_eval.distilled.content import digest_of_tensors
-from compdd_eval.errors import InputError
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import find_user_network, is_user_network, network_name
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.evaluation.plan import (
-    FULL,
     TEACHER_SEED,
     Condition,
-    Material,
-    Study,
+    EvaluationInputs,
     Task,
     Teacher,
+    TrainingSet,
     baseline_dir,
     make_task,
 )
-from compdd_eval.evaluation.students import teacher_network
-from compdd_eval.models import create_model
+from compdd_eval.evaluation.train_students import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.train import predict, predict_logits
-from compdd_eval.user_networks import find_user_network, is_user_network, network_name
-from compdd_eval.weights import digest_of_weights, read_weights
+from compdd_eval.models.registry import create_model
+from compdd_eval.results.student_result import FULL
+from compdd_eval.training.predict import predict, predict_logits
+from compdd_eval.training.weights import digest_of_weights, read_weights
+from compdd_eval.utils.digests import digest_of_tensors
+from compdd_eval.utils.errors import InputError
 
 _IN_TRAINING = ("aux1.", "aux2.", "AuxLogits.")  # parts of torchvision's networks that only training uses
 
@@ -41,33 +41,35 @@ def parse_teacher(text: str) -> tuple[str, Path | None]:
     return network_name(name), Path(file).expanduser() if file else None
 
 
-def teacher_task(study: Study, materials: dict[str, Material]) -> Task:
+def teacher_task(inputs: EvaluationInputs, training_sets: dict[str, TrainingSet]) -> Task:
     """Return the training of a teacher that has no file."""
-    name, _ = parse_teacher(study.config.teacher)
-    rate = study.config.full_protocol.lr_net
-    task = make_task(study, materials, None, FULL, Condition("hard"), name, TEACHER_SEED, rate, "recipe of a teacher")
-    return replace(task, weights=_weights_file(study.config, task))
+    name, _ = parse_teacher(inputs.config.teacher)
+    rate = inputs.config.full_protocol.lr_net
+    task = make_task(
+        inputs, training_sets, None, FULL, Condition("hard"), name, TEACHER_SEED, rate, "recipe of a teacher"
+    )
+    return replace(task, weights=_weights_file(inputs.config, task))
 
 
 def _weights_file(config: EvaluateConfig, task: Task) -> Path:
     return baseline_dir(config) / "teachers" / f"{task.model.replace(':', '_')}-{task.digests['config']}.safetensors"
 
 
-def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Teacher:
+def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | None) -> Teacher:
     """Read a teacher's weights and test it; one with ImageNet's 1000 outputs is cut to the classes of the subset.
 
     Args:
-        study: The run.
+        inputs: The run.
         task: How it was trained, where we did.
         accuracy: Its accuracy on the validation images, where it is known.
 
     Raises:
         InputError: The file cannot be read, or its weights are those of another network.
     """
-    name, file = parse_teacher(study.config.teacher)
+    name, file = parse_teacher(inputs.config.teacher)
     file = file or task.weights
     weights = read_weights(file, "--teacher takes NAME, or NAME=FILE with its weights")
-    weights, outputs = _fitting(file, name, study.config.res, weights)
+    weights, outputs = _fitting(file, name, inputs.config.res, weights)
     recipe = f"weights of {file}"
     if task is not None:
         protocol = task.protocol
@@ -75,18 +77,18 @@ def load_teacher(study: Study, task: Task | None, accuracy: float | None) -> Tea
         recipe = f"{protocol.passes} passes over all training images, {how}"
     teacher = Teacher(name, str(file), weights, digest_of_weights(weights), accuracy or 0.0, recipe)
     if outputs == IMAGENET_CLASSES:
-        teacher = _cut(teacher, study)
+        teacher = _cut(teacher, inputs)
     if is_user_network(name):
         teacher = replace(teacher, digest=_joined(teacher.digest, find_user_network(name).digest))
     try:
-        network = teacher_network(teacher, study.config.res)
+        network = teacher_network(teacher, inputs.config.res)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise InputError(
-            f"{file}: not the weights of {name} at {study.config.res} px with {outputs} classes: {reason}"
+            f"{file}: not the weights of {name} at {inputs.config.res} px with {outputs} classes: {reason}"
         ) from error
     if accuracy is None:
-        right = predict(network, study.validation.images) == study.validation.labels
+        right = predict(network, inputs.validation.images) == inputs.validation.labels
         teacher = replace(teacher, accuracy=right.float().mean().item())
     return teacher
 
@@ -119,13 +121,13 @@ def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) 
     return weights, IMAGENET_CLASSES if found == {IMAGENET_CLASSES} else NUM_CLASSES
 
 
-def _cut(teacher: Teacher, study: Study) -> Teacher:
+def _cut(teacher: Teacher, inputs: EvaluationInputs) -> Teacher:
     """Return a teacher with ImageNet's outputs as one of the subset's classes."""
     with torch.random.fork_rng(devices=[]):
-        network = create_model(teacher.name, IMAGENET_CLASSES, (study.config.res,) * 2)
+        network = create_model(teacher.name, IMAGENET_CLASSES, (inputs.config.res,) * 2)
     found = statistics_of(teacher.name, network)
     statistics = tuple(three_numbers(what, v, teacher.name) for what, v in zip(("mean", "std"), found, strict=True))
-    classes = study.subset.class_map_inv
+    classes = inputs.subset.class_map_inv
     recipe = f"{teacher.recipe}, cut from ImageNet's {IMAGENET_CLASSES} outputs to the subset's {len(classes)}"
     if statistics != (IMAGENET_MEAN, IMAGENET_STD):
         recipe += ", on images normalised by mean {} and std {}".format(*statistics)
@@ -138,9 +140,9 @@ def _joined(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def soft_labelled(material: Material, teacher: Teacher, res: int, device: torch.device) -> Material:
+def soft_labelled(training_set: TrainingSet, teacher: Teacher, res: int, device: torch.device) -> TrainingSet:
     """Return images with a teacher's logits as labels."""
-    logits = predict_logits(teacher_network(teacher, res).to(device), material.images)
+    logits = predict_logits(teacher_network(teacher, res).to(device), training_set.images)
     remark = f"soft labels by the teacher {teacher.name}"
-    digest = digest_of_tensors(material.images, logits)
-    return replace(material, labels=logits, label_kind="logits", digest=digest, remark=remark)
+    digest = digest_of_tensors(training_set.images, logits)
+    return replace(training_set, labels=logits, label_kind="logits", digest=digest, remark=remark)

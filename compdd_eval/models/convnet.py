@@ -15,9 +15,9 @@ the weights of LN, one per channel and pixel. GAP's linear layer is 10 x 128 at 
 import torch
 from torch import nn
 
-from compdd_eval.errors import InputError
 from compdd_eval.models.layers import averaged_to
 from compdd_eval.models.registry import register_model
+from compdd_eval.utils.errors import InputError
 
 WIDTH = 128
 DEPTHS = range(1, 9)

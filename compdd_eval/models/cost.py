@@ -4,8 +4,8 @@ from functools import cache
 
 import torch
 
+from compdd_eval.config.network_names import is_user_network
 from compdd_eval.models.registry import create_model
-from compdd_eval.user_networks import is_user_network
 
 
 def count_flops(name: str, num_classes: int, im_size: tuple[int, int]) -> int:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from compdd_eval.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGENET_CLASSES = 1000
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of RGB in [0, 1]

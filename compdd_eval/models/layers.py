@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from compdd_eval.errors import InputError
+from compdd_eval.utils.errors import InputError
 
 Size = tuple[int, int]
 

@@ -2,8 +2,8 @@
 
 import math
 
-from compdd_eval.errors import unknown
 from compdd_eval.models.convnet import ACTIVATIONS, DEPTHS, NORMS, POOLINGS
+from compdd_eval.utils.errors import unknown
 
 EVAL_MODES = ("S", "M", "W", "D", "A", "P", "N", "BN", "C")
 

@@ -1,17 +1,27 @@
 """Names of students -> the functions that build them."""
 
+import functools
 from collections.abc import Callable
+from importlib import import_module
 
 from torch import nn
 
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.models.user import build_user_network
-from compdd_eval.subsets import NUM_CLASSES
-from compdd_eval.user_networks import find_user_network, is_user_network
+from compdd_eval.config.network_names import find_user_network, is_user_network
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.models.user_networks import build_user_network
+from compdd_eval.utils.errors import InputError, unknown
 
 Build = Callable[[int, tuple[int, int], int], nn.Module]  # from num_classes, im_size, channel
 _BUILDERS: dict[str, tuple[Callable[..., nn.Module], dict[str, object]]] = {}
 _LIBRARIES: dict[str, Callable[[str], Build]] = {}
+# files of this package that register networks
+_FAMILIES = ("alexnet", "convnet", "lenet", "mlp", "resnet", "timm_models", "torchvision_models", "vgg")
+
+
+@functools.cache
+def _register_ours() -> None:
+    for name in _FAMILIES:
+        import_module(f"compdd_eval.models.{name}")
 
 
 def register_model(name: str, **options: object) -> Callable:
@@ -22,6 +32,8 @@ def register_model(name: str, **options: object) -> Callable:
     """
 
     def register(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if not build.__module__.startswith("compdd_eval."):
+            _register_ours()  # names of ours are taken, whoever comes first
         if name in _BUILDERS:
             raise ValueError(f"a student network {name!r} is registered already")
         _BUILDERS[name] = (build, options)
@@ -42,11 +54,13 @@ def register_library(prefix: str) -> Callable:
 
 def list_models() -> list[str]:
     """Return the names of our own student networks, sorted; `torchvision:NAME`, `timm:NAME`, `FILE.py` work, too."""
+    _register_ours()
     return sorted(_BUILDERS)
 
 
 def is_listed(name: str) -> bool:
     """Whether a network is one of `list_models()`, and none of a library or of a user's own."""
+    _register_ours()
     return name in _BUILDERS
 
 
@@ -59,6 +73,7 @@ def find_model(name: str) -> Build:
     if is_user_network(name):
         network = find_user_network(name)
         return lambda num_classes, im_size, channel: build_user_network(network, num_classes, im_size, channel)
+    _register_ours()
     library, colon, inner = name.partition(":")
     if colon:
         if library not in _LIBRARIES:

@@ -10,9 +10,9 @@ import functools
 
 from torch import nn
 
-from compdd_eval.errors import InputError, unknown
-from compdd_eval.models.libraries import build_checked
+from compdd_eval.models.other_libraries import build_checked
 from compdd_eval.models.registry import Build, register_library
+from compdd_eval.utils.errors import InputError, unknown
 
 
 @register_library("torchvision")

@@ -1,0 +1,98 @@
+"""Measure what several processes give: students of their own, side by side, against one process."""
+
+import contextlib
+import os
+import statistics
+from dataclasses import replace
+
+import torch
+from tqdm import tqdm
+
+from compdd_eval.commands.bench.train import contestants, device_type, machine
+from compdd_eval.commands.bench.worker import Worker
+from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.models.cost import count_flops
+from compdd_eval.utils.console import print_json, print_table
+
+
+def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
+    """Time one process, and one for each GPU (two that share the CPU's cores, or a single GPU), in turns.
+
+    Returns:
+        Two rows for each IPC. `efficiency` is the rate against that of one process, for each GPU; where both share what
+        one process has, simply against that.
+
+    Raises:
+        InputError: An unknown network; memory that ran out.
+    """
+    device = device_type()
+    config = replace(config, model=pinned(config.model))
+    count_flops(config.model, NUM_CLASSES, (config.res, config.res))
+    rows = []
+    for ipc in config.ipcs:
+        with tqdm(desc=f"IPC {ipc}", total=2 * config.passes, leave=False) as bar:
+            rows += _turns(config, ipc, device, bar)
+    return rows
+
+
+def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[str, object]]:
+    how = next(contestant for contestant in contestants(device) if contestant.compiled)
+    cores = config.threads or os.cpu_count() or 1
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    gain = max(1, len(gpus))
+    devices = gpus if len(gpus) > 1 else 2 * (gpus or ["cpu"])
+    threads = max(1, cores // len(devices))
+    with contextlib.ExitStack() as stack:
+
+        def start(place: str, threads: int) -> Worker:
+            worker = Worker(how, config, ipc, place, threads)
+            stack.callback(worker.close)
+            return worker
+
+        teams = [[start(devices[0], cores)], [start(place, threads) for place in devices]]
+        seconds = [[], []]
+        for _ in range(config.passes):
+            for team, times in zip(teams, seconds, strict=True):
+                for worker in team:
+                    worker.start_pass()
+                for worker in team:
+                    worker.end_pass()
+                times.append(max(worker.seconds[-1] for worker in team))
+                bar.update()
+    images = ipc * NUM_CLASSES
+    rates = [len(team) * images / statistics.median(times) for team, times in zip(teams, seconds, strict=True)]
+    return [
+        {
+            "name": f"{len(team)} process{'es' if len(team) > 1 else ''}",
+            "processes": len(team),
+            "threads": cores if len(team) == 1 else threads,
+            "precision": how.precision,
+            "resolution": config.res,
+            "ipc": ipc,
+            "images_per_second": rate,
+            "efficiency": rate / rates[0] / (gain if len(team) > 1 else 1),
+        }
+        for team, rate in zip(teams, rates, strict=True)
+    ]
+
+
+def print_scaling(config: BenchConfig, rows: list[dict[str, object]]) -> None:
+    """Print a table, or JSON where that is asked for."""
+    if config.json:
+        print_json({"rows": rows})
+        return
+    lines = [
+        [
+            row["ipc"],
+            row["name"],
+            row["threads"],
+            f"{row['images_per_second']:,.1f}",
+            f"{100 * row['efficiency']:.0f} %",
+        ]
+        for row in rows
+    ]
+    header = ["IPC>", "students of", "threads of each>", "images/s>", "efficiency>"]
+    title = f"Scaling: {without_folders(config.model)} at {config.res} px, compiled, {machine()}"
+    print_table(title, header, lines)

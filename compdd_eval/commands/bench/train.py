@@ -1,0 +1,168 @@
+"""Measure how fast students train, as ratios to a plain loop; all take turns, each in a process of its own."""
+
+import contextlib
+import os
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from tqdm import tqdm
+
+from compdd_eval.commands.bench.worker import Contestant, Worker
+from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.checks import AUTO
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.data.subsets import subset_names
+from compdd_eval.models.cost import count_flops
+from compdd_eval.models.registry import create_model, is_listed
+from compdd_eval.training.memory import students_at_a_time
+from compdd_eval.training.stack import can_be_stacked
+from compdd_eval.utils.console import print_json, print_table
+
+_BACKWARD = 3  # operations of forward and backward together, against forward alone
+_PROTOCOL = Protocol()
+_STUDENTS_OF_A_RESULT = EvaluateConfig.num_eval
+
+
+def device_type() -> str:
+    """Return `cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def contestants(device: str, together: int = 1) -> list[Contestant]:
+    """Return the plain loop and ours, a lever more at a time; the last ones train several students together."""
+    on_cpu = device == "cpu"
+    ours = {"parts": on_cpu, "keeps_memory": on_cpu}
+    found = [Contestant("plain loop", plain=True), Contestant("eager")]
+    if on_cpu:
+        found += [Contestant("+ batches in parts", parts=True), Contestant("+ memory kept", **ours)]
+    name = "+ compiled" if on_cpu else "+ compiled, CUDA graphs"
+    precisions = ["float32", *([] if on_cpu else ["tf32"]), "bfloat16"]
+    found += [Contestant(name, precision, compiled=True, **ours) for precision in precisions]
+    if together > 1:
+        name = f"{name}, {together} students together"
+        found += [Contestant(name, kind, compiled=True, students=together, **ours) for kind in precisions]
+    return found
+
+
+def bench_train(config: BenchConfig) -> list[dict[str, object]]:
+    """Time all contestants in turns for every IPC; return a row for each.
+
+    Raises:
+        InputError: An unknown network, or one that cannot take such images; memory that ran out.
+    """
+    device = device_type()
+    config = replace(config, model=pinned(config.model))  # its processes read the same
+    count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
+    rows = []
+    for ipc in config.ipcs:
+        field = contestants(device, _together(config, ipc, device))
+        with tqdm(desc=f"IPC {ipc}", total=len(field) * (config.passes + 1), leave=False) as bar:
+            rows += _turns(config, ipc, field, device, bar)
+    return rows
+
+
+def _together(config: BenchConfig, ipc: int, device: str) -> int:
+    """Return how many students are trained together in the last contestants; 1 has none of these."""
+    with torch.device("meta"):
+        network = create_model(config.model, NUM_CLASSES, (config.res, config.res))
+        images = torch.empty(ipc * NUM_CLASSES, 3, config.res, config.res)
+    asked = config.students_per_device
+    number = students_at_a_time(asked, images, _PROTOCOL.batch_train, torch.device(device))
+    if asked == AUTO:
+        number = min(number, _STUDENTS_OF_A_RESULT)
+    return number if is_listed(config.model) and can_be_stacked(network) else 1
+
+
+def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
+    workers: list[Worker] = []
+    with contextlib.ExitStack() as stack:
+        for contestant in field:  # one at a time: each has the machine for itself
+            workers.append(Worker(contestant, config, ipc, device, config.threads))
+            stack.callback(workers[-1].close)
+            bar.update()
+        for _ in range(config.passes):
+            for worker in workers:
+                worker.start_pass()
+                worker.end_pass()
+                bar.update()
+        return list(_rows(config, ipc, workers))
+
+
+def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict[str, object]]:
+    images = ipc * NUM_CLASSES
+    flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res))
+    peaks: dict[str, float] = {}
+    for worker in workers:
+        precision = worker.contestant.precision
+        peaks[precision] = max(worker.peak, peaks.get(precision, 0))
+    plain = images / statistics.median(workers[0].seconds)
+    for worker in workers:
+        contestant = worker.contestant
+        rate = contestant.students * images / statistics.median(worker.seconds)  # other work on the machine is noise
+        yield {
+            "name": contestant.name,
+            "precision": contestant.precision,
+            "resolution": config.res,
+            "ipc": ipc,
+            "images_per_second": rate,
+            "students_per_hour": 3600 * rate / (_PROTOCOL.passes * images),
+            "ratio_to_plain": rate / plain,
+            "share_of_peak": rate * flops / peaks[contestant.precision],
+            "peak_memory_bytes": worker.ask("memory"),
+            "first_pass_seconds": worker.first,
+            "test_seconds": worker.ask("test"),
+        }
+
+
+def whole_table_hours(rows: list[dict[str, object]]) -> dict[str, float]:
+    """Project the time of all of Comp-DD: every subset, five students for each IPC that was measured.
+
+    Returns:
+        Hours for each `NAME, PRECISION` that was measured for every IPC, a student after the other: training of 1001
+        passes and testing.
+    """
+    by_name: dict[str, dict[int, float]] = {}
+    for row in rows:
+        seconds = 3600 / row["students_per_hour"] + row["test_seconds"]
+        by_name.setdefault(f"{row['name']}, {row['precision']}", {})[row["ipc"]] = seconds
+    ipcs = {row["ipc"] for row in rows}
+    students = len(subset_names()) * _STUDENTS_OF_A_RESULT
+    return {name: students * sum(found.values()) / 3600 for name, found in by_name.items() if found.keys() == ipcs}
+
+
+def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
+    """Print a table, or JSON where that is asked for."""
+    hours = whole_table_hours(rows)
+    if config.json:
+        print_json({"rows": rows, "whole_table_hours": hours})
+        return
+    lines = [
+        [
+            f"{row['ipc']}",
+            f"{row['name']}, {row['precision']}",
+            f"{row['images_per_second']:,.1f}",
+            f"{row['students_per_hour']:,.2f}",
+            f"{row['ratio_to_plain']:.2f} x",
+            f"{100 * row['share_of_peak']:.0f} %",
+            f"{row['peak_memory_bytes'] / 10**6:,.0f} MB",
+            f"{row['first_pass_seconds']:.1f} s",
+        ]
+        for row in rows
+    ]
+    header = ["IPC>", "loop", "images/s>", "students/h>", "ratio>", "of peak>", "memory>", "first pass>"]
+    title = f"Bench: {without_folders(config.model)} at {config.res} px, {config.passes} passes, {machine()}"
+    print_table(title, header, lines)
+    ipcs = ", ".join(map(str, config.ipcs))
+    print(f"All {len(subset_names())} subsets at IPC {ipcs}, {_STUDENTS_OF_A_RESULT} students each, projected:")
+    for name, number in hours.items():
+        print(f"  {name}: {number:,.1f} h")
+
+
+def machine() -> str:
+    """Return what the figures were measured on, in words."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"

@@ -1,0 +1,33 @@
+"""Settings of `demo`."""
+
+import os
+from dataclasses import dataclass
+
+from compdd_eval.config.checks import check_epochs, check_students
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job in minutes, without ImageNet and without a network, on images that are drawn.
+
+    Args:
+        output_dir: Folder for results, distilled images and pictures.
+        num_eval: Students of each distilled set.
+        epoch_eval_train: Epochs of each student.
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
+    """
+
+    output_dir: str = "demo_results"
+    num_eval: int = 3
+    epoch_eval_train: int = 30
+    threads: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_epochs(self.epoch_eval_train)
+        check_students(self.num_eval, self.threads)
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+CONFIG = DemoConfig

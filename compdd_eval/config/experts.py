@@ -1,0 +1,84 @@
+"""Settings of `experts`."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import AUTO, check_students
+from compdd_eval.config.distill import CROP_PAD, MOST_STEPS
+from compdd_eval.config.network_names import plain_model
+from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
+from compdd_eval.config.training_data import TrainingDataConfig
+from compdd_eval.utils.errors import require
+
+
+@dataclass(frozen=True)
+class ExpertsConfig(TrainingDataConfig):
+    """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
+
+    Args:
+        model: Network: ConvNetD5, ..., as --model of `evaluate` takes it.
+        num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
+        epochs: Epochs of each.
+        seed: Seed of the first expert.
+        lr: Learning rate.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay.
+        batch_train: Images in a batch.
+        dsa: Whether the images are augmented by DSA.
+        dsa_strategy: Operations of DSA, joined by "_".
+        crop_pad: Padding of its crop operation as a share of the image size.
+        sam: Sharpness-aware training, for flat trajectories (FTD): the gradient is taken where the loss is worst within
+            --rho, and changed by --sam_alpha as in GSAM.
+        rho: Radius of that neighbourhood in parameter space.
+        sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
+        sam_adaptive: Scale that neighbourhood by the size of each weight (ASAM), as FTD's release always does; its
+            paper does not say so.
+        output_dir: Folder for the experts.
+        overwrite: Train again what is there.
+        compile: Compile the training steps: "auto" does where it pays, "always", "never".
+        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        json: Print JSON, for programs.
+    """
+
+    model: str = "ConvNetD5"
+    num_experts: int = 100
+    epochs: int = 50
+    seed: int = 0
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_train: int = 256
+    dsa: bool = True
+    dsa_strategy: str = DSA_STRATEGY
+    crop_pad: float = CROP_PAD
+    sam: bool = False
+    rho: float = 0.01
+    sam_alpha: float = 0.3
+    sam_adaptive: bool = False
+    output_dir: str = "experts"
+    overwrite: bool = False
+    compile: Literal["auto", "always", "never"] = AUTO
+    threads: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "model", plain_model(self.model))
+        check_students(self.num_experts, self.threads, "--num_experts")
+        require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
+        last = self.seed + self.num_experts
+        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
+        require("--lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0")
+        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
+        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
+        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
+        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
+        require("--rho", self.rho, 0 < self.rho < math.inf, "a finite number above 0")
+        require("--sam_alpha", self.sam_alpha, 0 <= self.sam_alpha < math.inf, "a finite number from 0")
+        parse_strategy(self.dsa_strategy)
+        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+
+
+CONFIG = ExpertsConfig

@@ -1,0 +1,92 @@
+"""Settings of `push`."""
+
+import os
+import re
+from dataclasses import dataclass
+
+from compdd_eval.config.checks import check_given
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.utils.errors import InputError, require
+
+
+@dataclass(frozen=True)
+class PushConfig(ReadConfig):
+    """Send a distilled set, a student, or an export of the benchmark's images, to the Hugging Face Hub, in one commit.
+
+    Args:
+        path: The distilled set: a folder or a file, as --distilled of `evaluate` takes it.
+        repo_id: Dataset repository for the set (of a student, model repository), USER/NAME; it is made where there is
+            none.
+        private: Make a new repository private; refuse one that is public.
+        results: Results of `evaluate` on the set: a folder of a run or a grid, a summary.json, or several joined by
+            commas. They go into a table in the card and, for `leaderboard`, into the folder results/ of the repository,
+            without places on this machine.
+        revision: Branch to push to; it is made where there is none. Default: main.
+        overwrite: Replace another set or student that the repository holds; its commits stay in the history.
+        student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, whose weights lie
+            beside it; it becomes a model repository.
+        benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private. With
+            --student, the repository of the benchmark that it was tested on: then the result is sent along as the
+            Hub's leaderboard of that benchmark reads it.
+        folder: That export: what `export` wrote.
+        public: Let everybody download the benchmark's images. ImageNet's terms of access: "Researcher may provide
+            research associates and colleagues with access to the Database provided that they first agree to be bound by
+            these terms and conditions", and "Researcher shall use the Database only for non-commercial research and
+            educational purposes" (https://image-net.org/download.php). A public copy breaks them, unless ImageNet's
+            team allows it.
+    """
+
+    path: str | None = None
+    repo_id: str | None = None
+    private: bool = False
+    results: str | None = None
+    revision: str | None = None
+    overwrite: bool = False
+    student: str | None = None
+    benchmark: str | None = None
+    folder: str = "out/comp_dd"
+    public: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.student:
+            self._check_student()
+        if not self.repo_id and (self.student or not self.benchmark):
+            raise InputError(
+                "--repo_id is missing; give the repository, as in push my_set --repo_id USER/NAME (for the benchmark's "
+                "images: push --benchmark USER/comp_dd)"
+            )
+        if self.benchmark and not self.student and (self.repo_id or self.path):
+            raise InputError("--benchmark is for an export of the benchmark's images, --repo_id for a set; give one")
+        if self.revision is not None:
+            valid = re.fullmatch(r"[\w./-]+", self.revision) is not None
+            require("--revision", repr(self.revision), valid, "the name of a branch")
+        if self.repo_id is not None:
+            require("--repo_id", repr(self.repo_id), "/" in self.repo_id, "USER/NAME")
+        if self.results is not None:
+            expected = "what evaluate wrote: a folder, a summary.json, or several joined by commas"
+            require("--results", repr(self.results), bool(self.listed_results), expected)
+        if self.public and (self.student or not self.benchmark):
+            raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
+        if not self.benchmark and not self.student:
+            check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
+        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+
+    @property
+    def listed_results(self) -> list[str]:
+        """The places that --results names; a path that exists may have commas in it."""
+        given = os.path.expanduser(self.results or "")
+        parts = [given] if os.path.exists(given) else [part.strip() for part in given.split(",")]
+        return [part for part in parts if part]
+
+    def _check_student(self) -> None:
+        for flag, value in (("PATH", self.path), ("--results", self.results), ("--revision", self.revision)):
+            if value is not None:
+                raise InputError(f"{flag} is for a distilled set, --student for a network; give one")
+        if self.benchmark is not None:
+            require("--benchmark", repr(self.benchmark), self.benchmark.count("/") == 1, "USER/NAME")
+        object.__setattr__(self, "student", os.path.expanduser(self.student))
+
+
+CONFIG = PushConfig
+POSITIONAL = ("path",)

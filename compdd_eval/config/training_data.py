@@ -1,0 +1,37 @@
+"""The real images that a method learns from: settings that `distill` and `experts` share."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import no_subset
+from compdd_eval.config.subset import SubsetConfig
+from compdd_eval.data.choices import LAYOUTS
+from compdd_eval.utils.errors import require
+
+
+@dataclass(frozen=True)
+class TrainingDataConfig(SubsetConfig):
+    """The real training images.
+
+    Args:
+        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
+            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        layout: How that copy of ImageNet is stored; "auto" looks at it.
+        res: Resolution in pixels.
+        antialias: Whether real images are resized with antialiasing.
+        resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
+    """
+
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    res: int = 128
+    antialias: bool = True
+    resize: Literal["squash", "crop"] = "squash"
+
+    def __post_init__(self) -> None:
+        SubsetConfig.__post_init__(self)
+        if not self.selects:
+            raise no_subset()
+        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        folder = getattr(self, "output_dir", "-")
+        require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")

@@ -1,0 +1,37 @@
+"""Settings of `validate`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compdd_eval.config.checks import check_given, check_res
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.data.choices import LAYOUTS
+
+
+@dataclass(frozen=True)
+class ValidateConfig(ReadConfig):
+    """Check a distilled set without training: shapes, ranges, labels, normalisation, duplicates, digests.
+
+    Args:
+        path: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
+        data_path: A copy of ImageNet, or "prepared" for what `prepare` made, to compare with real images; else the
+            environment variable COMP_DD_IMAGENET, else what is prepared. Without any of them that is left out.
+        layout: How that copy is stored; "auto" looks at it.
+        res: Resolution in pixels that the images must have; default: the one that they have.
+        json: Print JSON, for programs.
+    """
+
+    path: str | None = None
+    data_path: str | None = None
+    layout: Literal["auto", *LAYOUTS] = "auto"
+    res: int | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_given("PATH", self.path, "validate my_set --category bird --subset easy")
+        check_res(self.res)
+
+
+CONFIG = ValidateConfig
+POSITIONAL = ("path",)

@@ -1,0 +1,1 @@
+"""The benchmark's real images: its lists, the user's ImageNet, prepared subsets, splits as tensors."""

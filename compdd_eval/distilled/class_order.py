@@ -1,0 +1,231 @@
+"""What the labels of a set mean: from numbers, WordNet ids, ImageNet indices or names to the labels of a subset."""
+
+import re
+from collections.abc import Callable
+
+import torch
+
+from compdd_eval.data.label_kinds import infer_label_kind
+from compdd_eval.data.subset_files import NUM_CLASSES, Subset
+from compdd_eval.data.synsets import plain_name, synsets
+from compdd_eval.utils.errors import InputError, unknown
+
+_NEEDS_SUBSET = "give --category and --subset, or --classes"
+_NUMBER = re.compile(r"(?:new|class_?|label_?)?0*(\d{1,5})")  # 3, 00003 (RDED), new003 (SRe2L)
+
+
+def labels_of_names(names: list[str], subset: Subset | None, order: str, source: str) -> tuple[list[int], str]:
+    """Map what the classes of a source are called to labels.
+
+    Args:
+        names: Names of folders, keys of a dict, or class names of a dataset.
+        subset: The subset, where it is known.
+        order: `--label_order`.
+        source: Where the names are from, for messages.
+
+    Returns:
+        A label for each name, and what the names were taken for, in words.
+
+    Raises:
+        InputError: A name is none of the subset's classes, or could mean two things.
+    """
+    if order not in ("auto", "subset", "imagenet"):
+        return _through(names, listed_classes(order, subset), source)
+    readings = {
+        "labels 0-9": _as_label,
+        "ImageNet indices": _in_subset(subset, _as_index),
+        "WordNet ids": _in_subset(subset, _as_wnid),
+        "class names": _in_subset(subset, _as_class_name),
+    }
+    fitting = {kind: labels for kind, read in readings.items() if (labels := _all(names, read)) is not None}
+    wanted = {"subset": ("labels 0-9", "WordNet ids"), "imagenet": ("ImageNet indices", "WordNet ids")}
+    fitting = {kind: labels for kind, labels in fitting.items() if kind in wanted.get(order, readings)}
+    if len({tuple(labels) for labels in fitting.values()}) > 1:
+        raise InputError(
+            f"{source}: {_some(names)} could be {' or '.join(fitting)}; say --label_order subset or "
+            "--label_order imagenet"
+        )
+    if not fitting:
+        raise _no_reading(names, subset, order, source, readings)
+    kind, labels = next(iter(fitting.items()))
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        same = " and ".join(repr(name) for name, label in zip(names, labels, strict=True) if label == twice)
+        raise InputError(f"{source}: {same} are one class, label {twice}; keep one of them")
+    return labels, kind
+
+
+def choose_classes(names: list[str], subset: Subset | None, order: str, source: str) -> dict[str, str]:
+    """Of the classes of a source that has more than a subset, return those of the subset.
+
+    Numbers are ImageNet indices only where all 1000 are there or `--label_order imagenet` says so: of a list with 100
+    classes, they are positions in that list.
+
+    Args:
+        names: What the classes are called: more than ten names.
+        subset: The subset, where it is known.
+        order: `--label_order`.
+        source: Where the names are from, for messages.
+
+    Returns:
+        Name -> WordNet id of the subset's classes.
+
+    Raises:
+        InputError: The subset is not known, or not all of its classes are there.
+    """
+    number = f"{source}: has {len(names)} classes, a subset has {NUM_CLASSES}"
+    if subset is None:
+        raise InputError(f"{number}; {_NEEDS_SUBSET}, and only its classes are read")
+    numbered = len(names) == len(synsets()) or order == "imagenet"
+    wnids = {entry.label: entry.wnid for entry in subset.classes}
+    for read in (_as_wnid, _as_class_name, *((_as_index,) if numbered else ())):
+        found = {name: wnids[label] for name in names if (label := read(name, subset)) is not None}
+        if sorted(found.values()) == sorted(wnids.values()):
+            return found
+    hint = "" if numbered else " (where numbers are ImageNet indices, say --label_order imagenet)"
+    raise InputError(
+        f"{number}, and {_some(names)} are not called so that the {len(wnids)} of {subset.name} are found, by WordNet "
+        f"id, ImageNet index or name{hint}; keep only these, or check --category and --subset"
+    )
+
+
+def _through(names: list[str], listed: list[int], source: str) -> tuple[list[int], str]:
+    """Read names as numbers 0-9 whose meaning `--label_order` lists."""
+    numbers = _all(names, _as_label)
+    if numbers is None or max(numbers) >= len(listed):
+        raise InputError(
+            f"{source}: this --label_order is for classes called 0-{len(listed) - 1}, found {_some(names)}"
+        )
+    return [listed[number] for number in numbers], "the classes of --label_order"
+
+
+def _no_reading(
+    names: list[str], subset: Subset | None, order: str, source: str, readings: dict[str, Callable]
+) -> InputError:
+    if subset is None:
+        return InputError(f"{source}: cannot tell which labels {_some(names)} are; {_NEEDS_SUBSET}")
+    if order == "subset":
+        return InputError(f"{source}: {_some(names)} are not all labels 0-9, as --label_order subset wants")
+    if order == "imagenet":
+        return InputError(f"{source}: {_some(names)} are not all ImageNet indices of {subset.name}; see --label_order")
+    odd = max(([name for name in names if read(name) is None] for read in readings.values()), key=lambda x: -len(x))
+    return InputError(
+        f"{source}: {_some(odd)} is no label 0-9, and no ImageNet index, WordNet id or class name of {subset.name}; "
+        "rename it, or check which subset is asked for"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+
+
+def _all(names: list[str], read: Callable[[str], int | None]) -> list[int] | None:
+    labels = [read(name) for name in names]
+    return None if None in labels else labels
+
+
+def _as_label(name: str) -> int | None:
+    match = _NUMBER.fullmatch(name.strip().lower())
+    return int(match[1]) if match and int(match[1]) < NUM_CLASSES else None
+
+
+def _as_index(name: str, subset: Subset) -> int | None:
+    match = _NUMBER.fullmatch(name.strip().lower())
+    return subset.class_map.get(int(match[1])) if match else None
+
+
+def _as_wnid(name: str, subset: Subset) -> int | None:
+    return {entry.wnid: entry.label for entry in subset.classes}.get(name.strip().lower())
+
+
+def _as_class_name(name: str, subset: Subset) -> int | None:
+    return {plain_name(entry.name): entry.label for entry in subset.classes}.get(plain_name(name))
+
+
+def _in_subset(subset: Subset | None, read: Callable) -> Callable[[str], int | None]:
+    return (lambda name: None) if subset is None else (lambda name: read(name, subset))
+
+
+def listed_classes(order: str, subset: Subset | None) -> list[int]:
+    """Return the label of each class that `--label_order` lists; `sorted` lists them as `ImageFolder` numbers them.
+
+    Raises:
+        InputError: It is no list of the subset's classes.
+    """
+    parts = [part.strip() for part in order.split(",") if part.strip()]
+    if len(parts) <= 1 and order != "sorted":
+        raise unknown("value of --label_order", order, ("auto", "subset", "sorted", "imagenet", "ten classes"))
+    if subset is None:
+        raise InputError(f"--label_order {order[:60]}: {_NEEDS_SUBSET}")
+    if order == "sorted":
+        return [entry.label for entry in sorted(subset.classes, key=lambda entry: entry.wnid)]
+    number = len(subset.classes)
+    for read in (_as_wnid, _as_index, _as_class_name):
+        labels = _all(parts, _in_subset(subset, read))
+        if labels is not None and len(set(labels)) == len(labels) == number:
+            return labels
+    raise InputError(
+        f"--label_order {order[:80]}: expected the {number} classes of {subset.name}, each once, all as WordNet ids, "
+        "as ImageNet indices or as names"
+    )
+
+
+def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
+    """Give label k, or column k of soft labels, the number `target[k]`.
+
+    Args:
+        labels: int `[N]` with values below `len(target)`, or `[N, len(target)]`.
+        target: For each label of the source, that of the subset.
+
+    Returns:
+        int64 `[N]`, or `[N, 10]` of the same type; a column that nothing maps to is 0 for probabilities, and has the
+        lowest value of the row for logits, so that the softmax has nothing to gain there.
+
+    Raises:
+        InputError: There are other labels than the source has classes.
+    """
+    table, number = torch.tensor(target), len(target)
+    if labels.ndim == 1:
+        whole = labels.long()
+        if not torch.equal(whole.to(labels.dtype), labels) or whole.min() < 0 or whole.max() >= number:
+            found = f"found {labels.min().item():g} to {labels.max().item():g}"
+            raise InputError(f"the order of {number} classes is for whole numbers 0-{number - 1}, {found}")
+        return table[whole]
+    if labels.shape[1] != number:
+        raise InputError(f"the order of {number} classes is for as many columns, found {labels.shape[1]}")
+    return _spread(labels, target, infer_label_kind(labels))
+
+
+def columns_of(labels: torch.Tensor, subset: Subset, kind: str) -> torch.Tensor:
+    """Return the columns of a subset out of soft labels for all of ImageNet, in label order.
+
+    Args:
+        labels: `[N, 1000]`.
+        subset: The subset.
+        kind: `logits` or `probabilities`.
+
+    Returns:
+        `[N, 10]`: logits as they are; probabilities given that the class is one of the subset's, so that rows sum to 1.
+
+    Raises:
+        InputError: Probabilities of an image have nothing for the classes of the subset.
+    """
+    chosen = labels[:, [entry.imagenet_index for entry in subset.classes]]
+    if kind == "probabilities":
+        total = chosen.sum(dim=1, keepdim=True)
+        if (total <= 0).any():
+            row = int((total <= 0).flatten().nonzero()[0])
+            raise InputError(
+                f"the label of image {row} has nothing for the classes of {subset.name}; is it of this set?"
+            )
+        chosen = chosen / total
+    return _spread(chosen, [entry.label for entry in subset.classes], kind)
+
+
+def _spread(labels: torch.Tensor, target: list[int], kind: str) -> torch.Tensor:
+    """Put column k of soft labels at `target[k]`; what nothing maps to is as low as `ordered` says."""
+    lowest = labels.min(dim=1, keepdim=True).values
+    lowest = lowest * 0 if kind == "probabilities" else lowest
+    moved = lowest.expand(-1, NUM_CLASSES).clone()
+    moved[:, torch.tensor(target)] = labels
+    return moved

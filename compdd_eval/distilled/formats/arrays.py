@@ -1,0 +1,155 @@
+"""NumPy's `.npy` and `.npz`, and `.safetensors`: what their headers claim is checked before anything is read."""
+
+import json
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from compdd_eval.distilled.content import MAX_BYTES, check_size
+from compdd_eval.distilled.formats.parts import NOTE
+from compdd_eval.distilled.metadata import write_facts
+from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.utils.errors import InputError
+
+
+def write_npz(distilled: SetTensors, path: Path, note: str) -> None:
+    """Write `images`, `labels` and `lr` into one file, with the facts as JSON in the array NOTE."""
+    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
+    if distilled.lr is not None:
+        arrays["lr"] = np.float64(distilled.lr)
+    with path.open("wb") as file:
+        np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
+
+
+def write_npy(distilled: SetTensors, folder: Path) -> None:
+    """Write an array a file, and the facts beside them."""
+    np.save(folder / "images.npy", distilled.images.numpy())
+    np.save(folder / "labels.npy", distilled.labels.numpy())
+    if distilled.lr is not None:
+        np.save(folder / "lr.npy", np.float64(distilled.lr))
+    write_facts(folder, distilled)
+
+
+_DIMENSIONS = 8  # more has no array of images or labels
+_MAX_HEADER = 10 * 2**20  # bytes; a set has three tensors
+_BIG, _RATIO = 2**28, 200  # from so many bytes on, floats that shrink to less than 1/200 are no images
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """Return the array of a `.npy` file; raise InputError if it holds objects, is damaged or claims too much."""
+    with _opened(path) as file:
+        return _read_array(file, path.stat().st_size, str(path))
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a `.npz` file by name; raise InputError as `load_npy` does."""
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(path, archive.infolist())
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    name = member.filename.removesuffix(".npy")
+                    arrays[name] = _read_array(file, member.file_size, f"{path}: {name}")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npz file ({error}); save it with numpy.savez again") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; change its permissions") from error
+    return arrays
+
+
+def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a `.safetensors` file by name; raise InputError if it is none or is cut off."""
+    from safetensors import SafetensorError, safe_open
+
+    _check_header(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a readable .safetensors file ({error}); get or save it again") from error
+
+
+def read_note(path: Path, key: str) -> str | None:
+    """Return one entry of the text that a `.safetensors` file carries beside its tensors."""
+    return _check_header(path).get("__metadata__", {}).get(key)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; change its permissions") from error
+
+
+def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
+    """Read one array, after comparing what its header claims with the bytes that are there."""
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran_order, dtype = readers[version](file)
+    except Exception as error:  # a damaged header, or a damaged archive, can make the reader fail in any way
+        raise InputError(f"{name}: not a readable NumPy array; save it with numpy.save again") from error
+    if not dtype.hasobject and (dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS):
+        raise InputError(
+            f"{name}: an array of type {dtype} and shape {str(shape)[:40]}, expected numbers that torch has"
+        )
+    if dtype.hasobject:
+        raise InputError(f"{name}: holds Python objects and could run code, so it is not opened; save plain numbers")
+    left, claimed = size - file.tell(), math.prod(shape) * dtype.itemsize
+    if claimed != left:
+        raise InputError(f"{name}: its header claims {claimed:,} bytes, there are {left:,}; get or save it again")
+    check_size(name, math.prod(shape))
+    try:
+        data = file.read(claimed)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{name}: is damaged ({error}); get or save it again") from error
+    if len(data) != claimed:
+        raise InputError(f"{name}: is cut off; get or save it again")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive that unpacks to more than a set can be, or to far more than it is: a zip bomb."""
+    claimed, size = sum(member.file_size for member in members), path.stat().st_size
+    if claimed > MAX_BYTES or (claimed > _BIG and claimed > _RATIO * size):
+        raise InputError(
+            f"{path}: {size:,} bytes that would unpack to {claimed:,}; that is no distilled set, and it is not unpacked"
+        )
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError(f"{number} is no size")
+    return number
+
+
+def _check_header(path: Path) -> dict[str, dict]:
+    """Return the header of a `.safetensors` file after comparing what it claims with the bytes that are there."""
+    size = path.stat().st_size
+    with _opened(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, _MAX_HEADER):
+            raise InputError(
+                f"{path}: not a readable .safetensors file (claims a header of {length:,} bytes, the file has {size:,} "
+                "bytes); get or save it again"
+            )
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        ends = [_whole(entry["data_offsets"][1]) for entry in tensors.values()]
+        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors.values()]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable .safetensors file; get or save it again") from error
+    if max(ends, default=0) > size - 8 - length:
+        raise InputError(
+            f"{path}: its header claims {max(ends):,} bytes of tensors, there are {size - 8 - length:,}; get it again"
+        )
+    check_size(str(path), sum(values))
+    return header

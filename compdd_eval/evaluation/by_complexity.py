@@ -1,0 +1,56 @@
+"""Accuracy by complexity: does the student fail on the complex images?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from compdd_eval.complexity.scores_folder import read_complexity
+from compdd_eval.results.student_result import StudentResult
+from compdd_eval.utils.errors import InputError
+
+QUARTERS = 4
+
+
+def complexity_of(folder: str, file_names: list[str], wnids: list[str]) -> list[float]:
+    """Return the complexity of each validation image, from what `complexity` wrote.
+
+    Raises:
+        InputError: The folder holds no scores, or not those of all these images.
+    """
+    known = read_complexity(Path(folder))
+    missing = [name for name in file_names if name not in known]
+    if missing:
+        found = f"{len(missing)} of {len(file_names)} validation images ({missing[0]}, ...)"
+        raise InputError(
+            f"{folder}: has no complexity of {found}; run complexity --split validation --classes "
+            f"{','.join(wnids)} first"
+        )
+    return [known[name] for name in file_names]
+
+
+def by_quartile(complexity: list[float], students: list[StudentResult]) -> list[dict[str, object]]:
+    """Return the accuracy on each quarter of the validation images, the least complex first.
+
+    Images of equal complexity are ranked by their row, so that the quarters are of equal size (up to one image).
+
+    Returns:
+        Four entries: `quartile` 1-4, `low` and `high` (its range of complexity, in [0, 1]), `images`, `accuracy` (mean
+        over students, in [0, 1]) and `accuracies` (of each student).
+    """
+    order = np.argsort(np.asarray(complexity), kind="stable")
+    right = np.array([student.right for student in students], dtype=float)
+    found = []
+    for number, places in enumerate(np.array_split(order, QUARTERS), start=1):
+        values = [complexity[place] for place in places]
+        accuracies = right[:, places].mean(axis=1).tolist() if len(places) else []
+        found.append(
+            {
+                "quartile": number,
+                "low": min(values, default=None),
+                "high": max(values, default=None),
+                "images": len(places),
+                "accuracy": float(np.mean(accuracies)) if accuracies else None,
+                "accuracies": accuracies,
+            }
+        )
+    return found

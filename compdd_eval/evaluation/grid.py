@@ -1,0 +1,263 @@
+"""Many evaluations in one call: all combinations of a file's settings, a folder each, one index over them."""
+
+import contextlib
+import itertools
+import re
+import typing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.data.subsets import config_names, related_names
+from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
+from compdd_eval.evaluation.plan import expected_students
+from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.run_folder import INDEX_NAME, claim
+from compdd_eval.results.student_result import SUMMARY_NAME
+from compdd_eval.utils.console import print_table
+from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.files import read_yaml, write_json
+from compdd_eval.utils.processes import on_main_process
+
+CELLS = "cells"
+_MOST = 60  # letters of a name that a list of classes makes
+_OWN = ("grid", "output_dir", "dry_run", "overwrite", "json")  # of the command, not of a cell
+
+
+@dataclass
+class Cell:
+    """One evaluation of a grid.
+
+    Attributes:
+        name: Its folder.
+        settings: In what it differs from other cells.
+        config: All its settings.
+        students: How many it trains if none is there already.
+        state: `waiting`, `running`, `done`, `failed`, or `unfinished` where the grid was interrupted.
+        error: Why it failed.
+        accuracies: By model, once it is done: `accuracy_mean` and `accuracy_std` as fractions, `students`.
+    """
+
+    name: str
+    settings: dict[str, object]
+    config: EvaluateConfig
+    students: int
+    state: str = "waiting"
+    error: str | None = None
+    accuracies: dict[str, dict[str, object]] | None = None
+
+
+def read_cells(config: EvaluateConfig) -> list[Cell]:
+    """Return all cells of `config.grid`; what the command line gives wins over the file.
+
+    The file has settings of `evaluate` by name; those with a list of values are combined (a flat list of ten classes is
+    one value). `cells`, a list of settings, gives combinations that belong together, such as sets and their subsets.
+
+    Raises:
+        InputError: The file, a setting or a value is wrong, or two cells are the same.
+    """
+    content = read_yaml(Path(config.grid), "--grid")
+    together = content.pop(CELLS, [{}])
+    if not isinstance(together, list) or not all(isinstance(cell, dict) for cell in together) or not together:
+        raise InputError(
+            f"{config.grid}: {CELLS} must be a list of settings, such as - {{distilled: a, category: bird}}"
+        )
+    given = _given(config)
+    found: dict[str, Cell] = {}
+    for first in together:
+        merged = content | first | given
+        axes = {name: value for name, value in merged.items() if isinstance(value, list) and not _is_one(name, value)}
+        for values in itertools.product(*axes.values()):
+            chosen = dict(zip(axes, values, strict=True))
+            _add(found, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
+    return list(found.values())
+
+
+def _is_one(name: str, value: list) -> bool:
+    """Whether a list is one value, and no values to combine: single classes, not lists of them."""
+    return name == "classes" and not any(isinstance(part, list) or _is_list_of_classes(part) for part in value)
+
+
+def _is_list_of_classes(part: object) -> bool:
+    return isinstance(part, str) and ("," in part or part.strip().lower() in [*config_names(), *related_names()])
+
+
+def _add(found: dict[str, Cell], config: EvaluateConfig, settings: dict, differs: dict) -> None:
+    _check_types(config.grid, settings)
+    name = "_".join(_slug(key, value) for key, value in differs.items()) or "cell"
+    root = Path(config.output_dir)
+    options = {"baseline_dir": str(root / "baselines"), **settings}
+    try:
+        cell = EvaluateConfig(**options, output_dir=str(root / name), overwrite=config.overwrite)
+    except InputError as error:
+        raise InputError(f"{config.grid}: {name}: {error}") from error
+    if name in found and found[name].config != cell:
+        name = f"{name}-{digest_of(differs)[:6]}"
+        cell = cell.changed(output_dir=str(root / name))
+    if name in found:
+        raise InputError(f"{config.grid}: {name} is there twice; leave one of them out")
+    found[name] = Cell(name, differs, cell, expected_students(cell))
+
+
+def _given(config: EvaluateConfig) -> dict[str, object]:
+    """Return what the command line gives: what is not the default."""
+    protocol = {field.name for field in fields(Protocol)}
+    given = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name not in protocol and field.name not in _OWN and getattr(config, field.name) != field.default
+    }
+    return given | config.changes() | ({"protocol": config.protocol} if config.protocol != "comp-dd" else {})
+
+
+def _check_types(file: str, settings: dict[str, object]) -> None:
+    hints = typing.get_type_hints(EvaluateConfig)
+    for name, value in settings.items():
+        if name in _OWN:
+            raise InputError(
+                f"{file}: {name} is of the whole grid, not of its cells; give --{name} on the command line"
+            )
+        if name not in hints:
+            raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
+        accepted = tuple(part for part in (str, list, bool, int, float, type(None)) if part in _parts(hints[name]))
+        right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
+        if not right and not (float in accepted and isinstance(value, int) and not isinstance(value, bool)):
+            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+            expected = " or ".join(kinds[part] for part in accepted if part in kinds)
+            raise InputError(f"{file}: {name} {value}: expected {expected}")
+
+
+def _parts(hint: object) -> list[object]:
+    parts = typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal else [hint]
+    return [str if typing.get_origin(part) is typing.Literal else part for part in (parts or [hint])]
+
+
+def _slug(name: str, value: object) -> str:
+    """Write a value so that it can be part of a folder's name."""
+    text = Path(value).stem or value if isinstance(value, str) else f"{name}{value}"[:_MOST]
+    return re.sub(r"[^\w.@+-]+", "-", str(text)).strip("-.") or name
+
+
+def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> list[Cell]:
+    """Evaluate all cells; every process must call this.
+
+    A cell that fails does not stop the others, and is for `raise_failures`; finished students of all cells are kept
+    and not trained again.
+
+    Args:
+        config: Settings with `grid`.
+        accelerator: Devices and processes; None makes one.
+        quiet: Print no tables.
+
+    Raises:
+        InputError: The grid is wrong.
+    """
+    accelerator = accelerator or accelerator_of(config)
+    root = Path(config.output_dir)
+    with contextlib.ExitStack() as held:
+        cells = on_main_process(accelerator, lambda: _open(config, root, held, quiet))
+        if config.dry_run:
+            return cells
+        try:
+            for cell in cells:
+                _run_cell(cell, cells, root, accelerator, quiet)
+        except BaseException as error:
+            _leave(cells, root, accelerator, error)
+            raise
+        if accelerator.is_main_process and not quiet:
+            _report(cells, root)
+    return cells
+
+
+def raise_failures(cells: list[Cell]) -> None:
+    """Raise InputError if cells failed."""
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if failed:
+        first = f"{failed[0].name}: {failed[0].error}"
+        raise InputError(f"{len(failed)} of {len(cells)} cells failed; the first, {first}")
+
+
+def grid_content(config: EvaluateConfig, cells: list[Cell]) -> dict[str, object]:
+    """Return what the index holds and where it is, as JSON can hold it; of a dry run, there is none."""
+    index = None if config.dry_run else str(Path(config.output_dir) / INDEX_NAME)
+    return {"index": index, CELLS: [_content_of(cell) for cell in cells]}
+
+
+def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack, quiet: bool) -> list[Cell]:
+    cells = read_cells(config)
+    if not quiet:
+        _print_plan(cells)
+    if not config.dry_run:
+        claim(root, held)
+        if (root / SUMMARY_NAME).exists():
+            raise InputError(f"{root}: holds the results of a single evaluation; give another --output_dir")
+        _write_index(cells, root)
+    return cells
+
+
+def _print_plan(cells: list[Cell]) -> None:
+    rows = [[c.name, c.config.distilled or c.config.data_dir or "-", _students(c.config), c.students] for c in cells]
+    total = sum(cell.students for cell in cells)
+    print_table(f"{len(cells)} evaluations, {total} students at most", ["cell", "set", "students", "number>"], rows)
+
+
+def _students(config: EvaluateConfig) -> str:
+    names = f"{config.eval_mode}({config.model})" if config.eval_mode else config.model
+    return f"{names}, seeds {config.seeds[0]}-{config.seeds[-1]}"
+
+
+def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
+    main = accelerator.is_main_process
+    cell.state = "running"
+    if main:
+        _write_index(cells, root)
+        if not quiet:
+            print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
+    try:
+        summary = evaluate(cell.config, accelerator=accelerator, quiet=quiet)
+    except InputError as error:
+        cell.state, cell.error = "failed", str(error)
+    else:
+        cell.state = "done"
+        cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
+    if main:
+        _write_index(cells, root)
+
+
+def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseException) -> None:
+    """Write down that a grid ends before all of its cells have run."""
+    for cell in cells:
+        if cell.state == "running" and isinstance(error, Exception):
+            cell.state, cell.error = "failed", str(error) or type(error).__name__
+        elif cell.state in ("waiting", "running"):
+            cell.state = "unfinished"
+    if accelerator.is_main_process:
+        _write_index(cells, root)
+
+
+def _accuracy(entry: dict[str, object]) -> dict[str, object]:
+    names = ("accuracy_mean", "accuracy_std")
+    return {**{name: entry[name] for name in names}, "students": len(entry["accuracies"])}
+
+
+def _write_index(cells: list[Cell], root: Path) -> None:
+    write_json(root / INDEX_NAME, {CELLS: [_content_of(cell) for cell in cells]})
+
+
+def _content_of(cell: Cell) -> dict[str, object]:
+    summary = f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None
+    return {**asdict(cell), "summary": summary}
+
+
+def _report(cells: list[Cell], root: Path) -> None:
+    rows = []
+    for cell in cells:
+        rows += [[cell.name, model, mean_and_spread(entry)] for model, entry in (cell.accuracies or {}).items()]
+        if not cell.accuracies:
+            rows.append([cell.name, "-", cell.error or cell.state])
+    print_table("All cells: accuracy in %, mean ± std", ["cell", "student", "accuracy>"], rows)
+    print(f"index: {root / INDEX_NAME}")

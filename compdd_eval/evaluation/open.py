@@ -1,0 +1,157 @@
+"""Open a run: read and check everything before the first student; cheap checks come first."""
+
+import contextlib
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from compdd_eval.config.checks import AUTO, no_subset
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_network
+from compdd_eval.data.subset_files import NUM_CLASSES, Subset
+from compdd_eval.distilled.content import name_of
+from compdd_eval.distilled.set import DistilledSet, read_distilled
+from compdd_eval.evaluation.by_complexity import complexity_of
+from compdd_eval.evaluation.diagnosis import doubts_before_training
+from compdd_eval.evaluation.plan import EvaluationInputs, baseline_dir, conditions, student_names
+from compdd_eval.evaluation.real_images import RealImages
+from compdd_eval.evaluation.teachers import parse_teacher
+from compdd_eval.models.registry import create_model, find_model
+from compdd_eval.results.run_folder import INDEX_NAME, claim
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import check_writable
+
+_logger = logging.getLogger(__name__)
+
+
+def open_inputs(
+    config: EvaluateConfig,
+    distilled: DistilledSet | None,
+    cache_dir: str | os.PathLike | None,
+    held: contextlib.ExitStack,
+) -> tuple[EvaluationInputs, RealImages]:
+    """Read the set and the validation images, and take the output folder; `held` keeps its lock."""
+    config = with_networks(config)
+    _check_networks(config)
+    _check_teacher_file(config)
+    distilled = distilled or load_distilled(config)
+    asked, config = config, settled(config, distilled)
+    if asked.res is None:
+        _check_networks(config)
+    config = _with_pool(config)
+    subset = config.load_subset()
+    check_distilled(config, distilled, subset)
+    _check_soft_labels(config, distilled)
+    set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
+    root = Path(config.output_dir)
+    if not config.dry_run:
+        claim_output_dir(root, set_name, subset.name, held)
+        if config.baselines or config.teacher:
+            check_writable(baseline_dir(config), "--baseline_dir")
+    real = RealImages(config, subset, cache_dir)
+    complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
+    held_out = real.held_out() if config.lr_net == AUTO else None
+    inputs = EvaluationInputs(config, subset, set_name, distilled, real.validation(), held_out, complexity)
+    inputs = replace(inputs, doubts=doubts_before_training(inputs))
+    for doubt in inputs.doubts:
+        _logger.warning(doubt)
+    return inputs, real
+
+
+def with_networks(config: EvaluateConfig) -> EvaluateConfig:
+    """Read the files of networks and say which content they have; from here on, no other is taken."""
+    teacher = None if config.teacher is None else pinned_teacher(config.teacher)
+    return config.changed(model=pinned(config.model), teacher=teacher)
+
+
+def _check_networks(config: EvaluateConfig) -> None:
+    """Refuse unknown networks, and, once the resolution is known, those that cannot take the images."""
+    if config.eval_mode is not None and len(config.models) > 1:
+        raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
+    for model in [*student_names(config), *([parse_teacher(config.teacher)[0]] if config.teacher else [])]:
+        find_model(model)
+        if config.res is not None:
+            with torch.device("meta"):
+                create_model(model, NUM_CLASSES, (config.res, config.res))
+
+
+def _with_pool(config: EvaluateConfig) -> EvaluateConfig:
+    """Put the students of --eval_mode in the place of --model."""
+    if config.eval_mode is None:
+        return config
+    pool = [recorded_network(config.model, name) for name in student_names(config)]
+    return config.changed(model=",".join(pool), eval_mode=None)
+
+
+def _check_teacher_file(config: EvaluateConfig) -> None:
+    if config.teacher and (file := parse_teacher(config.teacher)[1]) and not file.is_file():
+        raise InputError(f"{file}: no such file; --teacher takes NAME, or NAME=FILE with its weights")
+
+
+def _check_soft_labels(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse soft labels that nothing can give, before anything is decoded."""
+    soft = [condition for condition in conditions(config) if condition.labels == "soft"]
+    if not soft or config.teacher:
+        return
+    advice = "give --teacher NAME (trained on all training images first, for example ResNet18) or NAME=FILE"
+    if distilled.label_kind == "hard":
+        raise InputError(f"soft labels are asked for, but the set has hard ones; {advice}")
+    if config.baselines:
+        raise InputError(f"soft labels are asked for, but random images have hard ones; {advice}")
+
+
+def claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
+    """Take a folder for this run; refuse one of another set or subset, one in use, one that cannot be written."""
+    claim(root, held)
+    if (root / INDEX_NAME).exists():
+        raise InputError(f"{root}: holds the results of a grid; give another --output_dir")
+    for path in sorted(root.glob("*/*/*/*/seed*.json")):
+        found = path.relative_to(root).parts[:2]
+        if found != (set_name, config_name):
+            raise InputError(
+                f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
+                "give another --output_dir"
+            )
+
+
+def load_distilled(config: EvaluateConfig) -> DistilledSet:
+    """Read the set that the flags name."""
+    path = config.distilled or config.data_dir
+    if path is None:
+        raise InputError(
+            "--distilled is missing; give the distilled set: a folder, a file, or USER/NAME on the Hub (--data_dir, "
+            "--label_dir and --lr_dir name its files one by one)"
+        )
+    return read_distilled(path, config, res=config.res)
+
+
+def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
+    """Take from the set its resolution and which subset it is for, where no flag says it, and which commit was read."""
+    if config.res is None:
+        config = replace(config, res=distilled.resolution)
+    definition, origin = distilled.definition, distilled.origin
+    if not config.selects:
+        if definition is None:
+            raise no_subset(name_of(origin))
+        config = config.of_subset(definition)
+    elif definition is not None and definition.name != config.load_subset().name:
+        asked = config.load_subset().name
+        raise InputError(f"the set was made for {definition.name}, not for {asked}: its labels mean other classes")
+    if "repository" in origin and config.distilled is not None:
+        config = replace(config, distilled=name_of(origin))
+    return config
+
+
+def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Subset) -> None:
+    """Refuse a set of another resolution; say what is odd about it."""
+    if distilled.resolution != config.res:
+        size = distilled.resolution
+        raise InputError(
+            f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
+            "leave it out"
+        )
+    for remark in distilled.remarks(subset.class_map_inv):
+        _logger.warning(remark)

@@ -1,0 +1,109 @@
+"""From students to numbers: beside the random baseline, against all real images, under every kind of labels."""
+
+from dataclasses import dataclass
+
+from compdd_eval.evaluation.plan import Condition, Task
+from compdd_eval.results.aggregate import aggregate
+from compdd_eval.results.dd_ranking import (
+    augmentation_robust_score,
+    hard_label_recovery,
+    improvement_over_random,
+    label_robust_score,
+)
+from compdd_eval.results.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
+from compdd_eval.results.student_result import FULL, RANDOM, SET, StudentResult
+
+BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All students of a run.
+
+    Args:
+        tasks: What was trained.
+        students: Its results, in the same order.
+    """
+
+    tasks: list[Task]
+    students: list[StudentResult]
+
+    def of(self, source: str, condition: Condition | None, model: str | None = None) -> list[StudentResult]:
+        """Return the students of one source (under one condition, of one network)."""
+        return [
+            student
+            for task, student in zip(self.tasks, self.students, strict=True)
+            if task.source == source
+            and condition in (None, task.condition)
+            and model in (None, task.model)
+            and not task.searching
+        ]
+
+    def entries(self, condition: Condition) -> list[dict[str, object]]:
+        """Return one entry a model, as of `aggregate`, with what it is compared to.
+
+        `random` is the entry of the baseline and `improvement` the difference of accuracies (as of
+        `paired_difference`, with `bootstrap_interval` over validation images and a `verdict`); `full` is the entry of
+        all real images, `recovery_ratio` accuracy / full accuracy with its interval (Fieller), `random_recovery_ratio`
+        the same of the baseline. All are None where they were not asked for.
+        """
+        entries = aggregate(self.of(SET, condition))
+        for entry in entries:
+            ours, random, full = (
+                self.of(SET, condition, entry["model"]),
+                self.of(RANDOM, condition, entry["model"]),
+                self.of(FULL, None, entry["model"]),
+            )
+            entry["random"] = aggregate(random)[0] if random else None
+            entry["improvement"] = _improvement(ours, random) if random else None
+            entry["full"] = aggregate(full)[0] if full else None
+            entry["recovery_ratio"] = _ratio(ours, full)
+            entry["random_recovery_ratio"] = _ratio(random, full)
+        return entries
+
+    def scores(self, wanted: list[str], labels: str) -> list[dict[str, object]]:
+        """Return LRS and ARS of each model with what they are made of, as fractions in [0, 1]."""
+        found = []
+        for model in dict.fromkeys(task.model for task in self.tasks if task.source == SET):
+            entry: dict[str, object] = {"model": model}
+            if "lrs" in wanted:
+                entry |= self._label_robustness(model, Condition(labels))
+            if "ars" in wanted:
+                entry |= self._augmentation_robustness(model, labels)
+            found.append(entry)
+        return found
+
+    def _label_robustness(self, model: str, given: Condition) -> dict[str, object]:
+        real, hard = self._mean(FULL, None, model), self._mean(SET, Condition("hard"), model)
+        recovery = hard_label_recovery(real, hard)
+        improvement = improvement_over_random(self._mean(SET, given, model), self._mean(RANDOM, given, model))
+        return {"lrs": label_robust_score(recovery, improvement), "hlr": recovery, "ior": improvement}
+
+    def _augmentation_robustness(self, model: str, labels: str) -> dict[str, object]:
+        parts = {}
+        for name, condition in (("aug", Condition(labels)), ("noaug", Condition(labels, augmented=False))):
+            for side, source in (("syn", SET), ("random", RANDOM)):
+                parts[f"{side}_{name}"] = self._mean(source, condition, model)
+        return {"ars": augmentation_robust_score(**parts), "ars_accuracies": parts}
+
+    def _mean(self, source: str, condition: Condition | None, model: str) -> float:
+        return aggregate(self.of(source, condition, model))[0]["accuracy_mean"]
+
+
+def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> dict[str, object]:
+    found = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
+    found["bootstrap_interval"] = paired_bootstrap_interval([run.right for run in ours], [run.right for run in random])
+    return found | {"verdict": verdict(found["interval"])}
+
+
+def verdict(interval: list[float] | None) -> str:
+    """Say in words what a 95 % interval of the improvement over random means."""
+    if interval is None:
+        return UNKNOWN
+    return {1: BEATS, -1: LOSES, 0: UNCLEAR}[clear_sign(interval)]
+
+
+def _ratio(students: list[StudentResult], full: list[StudentResult]) -> dict[str, object] | None:
+    if not students or not full:
+        return None
+    return ratio_interval([run.accuracy for run in students], [run.accuracy for run in full])

@@ -1,0 +1,135 @@
+"""Real images for an evaluation: validation, held out for the search of a rate, drawn at random, all."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.data.decoded_cache import decode_once
+from compdd_eval.data.splits import SubsetSplit, open_split
+from compdd_eval.data.subset_files import Subset
+from compdd_eval.data.zca import Whitening
+from compdd_eval.distilled.random_images import draw_indices, images_at
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.evaluation.plan import TestSet, TrainingSet, baseline_dir
+from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import check_writable
+
+_logger = logging.getLogger(__name__)
+HELD_OUT = 50  # training images a class that choose the rate, as many as ImageNet has for validation
+_HELD_OUT_SHARE = 0.2  # or this share of a class, where it is small
+_HELD_OUT_SEED = 0
+
+
+class RealImages:
+    """Real images of one subset, at the resolution of a run; nothing is decoded before it is asked for."""
+
+    def __init__(self, config: EvaluateConfig, subset: Subset, cache_dir: str | os.PathLike | None) -> None:
+        self._config, self._subset, self._cache_dir = config, subset, cache_dir
+        self._splits: dict[str, SubsetSplit] = {}
+        self._all: tuple[torch.Tensor, str] | None = None
+        self._whitening: Whitening | None = None
+
+    def validation(self) -> TestSet:
+        """Decode the validation images."""
+        split, expected = self._split("validation"), self._subset.splits["validation"]
+        if len(split) != expected:
+            _logger.warning(f"{len(split)} validation images, expected {expected}: no accuracy of the benchmark")
+        images, digest = decode_once(split, self._cache_dir, progress=True)
+        return TestSet(self._whitened(images), split.labels, digest, split.origin, expected)
+
+    def validation_names(self) -> list[str]:
+        """Return the official names of the validation images, in row order."""
+        return self._split("validation").file_names
+
+    def held_out(self) -> TestSet:
+        """Decode the training images that are held out for the search of a rate; random draws leave them out."""
+        train, places = self._split("train"), self.held_out_places()
+        images = torch.stack([train[place][0] for place in places])
+        digest = train.digest_of(places)
+        origin = f"{len(places)} training images of {train.origin}"
+        return TestSet(self._whitened(images), train.labels[places], digest, origin, len(places))
+
+    def held_out_places(self) -> list[int]:
+        """Return the positions of the held-out images in the training split."""
+        labels, places = self._split("train").labels, []
+        generator = torch.Generator().manual_seed(_HELD_OUT_SEED)
+        for label in labels.unique().tolist():
+            members = (labels == label).nonzero().flatten()
+            number = min(HELD_OUT, int(len(members) * _HELD_OUT_SHARE))
+            if not number:
+                raise InputError(
+                    f"label {label} has {len(members)} training images, too few to hold some out for --lr_net auto; "
+                    "give a rate"
+                )
+            places += members[torch.randperm(len(members), generator=generator)[:number]].sort().values.tolist()
+        return places
+
+    def drawn(self, ipc: float, seed: int, exclude: list[int]) -> TrainingSet:
+        """Return random training images, drawn by a seed; kept in the baselines' folder."""
+        if ipc != int(ipc):
+            raise InputError(f"--baseline random: the set has {ipc:g} images per class, expected a whole number")
+        train = self._split("train")
+        places = draw_indices(train.labels, int(ipc), seed, exclude)
+        name = f"random-ipc{ipc:g}-seed{seed}-{digest_of([train.digest_of(places), *self._transform])}"
+        drawn = self._kept(name, lambda: images_at(train, places, seed))
+        if self._config.zca:
+            drawn = replace(drawn, images=self._whitened(drawn.images))
+        return TrainingSet.of(drawn)
+
+    def everything(self) -> TrainingSet:
+        """Return all training images, with hard labels."""
+        images, digest = self._decode_all()
+        digest = digest_of([digest, *self._transform, self._config.zca])
+        return TrainingSet(self._whitened(images), self._split("train").labels, "hard", digest)
+
+    @property
+    def _transform(self) -> list[object]:
+        return [self._config.res, self._config.antialias, self._config.resize]
+
+    def _kept(self, name: str, draw: Callable[[], DistilledSet]) -> DistilledSet:
+        """Return what lies in the baselines' folder under a name, or draw it and put it there."""
+        folder = baseline_dir(self._config) / "images" / name
+        if folder.exists():
+            try:
+                return DistilledSet.load(folder)
+            except InputError as error:
+                _logger.warning(f"{error}; drawn again")
+                shutil.rmtree(folder)
+        check_writable(folder.parent, "--baseline_dir")
+        drawn = draw()
+        drawn.save(folder)
+        return drawn
+
+    def _decode_all(self) -> tuple[torch.Tensor, str]:
+        if self._all is None:
+            self._all = self._split("train").decode(progress=True)
+        return self._all
+
+    def _whitened(self, images: torch.Tensor) -> torch.Tensor:
+        if not self._config.zca:
+            return images
+        if self._whitening is None:
+            _logger.info("fitting the whitening (--zca) on the training images")
+            self._whitening = Whitening.fit(self._decode_all()[0])
+        return self._whitening(images)
+
+    def _split(self, name: str) -> SubsetSplit:
+        config, size = self._config, (self._config.res, self._config.res)
+        if name not in self._splits:
+            self._splits[name] = open_split(
+                self._subset,
+                name,
+                config.data_path,
+                size,
+                antialias=config.antialias,
+                resize=config.resize,
+                layout=config.layout,
+                cache_dir=self._cache_dir,
+            )
+        return self._splits[name]

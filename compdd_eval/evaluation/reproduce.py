@@ -1,0 +1,198 @@
+"""`reproduce`: train a recorded student again and compare."""
+
+import contextlib
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import network_name, own_file, recorded_network
+from compdd_eval.config.reproduce import ReproduceConfig
+from compdd_eval.evaluation.evaluate import Evaluation, accelerator_of
+from compdd_eval.evaluation.plan import Condition
+from compdd_eval.evaluation.train_students import StudentTrainer
+from compdd_eval.models.registry import find_model
+from compdd_eval.results.result_files import read_results, read_summary
+from compdd_eval.results.student_result import FULL, StudentResult, read_student
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
+
+EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recorded student and the same made again.
+
+    Attributes:
+        path: The record.
+        source: What the student was trained on: `distilled` (the set), `random` (real images) or `full` (all training
+            images).
+        tested_on: `validation`, or `held-out training images` where a rate was searched.
+        verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs.
+        recorded: What was compared, of the record: `trained_digest` and `tested_digest` (SHA-256 of these images and
+            their labels), `accuracy` (a fraction), `last_loss` (None where it was not finite).
+        now: The same, made again; accuracy and loss are None where it was not trained.
+        predictions: Images that both were tested on.
+        differing: Of these, the ones that get another label now; None where it was not trained.
+        notes: What else is different: versions, device, threads.
+    """
+
+    path: str
+    source: str
+    tested_on: str
+    verdict: str
+    recorded: dict[str, object]
+    now: dict[str, object]
+    predictions: int
+    differing: int | None
+    notes: list[str]
+
+
+def reproduce(config: ReproduceConfig) -> list[Comparison]:
+    """Train again what result files record (of a `summary.json`: all its students); every process must call this.
+
+    Raises:
+        InputError: As `read_results`; what a student was made from is not where it was.
+    """
+    paths = list(dict.fromkeys(path for paths in read_results(config.results, _records) for path in paths))
+    records = [read_student(path) for path in paths]
+    settings = [_checked_settings(record, config, path) for path, record in zip(paths, records, strict=True)]
+    accelerator = accelerator_of(settings[0])
+    return [_again(*each, accelerator) for each in zip(paths, records, settings, strict=True)]
+
+
+def _records(path: Path) -> list[Path]:
+    """Return the files of a summary's students; a student's own file is the only one."""
+    content = read_summary(path)
+    if "predictions" in content:
+        return [path]
+    try:
+        return [_beside(path, Path(student), content) for student in content["students"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: no summary of evaluate ({error!r}); evaluate again, or leave it out") from error
+
+
+def _beside(summary: Path, student: Path, content: dict) -> Path:
+    """Find a student of a summary also where the output folder was moved."""
+    root = Path(content["config"]["output_dir"])
+    if not student.exists() and student.is_relative_to(root):
+        return summary.parent / student.relative_to(root)
+    return student
+
+
+def _checked_settings(record: StudentResult, config: ReproduceConfig, path: Path) -> EvaluateConfig:
+    """Do as `_settings`, and find the networks, so that nothing is trained for a record that cannot be."""
+    try:
+        settings = _settings(record, config, path)
+        for name in (settings.model, *([settings.teacher.partition("=")[0]] if settings.teacher else [])):
+            find_model(name)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path}: no result of this version of evaluate ({error!r}); evaluate again") from error
+    return settings
+
+
+def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> EvaluateConfig:
+    """Return the recorded settings, for this student alone."""
+    known = {field.name for field in fields(EvaluateConfig)}
+    settings = {name: value for name, value in record.config.items() if name in known}
+    settings |= {"seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
+    settings["model"] = own_file(recorded_network(settings["model"], record.model), config.model or "", "--model")
+    settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
+    settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
+    settings["eval_every"] = settings["eval_every"] if record.curve else 0
+    settings["save_students"] = False
+    if config.data_path is not None:
+        settings["data_path"] = config.data_path
+    if config.distilled is not None:
+        settings |= {"distilled": config.distilled, "data_dir": None}
+    if settings["distilled"] is None and settings["data_dir"] is None:
+        raise InputError(f"{path}: the set was given in Python, not as a file; give it with --distilled")
+    if settings["teacher"] is not None:
+        settings["teacher"] = _teacher(record, settings["teacher"], config.teacher or "")
+    return EvaluateConfig(**settings)
+
+
+def _teacher(record: StudentResult, recorded: str, given: str) -> str:
+    """Return the recorded teacher, NAME or NAME=FILE, with the user's own file and weights where they are given."""
+    name, equals, weights = recorded.partition("=")
+    own, _, own_weights = given.partition("=")
+    network = own_file(name, own, "--teacher")
+    if own_weights and network_name(network) == network_name(name):
+        return f"{network}={own_weights}"
+    if record.teacher and Path(record.teacher["file"]).is_file():
+        return f"{network}={record.teacher['file']}"
+    return f"{network}{equals}{weights}"
+
+
+def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Comparison:
+    threads = set_threads(settings.threads, accelerator)
+    repeatable()
+    with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as place, contextlib.ExitStack() as held:
+        run = Evaluation(accelerator, threads)
+        changes = {"output_dir": str(Path(place) / "out"), "baseline_dir": None}
+        run.open(settings.changed(**changes), None, None, held)
+        run.trainer = StudentTrainer(run.inputs, accelerator, run.environment, lambda student: None)
+        condition = _condition(record, settings)
+        run.conditions = [] if record.source == FULL else [condition]
+        run.prepare_teacher()
+        run.prepare_materials([record.seed])
+        searching = record.tested_on != "validation"
+        task = run.task(
+            record.source, condition, record.model, record.seed, record.lr, record.lr_source, searching=searching
+        )
+        if task.digests["distilled"] != record.digests["distilled"] or _other_validation(task.digests, record):
+            again = None
+        else:
+            again = run.trainer.run([task])[0]
+        return on_main_process(accelerator, lambda: _compare(str(path), record, task.digests, again, run.environment))
+
+
+def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
+    if record.source == FULL:
+        return Condition("hard")
+    return Condition(record.labels, record.augmented or not settings.augmented)
+
+
+def _other_validation(digests: dict[str, str], record: StudentResult) -> bool:
+    return digests["validation"] != record.digests["validation"]
+
+
+def _compare(
+    path: str, record: StudentResult, digests: dict[str, str], again: StudentResult | None, environment: dict
+) -> Comparison:
+    verdict = f"{DIFFERS}: it would be trained or tested on other images, so it was not trained"
+    differing = None
+    if again is not None:
+        same = again.predictions == record.predictions and again.losses == record.losses
+        differing = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
+        verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
+    notes = _notes(record.environment, environment)
+    if record.students_at_a_time > 1:
+        notes.append(
+            f"it was trained in a stack of {record.students_at_a_time}, now alone: sums round in another order"
+        )
+    sides = _side(record.digests, record), _side(digests, again)
+    what = path, record.source, record.tested_on
+    return Comparison(*what, verdict, *sides, len(record.predictions), differing, notes)
+
+
+def _side(digests: dict[str, str], student: StudentResult | None) -> dict[str, object]:
+    """Return what is compared of a student, or of its images alone."""
+    return {
+        "trained_digest": digests["distilled"],
+        "tested_digest": digests["validation"],
+        "accuracy": student.accuracy if student else None,
+        "last_loss": student.losses[-1] if student else None,
+    }
+
+
+def _notes(recorded: dict[str, object], now: dict[str, object]) -> list[str]:
+    """Say what of the environment is another."""
+    notes = [f"{name} was {recorded[name]}, is {now[name]}" for name in recorded if recorded[name] != now.get(name)]
+    before, after = recorded["versions"], now["versions"]
+    changed = [f"{name} {before[name]} -> {after.get(name)}" for name in before if before[name] != after.get(name)]
+    notes = [note for note in notes if not note.startswith("versions ")]
+    return [*notes, *([f"versions: {', '.join(changed)}"] if changed else [])]

@@ -1,0 +1,1 @@
+"""Distillation methods: a method is a file of its name."""

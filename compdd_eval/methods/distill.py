@@ -1,0 +1,324 @@
+"""`distill`: a method makes a distilled set, in a folder that evaluates, validates and pushes as it is."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from compdd_eval.config.distill import DistillConfig
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import network_name, pinned
+from compdd_eval.data.splits import SubsetSplit, open_split
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.distilled.formats.comp_dd import FILES, check_card
+from compdd_eval.distilled.metadata import read_facts
+from compdd_eval.distilled.preview import save_preview
+from compdd_eval.distilled.random_images import images_at
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.evaluation.evaluate import evaluate
+from compdd_eval.methods.job import Job, Synthetic, TrainingImages
+from compdd_eval.methods.learning_loop import (
+    CHECKPOINT_NAME,
+    LOSSES_NAME,
+    Learning,
+    learn,
+    read_checkpoint,
+    write_losses,
+)
+from compdd_eval.methods.registry import Method, find_method, load_plugin, settled
+from compdd_eval.models.cost import count_flops
+from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.run_folder import claim
+from compdd_eval.training.memory import keep_memory
+from compdd_eval.training.precision import set_precision
+from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.environment import commit
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import atomic_write
+from compdd_eval.utils.processes import make_accelerator, on_main_process, repeatable, set_threads
+
+_logger = logging.getLogger(__name__)
+PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
+BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
+_PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
+_PLACES += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
+_LAST_LOSSES = 10  # that are recorded with the set
+_WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
+
+
+def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> DistilledSet:
+    """Make a distilled set and write it to `config.output_dir`; every process must call this.
+
+    A run that was interrupted goes on from its last checkpoint, with the same result; a finished one is read.
+
+    Args:
+        config: All settings.
+        accelerator: Devices and processes; None makes one.
+        quiet: Show no bar of the steps, and say nothing in between.
+
+    Returns:
+        The set, on every process.
+
+    Raises:
+        InputError: Anything in the settings or the data that the user can mend.
+    """
+    plugin = None if config.plugin is None else load_plugin(config.plugin)
+    method = find_method(config.method)
+    config = settled(config, method)
+    config = replace(config, model=network_name(pinned(config.model)))
+    count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
+    accelerator = accelerator or make_accelerator()
+    set_threads(config.threads, accelerator)
+    repeatable()
+    keep_memory()
+    set_precision("float32")
+    with ExitStack() as held:
+        on_main_process(accelerator, lambda: _claim(config, held))
+        return Distillation(config, method, accelerator, quiet, plugin).run()
+
+
+def _claim(config: DistillConfig, held: ExitStack) -> None:
+    folder = Path(config.output_dir)
+    claim(folder, held)
+    check_card(folder)
+
+
+class Distillation:
+    """One run, on every process.
+
+    Args:
+        config: All settings; those of the method are filled in.
+        method: The method.
+        accelerator: Devices and processes.
+        quiet: Show no bar of the steps, and say nothing in between.
+        plugin: SHA-256 of the file that the method may come from.
+    """
+
+    def __init__(
+        self, config: DistillConfig, method: Method, accelerator: Accelerator, quiet: bool, plugin: str | None = None
+    ) -> None:
+        self.config, self.method, self.accelerator, self.quiet = config, method, accelerator, quiet
+        self.folder = Path(config.output_dir)
+        self.progress_dir = self.folder / PROGRESS_NAME
+        self.subset, self.commit = config.load_subset(), commit()
+        files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
+        self.inputs = {"files": files, "plugin": plugin}
+
+    @property
+    def _main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def run(self) -> DistilledSet:
+        """Make the set, or read the one that is finished."""
+        config, method = self.config, self.method
+        if not (method.shared or method.selects) and self.accelerator.num_processes > 1 and self._main:
+            _logger.warning(f"{method.name}: its steps cannot be shared; every process makes all of them")
+        split = self._open("train")
+        if config.eval_every:
+            self._open("validation")  # refuses a copy without any before the first step
+        real = TrainingImages(split, self.accelerator.device)
+        self.digest = self._digest(real)
+        finished = on_main_process(self.accelerator, self._finished)
+        if finished is not None:
+            if self._main and not self.quiet:
+                _logger.info(f"{self.folder}: is made already")
+            return finished
+        job = Job(config, real, self.accelerator.device, self.accelerator if method.shared else None)
+        distilled = self._select(job) if method.selects else self._learn(job)
+        on_main_process(self.accelerator, lambda: distilled.save(self.folder))
+        return distilled
+
+    def _open(self, split: str) -> SubsetSplit:
+        config = self.config
+        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
+        return open_split(self.subset, split, config.data_path, (config.res, config.res), **how)
+
+    def _digest(self, real: TrainingImages) -> str:
+        """Return a digest of all that decides the synthetic images but the number of steps."""
+        settings = asdict(self.config)
+        for name in (*_PLACES, *_WATCHING):
+            settings.pop(name)
+        settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
+        if self.config.experts is not None:
+            settings["experts"] = None  # what they are is in the inputs
+        return digest_of([settings, real.digest, self.method.name, self.inputs])
+
+    def _finished(self) -> DistilledSet | None:
+        """Return the set that the folder holds, if it is the one that is asked for; the main process looks."""
+        facts = read_facts(self.folder)
+        made = (facts.get("metadata") or {}).get("distillation")
+        if facts and made is None:
+            raise InputError(f"{self.folder}: holds a set that `distill` did not make; give another --output_dir")
+        if self.config.overwrite:
+            self._clear(FILES if made else ())
+            return None
+        if made is None:
+            return None
+        if made.get("digest") != self.digest:
+            raise InputError(
+                f"{self.folder}: holds a set that was made with other settings, images or experts; give another "
+                "--output_dir, or --overwrite"
+            )
+        same = made.get("keep") == self.config.keep and made.get("steps") == self.config.steps
+        return DistilledSet.load(self.folder) if same else None
+
+    def _clear(self, names: Iterable[str]) -> None:
+        """Remove what an earlier run wrote, and nothing else."""
+        for path in [self.folder / name for name in names]:
+            path.unlink(missing_ok=True)
+        written = [self.progress_dir / name for name in (CHECKPOINT_NAME, LOSSES_NAME)]
+        for path in [*written, *self.progress_dir.glob("preview-*.png")]:
+            path.unlink(missing_ok=True)
+        for name in (BEST_NAME, EVALUATIONS_NAME):
+            shutil.rmtree(self.progress_dir / name, ignore_errors=True)
+
+    def _select(self, job: Job) -> DistilledSet:
+        places = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        chosen = images_at(job.real.split, places, self.config.seed)
+        metadata = {**chosen.metadata, **self._metadata(job, None)}
+        return replace(chosen, metadata=metadata)
+
+    def _checked(self, places: object, real: TrainingImages) -> list[int]:
+        """Return the positions that a method chose, or raise InputError."""
+        expected = f"{self.method.name}: expected {self.config.ipc} positions of each class in the training images"
+        if not isinstance(places, list) or not all(isinstance(place, int) for place in places):
+            raise InputError(f"{expected}, as a list of int; it returned {type(places).__name__}")
+        if len(set(places)) < len(places) or not set(places) <= set(range(len(real))):
+            raise InputError(f"{expected}, each once and below {len(real)}")
+        counts = torch.bincount(real.labels[places], minlength=NUM_CLASSES)[real.classes]
+        if not bool((counts == self.config.ipc).all()):
+            raise InputError(f"{expected}; it returned {counts.tolist()}")
+        return places
+
+    def _learn(self, job: Job) -> DistilledSet:
+        begin = self.method.begin or Synthetic.begin
+        learning = Learning(job, self.method, begin(job))
+        path = self.progress_dir / CHECKPOINT_NAME
+        state = on_main_process(self.accelerator, lambda: read_checkpoint(path, self.digest))
+        if state is not None:
+            learning.go_on(*state)
+            if learning.progress.step > self.config.steps:
+                done = learning.progress.step
+                raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
+            self._check_evaluations(learning.progress.evaluations)
+            if self._main and not self.quiet:
+                _logger.info(f"going on from step {learning.progress.step} of {self.config.steps}")
+        learn(learning, self.config.steps, self._after, self._main and not self.quiet)
+        distilled = learning.synthetic.as_set(self._metadata(job, learning))
+        return self._kept(distilled, learning)
+
+    def _check_evaluations(self, evaluations: list[dict[str, object]]) -> None:
+        """Refuse to go on with evaluations that cannot be compared with those that were made."""
+        config = self.config
+        if not config.eval_every:
+            return
+        for found in evaluations:
+            if (found["n"], found["epochs"]) != (config.num_eval, config.epoch_eval_train):
+                raise InputError(
+                    f"{self.progress_dir}: evaluated {found['n']} students of {found['epochs']} epochs; go on with "
+                    f"--num_eval {found['n']} --epoch_eval_train {found['epochs']}, or give --overwrite"
+                )
+
+    def _after(self, learning: Learning) -> None:
+        """Evaluate and save, where it is time to."""
+        step, last = learning.progress.step, learning.progress.step == self.config.steps
+        if self.config.eval_every and (step % self.config.eval_every == 0 or last):
+            self._evaluate(learning)
+        if self._main and (step % self.config.save_every == 0 or last):
+            with atomic_write(self.progress_dir / f"preview-{step:06}.png") as temporary:
+                save_preview(
+                    learning.synthetic.as_set({}),
+                    self.subset.label_names,
+                    temporary,
+                    f"{self.method.name}, step {step}",
+                )
+            write_losses(learning.progress, self.progress_dir / LOSSES_NAME)
+            learning.save(self.progress_dir / CHECKPOINT_NAME, self.digest)
+
+    def _evaluate(self, learning: Learning) -> None:
+        """Train a few students on what there is now; keep it where it is the best so far."""
+        config, step = self.config, learning.progress.step
+        distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
+        settings = EvaluateConfig(
+            **config.selection,
+            data_path=config.data_path,
+            layout=config.layout,
+            model=config.model,
+            res=config.res,
+            antialias=config.antialias,
+            resize=config.resize,
+            num_eval=config.num_eval,
+            epoch_eval_train=config.epoch_eval_train,
+            threads=config.threads,
+            output_dir=str(self.progress_dir / EVALUATIONS_NAME / f"step-{step:06}"),
+        )
+        entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
+        best = max((found["accuracy_mean"] for found in learning.progress.evaluations), default=-1.0)
+        found = {"step": step, "epochs": config.epoch_eval_train}
+        found |= {name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}
+        learning.progress.evaluations.append(found)
+        if self._main and not self.quiet:
+            _logger.info(f"step {step}: {mean_and_spread(entry)} %, {entry['n']} students")
+        if self._main and entry["accuracy_mean"] > best:
+            distilled.save(self.progress_dir / BEST_NAME)
+
+    def _kept(self, distilled: DistilledSet, learning: Learning) -> DistilledSet:
+        """Return the set that is kept: this one, or the best of the evaluations."""
+        if self.config.keep == "last":
+            return distilled
+        evaluations = learning.progress.evaluations
+        if not evaluations:
+            raise InputError(f"{self.folder}: --keep best, but no step was evaluated; give --overwrite to begin anew")
+        best = on_main_process(self.accelerator, lambda: DistilledSet.load(self.progress_dir / BEST_NAME))
+        chosen = max(evaluations, key=lambda found: (found["accuracy_mean"], -found["step"]))
+        if best.metadata["distillation"]["step"] != chosen["step"]:
+            raise InputError(f"{self.progress_dir / BEST_NAME}: is not step {chosen['step']}; give --overwrite")
+        made = {**distilled.metadata["distillation"], "kept_step": chosen["step"], "step": chosen["step"]}
+        return replace(best, metadata={**distilled.metadata, "distillation": made}, origin={})
+
+    def _metadata(self, job: Job, learning: Learning | None) -> dict[str, object]:
+        """Return what is recorded with the set: all that it takes to make it again."""
+        config, method = self.config, self.method
+        made: dict[str, object] = {
+            "digest": self.digest,
+            "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
+            "options": config.options or {},
+            "inputs": self.inputs,
+            "preset": config.preset,
+            "model": config.model,
+            "resize": config.resize,
+            "antialias": config.antialias,
+            "training_images": len(job.real),
+            "training_digest": job.real.digest,
+            "steps": config.steps,
+            "keep": config.keep,
+            "notes": job.notes,
+            "device": str(self.accelerator.device.type),
+            "processes": self.accelerator.num_processes,
+            "commit": self.commit,
+        }
+        if learning is not None:
+            progress = learning.progress
+            made |= {
+                "step": progress.step,
+                "seconds": round(progress.seconds, 1),
+                "evaluations": list(progress.evaluations),
+                "last_losses": progress.losses[-_LAST_LOSSES:],
+            }
+        return {
+            **self.subset.selection,
+            "method": method.name,
+            **({"paper": method.paper} if method.paper else {}),
+            "seed": config.seed,
+            "distillation": made,
+        }
+
+
+def _named(value: object) -> object:
+    """Return a setting as it is published: of a path, the name."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value

@@ -1,0 +1,180 @@
+"""What a distillation method works with: real images, networks, random numbers, and the synthetic images it learns."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from compdd_eval.config.distill import DistillConfig
+from compdd_eval.data.decoded_cache import decode_once
+from compdd_eval.data.splits import SubsetSplit
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.distilled.random_images import draw_indices
+from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.models.registry import create_model
+from compdd_eval.training.augment import diff_augment
+
+_ROOM = 4  # a device keeps the training images where they take at most this part of its free memory
+
+
+class TrainingImages:
+    """All training images of a subset, decoded; on the device where they leave room there.
+
+    Attributes:
+        images: float32 `[N, 3, H, W]`, ImageNet-normalised.
+        labels: int64 `[N]`, on the CPU.
+        classes: Labels that occur, in order.
+        digest: SHA-256 over label, official name and bytes of every image.
+        split: Where they come from.
+    """
+
+    def __init__(self, split: SubsetSplit, device: torch.device, cache_dir: str | None = None) -> None:
+        self.split, self.labels, self._device = split, split.labels, device
+        self.images, self.digest = decode_once(split, cache_dir, progress=True)
+        if device.type == "cuda" and self.images.nbytes < torch.cuda.mem_get_info(device)[0] / _ROOM:
+            self.images = self.images.to(device)
+        self.classes = self.labels.unique().tolist()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def places(self, label: int) -> torch.Tensor:
+        """Return the positions of a class, int64."""
+        return (self.labels == label).nonzero().flatten()
+
+    def at(self, places: torch.Tensor | Sequence[int]) -> torch.Tensor:
+        """Return images at some positions, float32 `[n, 3, H, W]` on the device."""
+        places = torch.as_tensor(places, device=self.images.device)
+        return self.images[places].to(self._device)
+
+    def batch(self, label: int, number: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw images of a class without replacement, on the device; all of it where it has no more than `number`."""
+        members = self.places(label)
+        return self.at(members[torch.randperm(len(members), generator=generator)[:number]])
+
+
+class Job:
+    """One distillation, as a method sees it.
+
+    Attributes:
+        config: All settings; those of the method are filled in.
+        real: The training images.
+        device: Where networks and synthetic images are.
+        memory: Tensors that a method keeps from one step to the next; they are part of a checkpoint.
+        notes: What a method wants to be recorded with the set, in values that JSON can hold.
+
+    Args:
+        config: All settings.
+        real: The training images.
+        device: Where networks and synthetic images are.
+        team: The processes that share the steps of a method, or None.
+    """
+
+    def __init__(
+        self, config: DistillConfig, real: TrainingImages, device: torch.device, team: Accelerator | None = None
+    ) -> None:
+        self.config, self.real, self.device = config, real, device
+        self._team = team
+        self.memory: dict[str, torch.Tensor] = {}
+        self.notes: dict[str, object] = {}
+
+    @property
+    def processes(self) -> int:
+        """How many processes share a step."""
+        return 1 if self._team is None else self._team.num_processes
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among them."""
+        return 0 if self._team is None else self._team.process_index
+
+    @property
+    def labels(self) -> list[int]:
+        """The classes that this process works on in a step that processes share by class."""
+        return self.real.classes[self.rank :: self.processes]
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor over the processes."""
+        return tensor if self.processes == 1 else self._team.reduce(tensor, reduction="sum")
+
+    def generator(self, *purpose: object) -> torch.Generator:
+        """Return random numbers that the seed and a purpose decide, such as `("real", step)`; on the CPU.
+
+        A method that draws from nothing else is the same after a resume.
+        """
+        return torch.Generator().manual_seed(self._seed(purpose))
+
+    def network(self, *purpose: object) -> nn.Module:
+        """Return `config.model` with weights that the seed and a purpose decide, on the device, in training mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(purpose))
+            network = create_model(self.config.model, NUM_CLASSES, (self.config.res,) * 2)
+        return network.to(self.device)
+
+    def augment(self, images: torch.Tensor, generator: torch.Generator, siamese: bool = True) -> torch.Tensor:
+        """Augment images by DSA where the settings say so.
+
+        Args:
+            images: Float `[N, 3, H, W]`.
+            generator: Random numbers; equal ones give real and synthetic images the same parameters.
+            siamese: One set of parameters for all images; else each has its own.
+        """
+        config = self.config
+        if not config.dsa:
+            return images
+        return diff_augment(images, config.dsa_strategy, config.crop_pad, generator, siamese)
+
+    def _seed(self, purpose: tuple) -> int:
+        text = repr((self.config.seed, *purpose)).encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+class Synthetic:
+    """The images that are learned, and what is learned with them; all on the device of the job.
+
+    Attributes:
+        images: float32 `[N, 3, H, W]`, normalised; learned.
+        labels: int64 `[N]`; or logits float32 `[N, 10]`, which are learned.
+        classes: int64 `[N]`, the class that each image was made for; ordered.
+        lr: Learned rate of the students, a scalar, or None.
+    """
+
+    def __init__(
+        self, images: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor, lr: float | None = None
+    ) -> None:
+        self.images = images.detach().clone().requires_grad_()
+        self.labels = labels.detach().clone().requires_grad_(labels.is_floating_point())
+        self.classes = classes.clone()
+        self.lr = None if lr is None else torch.tensor(float(lr), device=images.device, requires_grad=True)
+
+    @classmethod
+    def begin(cls, job: Job) -> "Synthetic":
+        """Begin with real photographs that the seed draws, or with noise, ordered by class, with hard labels."""
+        config, real = job.config, job.real
+        places = draw_indices(real.labels, config.ipc, config.seed)
+        images, classes = real.at(places), real.labels[places].to(job.device)
+        if config.init == "noise":
+            images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
+        return cls(images, classes, classes, config.lr_student)
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that are learned, by name."""
+        found = {"images": self.images, "labels": self.labels, "lr": self.lr}
+        return {name: tensor for name, tensor in found.items() if tensor is not None and tensor.requires_grad}
+
+    def of_class(self, label: int) -> torch.Tensor:
+        """Return the images of a class, `[n, 3, H, W]`, part of the graph of `images`."""
+        return self.images[self.classes == label]
+
+    def as_set(self, metadata: dict[str, object]) -> DistilledSet:
+        """Return a copy as a distilled set."""
+        soft = self.labels.is_floating_point()
+        return DistilledSet(
+            self.images.detach().cpu().clone(),
+            self.labels.detach().cpu().clone(),
+            "logits" if soft else "hard",
+            None if self.lr is None else float(self.lr.detach()),
+            metadata,
+        )

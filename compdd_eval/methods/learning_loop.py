@@ -1,0 +1,210 @@
+"""The loop of all methods that learn: step, update, checkpoint; a run that was killed goes on as if it had not been."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from compdd_eval.methods.job import Job, Synthetic
+from compdd_eval.methods.registry import Method
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import atomic_write
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+LOSSES_NAME = "losses.csv"
+_MOMENTUM, _MEMORY = "momentum.", "memory."
+SKIPPED = "skipped_steps"  # a note of the methods whose steps may leave all as it is
+_LEAST_RATE = 1e-6  # a learned rate that a step pushes below 0 would make every later step useless
+
+
+@dataclass
+class Progress:
+    """How far a distillation is.
+
+    Attributes:
+        step: Steps that are done.
+        losses: Loss of each; None where it was not finite.
+        seconds: That they took, over all starts.
+        evaluations: `step` and `accuracy_mean`, `accuracy_std` of each evaluation in between.
+        notes: What the method wants to be recorded with the set.
+    """
+
+    step: int = 0
+    losses: list[float | None] = field(default_factory=list)
+    seconds: float = 0.0
+    evaluations: list[dict[str, object]] = field(default_factory=list)
+    notes: dict[str, object] = field(default_factory=dict)
+
+
+class Learning:
+    """A distillation that learns, with all that changes from step to step.
+
+    Args:
+        job: What the method works with.
+        method: The method.
+        synthetic: The first synthetic images.
+
+    Attributes:
+        progress: How far it is.
+        synthetic: The images as they are now.
+    """
+
+    def __init__(self, job: Job, method: Method, synthetic: Synthetic) -> None:
+        self.job, self.method, self.synthetic = job, method, synthetic
+        self.progress = Progress()
+        config = job.config
+        if not isinstance(synthetic, Synthetic):
+            found = type(synthetic).__name__
+            raise InputError(
+                f"{method.name}: its `begin` returned {found}, expected a compdd_eval.methods.job.Synthetic"
+            )
+        if config.lr_img is None:
+            raise InputError(f"--lr_img is missing: {method.name} has no default for it")
+        rates = {
+            "images": (config.lr_img, config.momentum_img),
+            "labels": (config.lr_label, config.momentum_label),
+            "lr": (config.lr_lr, config.momentum_lr),
+        }
+        learned = {name: tensor for name, tensor in synthetic.learned().items() if rates[name][0] is not None}
+        self._learned = learned
+        groups = [
+            {"params": [tensor], "lr": rates[name][0], "momentum": rates[name][1] or 0.0}
+            for name, tensor in learned.items()
+        ]
+        self._optimizer = torch.optim.SGD(groups)
+
+    def step(self) -> float:
+        """Make one step and return its loss.
+
+        Raises:
+            InputError: Loss or gradients are not finite, or there are none; nothing was updated.
+        """
+        number = self.progress.step
+        self._optimizer.zero_grad()
+        loss = self.method.run(self.job, self.synthetic, number)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
+        value = float(self._summed(loss.detach()))
+        self._check(value)
+        self._optimizer.step()
+        if self.synthetic.lr is not None:
+            with torch.no_grad():
+                self.synthetic.lr.clamp_(min=_LEAST_RATE)
+        self.progress.step += 1
+        self.progress.losses.append(value)
+        return value
+
+    def _check(self, loss: float) -> None:
+        """Refuse to update by a loss or gradients that are not finite, or by none at all."""
+        name, step = self.method.name, self.progress.step
+        gradients = [tensor.grad for tensor in self._learned.values() if tensor.grad is not None]
+        if not (math.isfinite(loss) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
+            raise InputError(
+                f"{name}: the loss of step {step} is {loss}, or its gradients are not finite; give a smaller --lr_img, "
+                "or other settings"
+            )
+        if not gradients and SKIPPED not in self.job.notes:
+            raise InputError(
+                f"{name}: step {step} left no gradient in the synthetic images; call loss.backward(), or count the "
+                f"steps that are left out on purpose in job.notes[{SKIPPED!r}]"
+            )
+
+    def _summed(self, loss: torch.Tensor) -> torch.Tensor:
+        """Sum gradients and loss over the processes; return the loss."""
+        if self.job.processes == 1:
+            return loss
+        for tensor in self._learned.values():  # an update that one process leaves out is left out by all
+            if tensor.grad is not None:
+                tensor.grad = self.job.sum(tensor.grad)
+        return self.job.sum(loss)
+
+    def save(self, path: Path, digest: str) -> None:
+        """Write a checkpoint, whole or not at all."""
+        tensors = self.synthetic.learned()
+        for name, tensor in self._learned.items():
+            buffer = self._optimizer.state[tensor].get("momentum_buffer")
+            if buffer is not None:
+                tensors[_MOMENTUM + name] = buffer
+        tensors |= {_MEMORY + name: tensor for name, tensor in self.job.memory.items()}
+        self.progress.notes = self.job.notes
+        facts = {"digest": digest, "progress": json.dumps(vars(self.progress)), "format": "pt"}
+        with atomic_write(path) as temporary:
+            save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary, facts)
+
+    def go_on(self, tensors: dict[str, torch.Tensor], progress: Progress) -> None:
+        """Take over what `read_checkpoint` returned."""
+        self._fill(tensors)
+        self.progress, self.job.notes = progress, dict(progress.notes)
+
+    def _fill(self, tensors: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, tensor in self.synthetic.learned().items():
+                tensor.copy_(tensors[name])
+        for name, tensor in self._learned.items():
+            if _MOMENTUM + name in tensors:
+                self._optimizer.state[tensor]["momentum_buffer"] = tensors[_MOMENTUM + name].to(tensor.device)
+        kept = {name: tensor for name, tensor in tensors.items() if name.startswith(_MEMORY)}
+        self.job.memory = {name.removeprefix(_MEMORY): tensor.to(self.job.device) for name, tensor in kept.items()}
+
+
+def read_checkpoint(path: Path, digest: str) -> tuple[dict[str, torch.Tensor], Progress] | None:
+    """Read what `Learning.save` wrote; None where there is nothing.
+
+    Raises:
+        InputError: It is damaged, or was made with other settings or images.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        progress, found = Progress(**json.loads(facts["progress"])), facts["digest"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it, or give --overwrite to begin anew") from error
+    if found != digest:
+        raise InputError(
+            f"{path}: was made with other settings or other images; give another --output_dir, or --overwrite"
+        )
+    return tensors, progress
+
+
+def learn(learning: Learning, steps: int, after: Callable[[Learning], None], show: bool) -> None:
+    """Make all steps that are left, with a bar of loss and time.
+
+    Args:
+        learning: The distillation.
+        steps: Steps in all.
+        after: Called after every step, for checkpoints and evaluations.
+        show: Whether the bar is shown.
+    """
+    progress = learning.progress
+    with tqdm(total=steps, initial=progress.step, unit="step", desc=learning.method.name, disable=not show) as bar:
+        seconds, start = progress.seconds, time.perf_counter()
+        while progress.step < steps:
+            loss = learning.step()
+            bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+            bar.update()
+            progress.seconds = seconds + time.perf_counter() - start
+            after(learning)
+
+
+def write_losses(progress: Progress, path: Path) -> None:
+    """Write the loss of every step as CSV."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "loss"])
+        writer.writerows(enumerate(progress.losses, start=1))
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous().clone()

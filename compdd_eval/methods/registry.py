@@ -1,0 +1,205 @@
+"""Names of distillation methods -> what they are; a third party's are registered in the same way."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+
+from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, MatchingConfig
+from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.user_code import run_file
+
+_METHODS: dict[str, "Method"] = {}
+# ours, each in a file of its name, from the cheapest on: the order in which they are listed
+_OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
+_FIELDS = frozenset(field.name for field in fields(MatchingConfig))
+
+
+@dataclass(frozen=True)
+class ByIPC:
+    """A setting that goes with the images per class.
+
+    Attributes:
+        values: Images per class -> value; between them, that of the next smaller number holds, below all the smallest.
+    """
+
+    values: Mapping[int, object]
+
+    def at(self, ipc: int) -> object:
+        """Return the value for a number of images per class."""
+        return self.values[max((key for key in self.values if key <= ipc), default=min(self.values))]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to distil.
+
+    Attributes:
+        name: As on the command line.
+        run: Where `selects`, `(job) -> list of positions in the training split`; else `(job, synthetic, step) -> loss`,
+            one step: adds gradients to the tensors of `synthetic` and returns the loss, a detached scalar.
+        title: In a few words.
+        paper: Where it is from.
+        cost: What time and memory go into.
+        needs: What has to be there besides ImageNet; "" for nothing.
+        selects: Whether it chooses real images; else it learns synthetic ones, step by step.
+        options: Names that it takes as `--options`.
+        shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
+            summed. Others run on the main process alone.
+        begin: `(job) -> Synthetic`, where the beginning is not `Synthetic.begin`.
+        inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
+            a run goes on only with the same.
+        presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
+    """
+
+    name: str
+    run: Callable
+    title: str
+    paper: str
+    cost: str
+    needs: str
+    selects: bool
+    options: tuple[str, ...]
+    shared: bool
+    begin: Callable | None
+    inputs: Callable | None
+    presets: Mapping[str, Mapping[str, object]]
+
+    def settings(self, preset: str, ipc: int) -> dict[str, object]:
+        """Return the settings of a preset for a number of images per class; None is what a user has to give or may."""
+        values = self.presets[preset]
+        return {name: value.at(ipc) if isinstance(value, ByIPC) else value for name, value in values.items()}
+
+
+def register_method(
+    name: str,
+    *,
+    title: str,
+    paper: str,
+    cost: str = "",
+    needs: str = "",
+    selects: bool = False,
+    options: Sequence[str] = (),
+    shared: bool = False,
+    begin: Callable | None = None,
+    inputs: Callable | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
+    smoke: Mapping[str, object] = MappingProxyType({}),
+) -> Callable:
+    """Register a function as a distillation method; a decorator. See `Method` for what the function does.
+
+    Args:
+        name: As on the command line.
+        title: In a few words.
+        paper: Where it is from.
+        cost: What time and memory go into.
+        needs: What has to be there besides ImageNet.
+        selects: Whether it chooses real images.
+        options: Names of settings of its own, which `--options` gives and `job.config.options` holds.
+        shared: Whether processes can share a step.
+        begin: Makes the first synthetic images.
+        inputs: Says which files it reads.
+        settings: Published values of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where
+            there is no default.
+        smoke: Those that are other in the preset "smoke", which takes minutes on a CPU.
+
+    Raises:
+        ValueError: The name is taken, or a setting is no field of `MatchingConfig`.
+    """
+    if not selects:
+        settings = {"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"} | dict(settings)
+    for setting in [*settings, *smoke]:
+        if setting not in _FIELDS:
+            raise ValueError(f"method {name!r}: {setting!r} is no field of MatchingConfig; take config.options for it")
+    presets = {DISTILL_PRESETS[0]: dict(settings), DISTILL_PRESETS[1]: {**settings, **smoke}}
+
+    def register(run: Callable) -> Callable:
+        if not run.__module__.startswith("compdd_eval."):
+            _register_ours()  # names of ours are taken, whoever comes first
+        if name in _METHODS:
+            raise ValueError(f"a distillation method {name!r} is registered already")
+        _METHODS[name] = Method(
+            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, inputs, presets
+        )
+        return run
+
+    return register
+
+
+@functools.cache
+def _register_ours() -> None:
+    for name in _OURS:
+        import_module(f"compdd_eval.methods.{name}")
+
+
+def list_methods() -> list[Method]:
+    """Return all methods: ours from the cheapest on, then others in the order in which they were registered."""
+    _register_ours()
+    ours = [name.replace("_", "-") for name in _OURS]
+    return [_METHODS[name] for name in dict.fromkeys([*ours, *_METHODS])]
+
+
+def find_method(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        InputError: There is none.
+    """
+    _register_ours()
+    if name not in _METHODS:
+        raise unknown("method", name, _METHODS)
+    return _METHODS[name]
+
+
+def load_plugin(file: str) -> str:
+    """Run a user's Python file that registers methods; once in a process. Return the SHA-256 of the file.
+
+    Raises:
+        InputError: There is no such file, it fails, or it registers nothing.
+    """
+    _register_ours()
+    path = Path(file).expanduser()
+    place = path.resolve()
+    if place not in _LOADED:
+        before = len(_METHODS)
+        run_file(path, "--plugin takes a Python file that registers methods")
+        if len(_METHODS) == before:
+            raise InputError(f"{path}: registers no method; put @register_method(...) above its function")
+        _LOADED[place] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return _LOADED[place]
+
+
+_LOADED: dict[Path, str] = {}
+
+
+def settled(config: DistillConfig, method: Method) -> DistillConfig:
+    """Fill the settings that are left out from the method's preset.
+
+    Raises:
+        InputError: A setting is given that the method does not take, or one is missing that it needs.
+    """
+    takes = method.settings(config.preset, config.ipc)
+    for name in config.given():
+        if name not in takes:
+            raise InputError(f"--{name}: {method.name} has no such setting; it has {_listed(takes)}")
+    for name in config.options or {}:
+        if name not in method.options:
+            known = ", ".join(method.options) or "none"
+            raise InputError(f"--options: {method.name} has no {name!r}; it has {known}")
+    if method.selects and config.eval_every:
+        raise InputError(f"--eval_every: {method.name} has no steps to evaluate in between; leave it out")
+    filled = {name: value for name, value in takes.items() if getattr(config, name) is None}
+    settled = replace(config, **filled)
+    if "experts" in takes and settled.experts is None:
+        raise InputError(
+            f"--experts is missing: {method.name} matches expert trajectories; train them with "
+            "`python -m compdd_eval experts`, or give a folder with replay_buffer_0.pt, ..."
+        )
+    return settled
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name}" for name in names) or "none"

@@ -1,0 +1,318 @@
+"""Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
+
+Source of the recipe: Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (MTT, CVPR 2022): SGD
+with rate 0.01 for 50 epochs, batches of 256, DSA; with `sam` that of FTD, see `compdd_eval.methods.sharpness_aware`.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch import nn
+from tqdm import tqdm
+
+from compdd_eval.config.experts import ExpertsConfig
+from compdd_eval.config.network_names import network_name, pinned
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.data.splits import open_split
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.methods.expert_files import (
+    FACTS_NAME,
+    expert_path,
+    expert_paths,
+    network_shapes,
+    read_facts,
+    remove_parts,
+    write_expert,
+)
+from compdd_eval.methods.job import TrainingImages
+from compdd_eval.methods.sharpness_aware import SharpnessAware
+from compdd_eval.models.cost import count_flops
+from compdd_eval.models.registry import create_model
+from compdd_eval.results.run_folder import claim
+from compdd_eval.training.compiling import compiling_failed, forget_compiled, pays_to_compile, without_compiling
+from compdd_eval.training.memory import images_at_a_time, keep_memory
+from compdd_eval.training.precision import set_precision
+from compdd_eval.training.predict import predict
+from compdd_eval.training.train import StudentBatches, Training
+from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import write_json
+from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
+
+_logger = logging.getLogger(__name__)
+_BACKWARD = 3  # operations of forward and backward together, against forward alone
+_SETTINGS = ("model", "res", "antialias", "resize", "epochs", "lr", "momentum", "weight_decay", "batch_train", "dsa")
+_DSA, _SAM = ("dsa_strategy", "crop_pad"), ("rho", "sam_alpha", "sam_adaptive")
+
+
+def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, object]:
+    """Train the experts that a folder does not hold yet; every process must call this.
+
+    Args:
+        config: All settings.
+        accelerator: Devices and processes; experts are shared out over the processes, which share `output_dir`.
+
+    Returns:
+        What the folder holds, as JSON can hold it; the same on every process.
+
+    Raises:
+        InputError: Anything in the settings or the data that the user can mend.
+    """
+    config = replace(config, model=network_name(pinned(config.model)))
+    network_shapes(config.model, config.res)  # refuses a network that has no trajectory before any work
+    set_threads(config.threads, accelerator)
+    repeatable()
+    keep_memory()
+    set_precision("float32")
+    with ExitStack() as held:
+        on_main_process(accelerator, lambda: claim(Path(config.output_dir), held))
+        return _ExpertTrainer(config, accelerator).run()
+
+
+class _ExpertTrainer:
+    """One run, on every process."""
+
+    def __init__(self, config: ExpertsConfig, accelerator: Accelerator) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.folder, self.device = Path(config.output_dir), accelerator.device
+        self.subset = config.load_subset()
+        self.protocol = Protocol(
+            epoch_eval_train=config.epochs - 1,  # a protocol makes one pass more
+            batch_train=config.batch_train,
+            optimizer="sgd",
+            lr_net=config.lr,
+            schedule="constant",
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            labels="hard",
+            dsa=config.dsa,
+            dsa_strategy=config.dsa_strategy,
+            crop_pad=config.crop_pad,
+        )
+        self._network: nn.Module | None = None
+        self._compiled = False
+        self._part: int | None = None
+
+    def run(self) -> dict[str, object]:
+        config, accelerator = self.config, self.accelerator
+        self.real = TrainingImages(self._split(), self.device)
+        self.settings = _settings(config)
+        self.digest = digest_of([self.settings, self.real.digest])
+        missing = on_main_process(accelerator, self._missing)
+        self._check_shared()
+        self._compiled = self._to_compile()
+        mine = missing[accelerator.process_index :: accelerator.num_processes]
+        start, show = time.perf_counter(), accelerator.is_main_process and bool(mine)
+        with tqdm(total=len(mine) * config.epochs, unit="epoch", disable=not show) as bar:
+            for seed in mine:
+                bar.set_description(f"expert {seed}")
+                self._train(seed, bar)
+        seconds = time.perf_counter() - start
+        accelerator.wait_for_everyone()
+        done = on_main_process(accelerator, self._write_facts)
+        speed = seconds / (len(mine) * config.epochs) if mine else None
+        parameters = sum(math.prod(shape) for shape in network_shapes(config.model, config.res).values())
+        run = {"folder": str(self.folder), "parameters": parameters, "new": len(missing), "seconds_per_epoch": speed}
+        return done | on_main_process(accelerator, lambda: run)
+
+    def _split(self) -> object:
+        config, size = self.config, (self.config.res, self.config.res)
+        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
+        return open_split(self.subset, "train", config.data_path, size, **how)
+
+    def _missing(self) -> list[int]:
+        """Return the seeds of the experts that are not there; the main process looks."""
+        if self.config.overwrite:
+            for path in [self.folder / FACTS_NAME, *expert_paths(self.folder)]:
+                path.unlink(missing_ok=True)
+        remove_parts(self.folder)
+        self._check_folder()
+        there = {fact["seed"] for fact in self._write_facts()["experts"]}
+        first = self.config.seed
+        return [seed for seed in range(first, first + self.config.num_experts) if seed not in there]
+
+    def _check_folder(self) -> None:
+        """Refuse a folder with experts of other settings or images."""
+        if not expert_paths(self.folder):
+            return
+        path = self.folder / FACTS_NAME
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            digest, settings = found["digest"], dict(found["settings"])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: damaged ({error}); give another --output_dir, or --overwrite") from error
+        if digest != self.digest:
+            other = [
+                f"{name} {settings.get(name)}" for name, wanted in self.settings.items() if settings.get(name) != wanted
+            ]
+            raise InputError(
+                f"{self.folder}: holds experts of other {'settings: ' + ', '.join(other) if other else 'images'}; give "
+                "another --output_dir, or --overwrite to train all again"
+            )
+
+    def _there(self) -> dict[Path, dict[str, object]]:
+        """Return the experts in the folder with what they say of themselves; damaged ones are left out."""
+        there = {}
+        for path in expert_paths(self.folder):
+            try:
+                facts = read_facts(path)
+            except InputError as error:
+                _logger.warning(str(error))
+                continue
+            if facts["digest"] != self.digest:
+                raise InputError(
+                    f"{path}: trained with other settings or images; give another --output_dir, or --overwrite"
+                )
+            there[path] = facts
+        return there
+
+    def _write_facts(self) -> dict[str, object]:
+        """Write what the folder holds, and return it."""
+        experts = [
+            {
+                "seed": facts["seed"],
+                "file": path.name,
+                "accuracy": facts["accuracy"],
+                "loss": facts["losses"][-1],
+                "bytes": path.stat().st_size,
+            }
+            for path, facts in self._there().items()
+        ]
+        content = {
+            "digest": self.digest,
+            "subset": self.subset.name,
+            "settings": self.settings,
+            "training_images": len(self.real),
+            "training_digest": self.real.digest,
+            "experts": experts,
+        }
+        write_json(self.folder / FACTS_NAME, content)
+        return content
+
+    def _check_shared(self) -> None:
+        """Refuse processes that do not share the folder, before they train for hours."""
+        try:
+            sees = json.loads((self.folder / FACTS_NAME).read_text(encoding="utf-8"))["digest"] == self.digest
+        except (OSError, ValueError):
+            sees = False
+        if not all(gather_object([sees])):
+            raise InputError(
+                f"--output_dir {self.folder}: other processes have another folder there; give a shared one"
+            )
+
+    def _to_compile(self) -> bool:
+        """Whether to compile: decided for all experts, finished ones too, so that a resume trains alike."""
+        config = self.config
+        if config.compile != "auto":
+            return config.compile == "always"
+        flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res)) * len(self.real)
+        steps = -(-len(self.real) // config.batch_train)
+        passes = config.num_experts * config.epochs * (2 if config.sam else 1)
+        return pays_to_compile(flops * passes, steps * passes, self.device)
+
+    def _train(self, seed: int, bar: tqdm) -> None:
+        """Train one expert and write it; where memory runs out, with fewer images at a time."""
+        first = bar.n
+        while True:
+            try:
+                write_expert(expert_path(self.folder, seed), *self._trajectory(seed, bar))
+                return
+            except InputError:
+                raise
+            except Exception as error:
+                bar.n = first
+                if self._compiled and compiling_failed(error):
+                    without_compiling(error, self.config.compile, "experts")
+                    self._compiled = False
+                    continue
+                if not should_reduce_batch_size(error) or self._part is None:
+                    raise
+                self._with_less_memory(error)
+
+    def _with_less_memory(self, error: Exception) -> None:
+        if self._part == 1:
+            raise InputError(
+                f"{self.config.model} at {self.config.res} px: out of memory with one image at a time; give a smaller "
+                "network or another device"
+            ) from error
+        self._part = (self._part + 1) // 2
+        _logger.warning(f"out of memory; again with {self._part} images at a time")
+        if self.device.type == "cuda":
+            forget_compiled()
+        clear_device_cache(garbage_collection=True)
+
+    def _trajectory(self, seed: int, bar: tqdm) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+        """Return the snapshots of an expert and what is recorded with them; its seed decides all random numbers."""
+        config, own = self.config, _own_seed(seed)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(own)
+            network = self._in_place(create_model(config.model, NUM_CLASSES, (config.res,) * 2).to(self.device))
+            training = self._training(network, own)
+            snapshots = {
+                name: torch.empty((config.epochs + 1, *parameter.shape))
+                for name, parameter in network.named_parameters()
+            }
+            losses = []
+            _keep(network, snapshots, 0)
+            for epoch, loss in enumerate(training.passes(), start=1):
+                losses.append(float(loss))
+                if not (math.isfinite(losses[-1]) and _keep(network, snapshots, epoch)):
+                    raise InputError(f"the expert with seed {seed} diverged in epoch {epoch}; give a smaller --lr")
+                bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
+                bar.update()
+        right = predict(network, self.real.images) == self.real.labels
+        facts = {"digest": self.digest, "seed": seed, "epochs": config.epochs, "losses": losses}
+        return snapshots, facts | {"accuracy": right.sum().item() / len(right)}
+
+    def _in_place(self, network: nn.Module) -> nn.Module:
+        """Return the network where the last one lay: CUDA graphs are of that place."""
+        if self._network is None:
+            self._network = network
+        elif self._network is not network:
+            self._network.load_state_dict(network.state_dict())
+        return self._network
+
+    def _training(self, network: nn.Module, seed: int) -> Training:
+        config, images = self.config, self.real.images
+        feed = StudentBatches(images, self.real.labels, "hard", self.protocol, seed)
+        if self._part is None:
+            self._part = images_at_a_time(network, images, config.batch_train, self.device)
+        options = {"part": self._part, "compiled": self._compiled}
+        if not config.sam:
+            return Training(network, [feed], config.lr, self.protocol, **options)
+        options |= {"rho": config.rho, "alpha": config.sam_alpha, "adaptive": config.sam_adaptive}
+        return SharpnessAware(network, feed, config.lr, self.protocol, **options)
+
+
+def _settings(config: ExpertsConfig) -> dict[str, object]:
+    """Return all settings that decide an expert but its seed."""
+    settings = {name: getattr(config, name) for name in _SETTINGS}
+    settings |= {name: getattr(config, name) if config.dsa else None for name in _DSA}
+    settings["sam"] = config.sam
+    return settings | {name: getattr(config, name) if config.sam else None for name in _SAM}
+
+
+def _own_seed(seed: int) -> int:
+    """Return a seed of experts alone: the first weights of no student that is evaluated are those of an expert."""
+    return int.from_bytes(hashlib.sha256(f"expert {seed}".encode()).digest()[:8], "big") >> 1
+
+
+def _keep(network: nn.Module, snapshots: dict[str, torch.Tensor], epoch: int) -> bool:
+    """Copy the parameters into the snapshots; return whether they are finite."""
+    finite = True
+    for name, parameter in network.named_parameters():
+        snapshots[name][epoch].copy_(parameter.detach())
+        finite = finite and bool(snapshots[name][epoch].isfinite().all())
+    return finite

@@ -1,0 +1,182 @@
+"""Trajectory matching: students on synthetic images go where experts on real images went."""
+
+import functools
+
+import torch
+from torch import nn
+
+from compdd_eval.config.distill import CROP_PAD, DistillConfig
+from compdd_eval.config.protocol import DSA_STRATEGY
+from compdd_eval.distilled.random_images import check_ipc
+from compdd_eval.methods.expert_files import Experts, open_experts
+from compdd_eval.methods.job import Job, Synthetic
+from compdd_eval.methods.learning_loop import SKIPPED
+from compdd_eval.methods.student_steps import Distance, Student, StudentSteps
+from compdd_eval.training.predict import predict_logits
+from compdd_eval.utils.errors import InputError
+
+NEEDS = "experts"
+COST = "two passes of second order over all student steps"
+STUDENTS = {
+    "experts": None,
+    "syn_steps": 40,
+    "expert_epochs": 2,
+    "batch_syn": 1000,
+    "min_start_epoch": 0,
+    "max_start_epoch": 10,
+    "momentum_img": 0.5,
+    "lr_student": 0.01,
+    "lr_lr": 1e-5,
+    "momentum_lr": 0.5,
+    "dsa": True,
+    "dsa_strategy": DSA_STRATEGY,
+    "crop_pad": CROP_PAD,
+    "recompute": True,
+}
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(path: str, model: str, res: int) -> Experts:
+    return open_experts(path, model, res)
+
+
+def experts_of(config: DistillConfig) -> Experts:
+    """Open the experts that a run matches; once, their files are not read at every step.
+
+    Raises:
+        InputError: As from `open_experts`, or they have fewer epochs than the settings ask for.
+    """
+    experts = _opened(config.experts, config.model, config.res)
+    last = config.max_start_epoch - 1 + config.expert_epochs
+    if last > experts.epochs:
+        raise InputError(
+            f"--max_start_epoch {config.max_start_epoch} and --expert_epochs {config.expert_epochs} need experts of "
+            f"{last} epochs; those of {config.experts} have {experts.epochs}: lower one of both, or train longer ones"
+        )
+    if config.first_max_start_epoch is not None and config.first_max_start_epoch > config.max_start_epoch:
+        raise InputError(
+            f"--first_max_start_epoch {config.first_max_start_epoch}: expected at most --max_start_epoch, "
+            f"{config.max_start_epoch}, to which it grows"
+        )
+    if config.min_start_epoch >= window_end(config, 0):
+        raise InputError(
+            f"--min_start_epoch {config.min_start_epoch}: expected an epoch below the end of the window of start "
+            f"epochs, {window_end(config, 0)}; lower it, or raise --first_max_start_epoch or --max_start_epoch"
+        )
+    return experts
+
+
+def experts_digest(config: DistillConfig) -> str:
+    """Return the digest of the experts that a run matches, opened anew."""
+    _opened.cache_clear()
+    return experts_of(config).digest
+
+
+def window_end(config: DistillConfig, step: int) -> int:
+    """Return the end of the window of start epochs at a step of the distillation; it is not drawn itself.
+
+    DATM's "sequential generation": min(T+, T + int((T+ - T) step / S)), with T+ max_start_epoch, T
+    first_max_start_epoch, S window_steps; MTT's window has its end from the beginning.
+    """
+    first, last = config.first_max_start_epoch, config.max_start_epoch
+    if first is None:
+        return last
+    return min(last, first + (last - first) * step // config.window_steps)
+
+
+def draw_part(job: Job, step: int) -> tuple[int, int]:
+    """Draw an expert and a start epoch from the window, both from 0."""
+    config, experts, generator = job.config, experts_of(job.config), job.generator("mtt", step)
+    expert = torch.randint(experts.count, (1,), generator=generator)
+    start = torch.randint(config.min_start_epoch, window_end(config, step), (1,), generator=generator)
+    return int(expert), int(start)
+
+
+def match_expert(job: Job, synthetic: Synthetic, step: int, dropped: float = 0.0) -> tuple[torch.Tensor, bool]:
+    """Train a student from a drawn epoch of a drawn expert and match what the expert became.
+
+    Args:
+        job: The distillation; where its settings have a `match_threshold`, nothing is learned above it, and
+            `notes["skipped_steps"]` counts.
+        synthetic: Images, labels and rate; gradients are added.
+        step: Number of the step.
+        dropped: As in `Distance`.
+
+    Returns:
+        This process's part of the distance, and whether gradients were added.
+    """
+    experts, student = experts_of(job.config), Student(job.network("student"))
+    expert, start = draw_part(job, step)
+    first, target = (
+        student.flat(experts.parameters(expert, epoch)) for epoch in (start, start + job.config.expert_epochs)
+    )
+    most = job.config.match_threshold
+    if most is not None:
+        job.notes.setdefault(SKIPPED, 0)
+    steps = StudentSteps(job, synthetic, student, step)
+    distance, matched = steps.match(Distance(first, target, dropped), most)
+    if not matched:
+        job.notes[SKIPPED] += 1
+    return distance / job.processes, matched
+
+
+def trained_expert(job: Job, *purpose: object) -> nn.Module:
+    """Return a drawn expert's network after its last epoch, on the device of the job.
+
+    Args:
+        job: The distillation.
+        *purpose: What the draw is for, such as `("maps", step)`.
+    """
+    experts, network = experts_of(job.config), job.network("student")
+    drawn = int(torch.randint(experts.count, (1,), generator=job.generator("expert", *purpose)))
+    vector = Student(network).flat(experts.parameters(drawn, experts.epochs))
+    nn.utils.vector_to_parameters(vector, network.parameters())
+    return network
+
+
+def begin(job: Job) -> Synthetic:
+    """Begin as `Synthetic.begin` does, where experts and network can be used.
+
+    Raises:
+        InputError: The experts are of other images, or the network has state besides its parameters.
+    """
+    experts_of(job.config).check_images(job.real.digest)
+    Student(job.network("student"))
+    return Synthetic.begin(job)
+
+
+def begin_with_soft_labels(job: Job) -> Synthetic:
+    """Begin with real images that a trained expert classifies correctly, and its logits as labels.
+
+    Where a class has too few of these, those of the highest probability of the class fill up; `job.notes["filled_up"]`
+    is their number. With `init` "noise", noise takes the place of the images.
+
+    Raises:
+        InputError: A class has fewer training images than the IPC; or as from `begin`.
+    """
+    config, real = job.config, job.real
+    experts_of(config).check_images(real.digest)
+    check_ipc(real.labels, config.ipc, real.classes)
+    logits = predict_logits(trained_expert(job, "begin"), real.images)
+    places: list[int] = []
+    filled = 0
+    for label in real.classes:
+        found, wrong = _recognised(real.places(label), logits, label, job.generator("begin", label))
+        places += (found + wrong)[: config.ipc]
+        filled += max(0, config.ipc - len(found))
+    job.notes["filled_up"] = filled
+    images, classes = real.at(places), real.labels[places].to(job.device)
+    if config.init == "noise":
+        images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
+    return Synthetic(images, logits[places].to(job.device), classes, config.lr_student)
+
+
+def _recognised(
+    members: torch.Tensor, logits: torch.Tensor, label: int, generator: torch.Generator
+) -> tuple[list[int], list[int]]:
+    """Return the images of a class that are classified correctly, in random order, and the others, surest first."""
+    members = members[torch.randperm(len(members), generator=generator)]
+    right = logits[members].argmax(dim=1) == label
+    wrong = members[~right]
+    sure = logits[wrong].softmax(dim=1)[:, label]
+    return members[right].tolist(), wrong[sure.argsort(descending=True, stable=True)].tolist()

@@ -1,0 +1,1 @@
+"""Methods side by side, and tables as papers print them."""

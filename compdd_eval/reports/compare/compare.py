@@ -1,0 +1,185 @@
+"""`compare`: methods side by side, with paired differences over the same seeds and a sentence on each."""
+
+import itertools
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from compdd_eval.config.compare import CompareConfig
+from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.compare.measured import Method, Setting, read_methods
+from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of
+from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, pair
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import check_writable
+
+_logger = logging.getLogger(__name__)
+_MOST_SEEDS = 8  # that are listed in a line
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two methods under one setting.
+
+    Attributes:
+        first: Name of the first method.
+        other: Name of the other one.
+        setting: What both were evaluated under.
+        seeds: Seeds that both have.
+        difference: Of the accuracies, `first - other`, as of `paired_difference`: fractions, not points; None without
+            a common seed.
+        verdict: `better`, `worse`, `cannot tell` or `no seed in common`.
+        sentence: All of it in words, in points.
+    """
+
+    first: str
+    other: str
+    setting: Setting
+    seeds: list[int]
+    difference: dict[str, object] | None
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods, their numbers as tables, and the first one against each other one.
+
+    Attributes:
+        methods: In the order that they were given in.
+        tables: One for each network, protocol and resolution.
+        differences: For each other method, each setting that it has in common with the first.
+    """
+
+    methods: list[Method]
+    tables: list[Table]
+    differences: list[Difference]
+
+    def totals(self) -> list[dict[str, object]]:
+        """Return for each other method how often the first is better, worse, or cannot be told from it."""
+        found = []
+        for other in self.methods[1:]:
+            verdicts = Counter(entry.verdict for entry in self.differences if entry.other == other.name)
+            counts = {name: verdicts[verdict] for name, verdict in _COUNTED.items()}
+            words = [f"{counts[name]} {verdict}" for name, verdict in _COUNTED.items() if name != "not_compared"]
+            words += [f"{counts['not_compared']} without a seed in common"] if counts["not_compared"] else []
+            total = verdicts.total()
+            sentence = (
+                f"{self.methods[0].name} against {other.name}: {', '.join(words)}, of {_counted(total, 'setting')}"
+            )
+            if total > 1:
+                sentence += "; each is a test of its own, and one in twenty is clear by chance"
+            found.append({"first": self.methods[0].name, "other": other.name, **counts, "sentence": sentence})
+        return found
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was found, a line each."""
+        return [entry.sentence for entry in self.differences] + [entry["sentence"] for entry in self.totals()]
+
+
+_COUNTED = {"better": BETTER, "worse": WORSE, "cannot_tell": UNCLEAR, "not_compared": NO_PAIRS}
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Read methods and compare the first with the others, seed by seed.
+
+    Only numbers of the same subset, IPC, resolution, network, protocol, labels, teacher and validation images are
+    compared. What was evaluated otherwise is warned of.
+
+    Raises:
+        InputError: Results cannot be read, or hold the same twice; a method has no setting in common with the first;
+            `--output` cannot be written, or is one of the results.
+    """
+    if config.output is not None:
+        _check_output(Path(config.output))
+    methods = read_methods(config.results, config.listed_names)
+    _check_not_read(config.output, methods)
+    first, *others = methods
+    for other in others:
+        _check_common(first, other)
+    for one, other in itertools.combinations(methods, 2):
+        _warn_of_unlike(one, other)
+    settings = list(dict.fromkeys(setting for method in methods for setting in method.cells))
+    differences = [
+        _difference(first, other, setting, settings)
+        for other in others
+        for setting in sorted(first.cells, key=order_of)
+        if setting in other.cells
+    ]
+    return Comparison(methods, build_tables(methods), differences)
+
+
+def _check_output(output: Path) -> None:
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder, expected a file such as table.tex; give another --output")
+    check_writable(output.parent, "--output")
+
+
+def _check_not_read(output: str | None, methods: list[Method]) -> None:
+    files = {cell.run.file.resolve() for method in methods for cell in method.cells.values()}
+    if output is not None and Path(output).resolve() in files:
+        raise InputError(f"{output}: is one of the results; give another --output")
+
+
+def _check_common(first: Method, other: Method) -> None:
+    if first.cells.keys() & other.cells.keys():
+        return
+    pairs = (one.differences(another) for one, another in itertools.product(first.cells, other.cells))
+    nearest = ", ".join(min(pairs, key=len))
+    raise InputError(
+        f"{clean(first.source)} and {clean(other.source)} have nothing in common: {nearest}; evaluate both alike"
+    )
+
+
+def _warn_of_unlike(one: Method, other: Method) -> None:
+    """Warn where both answer a question, but never under the same protocol and on the same validation images."""
+    common = {setting.question for setting in one.cells.keys() & other.cells.keys()}
+    ours, theirs = _by_question(one), _by_question(other)
+    found: dict[str, list[str]] = {}
+    for question, setting in ours.items():
+        if question in theirs and question not in common:
+            reason = ", ".join(setting.differences(theirs[question]))
+            found.setdefault(reason, []).append(setting.place([]))
+    for reason, places in found.items():
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        _logger.warning(f"{one.name} and {other.name} are not compared on {places[0]}{more}: {reason}")
+
+
+def _by_question(method: Method) -> dict[tuple, Setting]:
+    found: dict[tuple, Setting] = {}
+    for setting in method.cells:
+        found.setdefault(setting.question, setting)
+    return found
+
+
+def _difference(first: Method, other: Method, setting: Setting, settings: list[Setting]) -> Difference:
+    ours, theirs = first.cells[setting].entry.students, other.cells[setting].entry.students
+    found = pair(ours, theirs)
+    place = setting.place(settings)
+    if found["verdict"] == NO_PAIRS:
+        seeds = f"{_listed(ours.seeds)} against {_listed(theirs.seeds)}"
+        sentence = f"{first.name} and {other.name} are not compared on {place}: no seed in common ({seeds})"
+    else:
+        sentence = _sentence(first.name, other.name, place, found["difference"], found["verdict"])
+    return Difference(first.name, other.name, setting, **found, sentence=sentence)
+
+
+def _sentence(first: str, other: str, place: str, difference: dict[str, object], verdict: str) -> str:
+    """Say what an interval means, and no more than that."""
+    mean, interval = f"{100 * difference['mean']:+.2f} points", difference["interval"]
+    span = f"95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}" if interval else ""
+    seeds = _counted(difference["n"], "seed")
+    if verdict == UNCLEAR:
+        return f"cannot tell {first} from {other} on {place} with {seeds}: {mean}{f' ({span})' if span else ''}"
+    return f"{first} is {verdict} than {other} on {place}: {mean} ({span}, {seeds})"
+
+
+def _listed(seeds: tuple[int, ...]) -> str:
+    more = f", ... {len(seeds)} in all" if len(seeds) > _MOST_SEEDS else ""
+    return ", ".join(map(str, seeds[:_MOST_SEEDS])) + more
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

@@ -1,0 +1,170 @@
+"""Methods as their results tell them: what was measured under which settings."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.summaries import Entry, Run, read_runs
+from compdd_eval.utils.errors import InputError
+
+_MOST_NAME = 80  # characters of the name of a method
+_MOST_SHOWN = 200  # characters of a protocol in a line
+_WORDS = {"config_name": "subset", "ipc": "IPC", "model": "network", "validation": "validation images"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What has to be equal before two numbers are compared.
+
+    Attributes:
+        config_name: Configuration, such as `bird-easy`.
+        ipc: Images per class.
+        resolution: Side of the images in pixels.
+        model: Name of the network.
+        protocol: The preset and all changes, but for the learning rate, which belongs to the set.
+        labels: Regime of the labels, such as `given`.
+        teacher: Name of the teacher, or None.
+        validation: SHA-256 of the validation images.
+    """
+
+    config_name: str
+    ipc: float
+    resolution: int
+    model: str
+    protocol: str
+    labels: str
+    teacher: str | None
+    validation: str
+
+    @property
+    def question(self) -> tuple[str, float, int, str]:
+        """What was asked: subset, IPC, resolution and network; the other fields say how it was answered."""
+        return self.config_name, self.ipc, self.resolution, self.model
+
+    def value(self, name: str) -> str:
+        """Return a field as it is shown."""
+        value = getattr(self, name)
+        return {"ipc": f"{self.ipc:g}", "resolution": f"{self.resolution} px", "validation": self.validation[:8]}.get(
+            name, "none" if value is None else shortened(str(value))
+        )
+
+    def differences(self, other: "Setting") -> list[str]:
+        """Say in which fields two settings differ, such as `protocol comp-dd against mtt`."""
+        names = [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
+        if "protocol" in names and "labels" in names:
+            names.remove("labels")  # the protocol says it
+        return [f"{_WORDS.get(name, name)} {self.value(name)} against {other.value(name)}" for name in names]
+
+    def place(self, others: Sequence["Setting"]) -> str:
+        """Return `bird-easy, IPC 10, ConvNetD5`, and what else tells it from the others that this is true of."""
+        alike = [other for other in others if (other.config_name, other.ipc, other.model) == self._named]
+        names = [
+            name
+            for name in ("resolution", "protocol", "labels", "teacher", "validation")
+            if len({getattr(other, name) for other in alike}) > 1
+        ]
+        more = "".join(f", {_WORDS.get(name, name)} {self.value(name)}" for name in names)
+        return f"{self.config_name}, IPC {self.ipc:g}, {self.model}{more}"
+
+    @property
+    def _named(self) -> tuple[str, float, str]:
+        return self.config_name, self.ipc, self.model
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The students of one network on one set, and the run that they are of."""
+
+    run: Run
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Attributes:
+        name: Its name, printable and different from those of the others.
+        source: The folder or file that it was read from.
+        cells: What it has under each setting.
+    """
+
+    name: str
+    source: str
+    cells: dict[Setting, Cell]
+
+
+def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Method]:
+    """Read one method from each folder or file.
+
+    Args:
+        sources: Folders with results of `evaluate`, or files summary.json.
+        names: A name for each; without them the set says it, else the folder.
+
+    Raises:
+        InputError: Nothing can be read from one of them, or one holds two results for the same setting.
+    """
+    runs = [read_runs(source) for source in sources]
+    names = list(names) or [_name(found, source) for found, source in zip(runs, sources, strict=True)]
+    names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
+    return [Method(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
+
+
+def shortened(text: str) -> str:
+    """Return a text that is short enough for a line."""
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+def folder_name(source: str) -> str:
+    """Return the name of the folder that results lie in."""
+    path = Path(source).resolve()
+    return clean(path.parent.name if path.is_file() else path.name, _MOST_NAME)
+
+
+def _name(runs: list[Run], source: str) -> str:
+    names = {run.method for run in runs}
+    return names.pop() if len(names) == 1 else folder_name(source)
+
+
+def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
+    """Add the folder, or the whole path, or a number to names that are there twice."""
+    for more in (folder_name, clean):
+        counts = Counter(names)
+        names = [
+            f"{name} ({more(source)})" if counts[name] > 1 else name
+            for name, source in zip(names, sources, strict=True)
+        ]
+    found: list[str] = []
+    for name in names:
+        numbered = (name if number == 1 else f"{name} {number}" for number in itertools.count(1))
+        found.append(next(candidate for candidate in numbered if candidate not in found))
+    return found
+
+
+def _cells(runs: list[Run]) -> dict[Setting, Cell]:
+    cells: dict[Setting, Cell] = {}
+    for run in runs:
+        for entry in run.entries:
+            setting = _setting(run, entry)
+            if setting in cells:
+                places = " and ".join(dict.fromkeys([clean(cells[setting].run.place), clean(run.place)]))
+                place = setting.place([])
+                raise InputError(f"{places}: the same method has {place} twice; give one of them, or two methods")
+            cells[setting] = Cell(run, entry)
+    return cells
+
+
+def _setting(run: Run, entry: Entry) -> Setting:
+    return Setting(
+        config_name=run.config_name,
+        ipc=run.ipc,
+        resolution=run.resolution,
+        model=entry.model,
+        protocol=clean(run.protocol_name),
+        labels=clean(run.labels),
+        teacher=entry.teacher,
+        validation=run.digests["validation"],
+    )

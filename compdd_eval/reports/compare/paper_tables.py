@@ -1,0 +1,227 @@
+"""Tables as papers print them: methods as rows, subsets x IPC as columns, `mean ± std (recovery ratio)`, Full last.
+
+A number is bold where its method is better than every other one of its column, Random included: the paired 95 %
+interval over the seeds that both have excludes 0. Where one of the others cannot be compared, nothing is bold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compdd_eval.data.subsets import subset_names
+from compdd_eval.reports.compare.measured import Cell, Method, Setting
+from compdd_eval.reports.paired import BETTER, pair
+from compdd_eval.reports.summaries import Group
+from compdd_eval.results.statistics import ratio_interval
+
+RANDOM = "Random"
+MEANING = "better than every other method of its column, paired 95 % intervals over the same seeds"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: a subset, and images per class or None for Full."""
+
+    config_name: str
+    ipc: float | None
+
+    @property
+    def short(self) -> str:
+        """Its name below that of the subset."""
+        return "Full" if self.ipc is None else f"{self.ipc:g}"
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a method has in a column.
+
+    Attributes:
+        group: The students.
+        full: Those of all training images, or None.
+        ratio: Recovery ratio and its interval, as of `ratio_interval`, or None.
+        setting: Under which they were trained; None in the column Full.
+        best: Whether it is bold.
+    """
+
+    group: Group
+    full: Group | None = None
+    ratio: dict[str, object] | None = None
+    setting: Setting | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers of one network, resolution, protocol, regime of labels and teacher.
+
+    Attributes:
+        title: All of these in words.
+        columns: The subsets one after the other, each with its IPCs ascending and then Full where it is known.
+        rows: Name of the method -> its values; the random baseline first.
+        notes: What is to be known of the numbers, a sentence each.
+    """
+
+    title: str
+    columns: list[Column]
+    rows: dict[str, dict[Column, Value]]
+    notes: list[str]
+
+
+def build_tables(methods: Sequence[Method]) -> list[Table]:
+    """Make one table for each network, resolution, protocol, regime of labels and teacher.
+
+    Where a subset was tested on different validation images, its results are in different tables.
+    """
+    found: dict[tuple, dict[str, list[str]]] = {}
+    settings = list(dict.fromkeys(setting for method in methods for setting in method.cells))
+    for setting in settings:
+        digests = found.setdefault(_head(setting), {}).setdefault(setting.config_name, [])
+        digests += [setting.validation] if setting.validation not in digests else []
+    tables = []
+    for head, by_subset in found.items():
+        for number in range(max(map(len, by_subset.values()))):
+            of_table = [
+                setting
+                for setting in settings
+                if _head(setting) == head and by_subset[setting.config_name].index(setting.validation) == number
+            ]
+            several = {name: digests[number] for name, digests in by_subset.items() if number < len(digests) > 1}
+            tables.append(_table(methods, sorted(of_table, key=order_of), several))
+    return tables
+
+
+def order_of(setting: Setting) -> tuple:
+    """Return what settings are sorted by: network and protocol, then subsets as the benchmark lists them, then IPC."""
+    return _head(setting, ""), *_subset_order(setting.config_name), setting.ipc, setting.validation
+
+
+def _subset_order(name: str) -> tuple[int, str]:
+    names = subset_names()
+    return (names.index(name) if name in names else len(names)), name
+
+
+def _head(setting: Setting, no_teacher: str | None = None) -> tuple:
+    teacher = no_teacher if setting.teacher is None else setting.teacher
+    return setting.model, setting.resolution, setting.protocol, setting.labels, teacher
+
+
+def _table(methods: Sequence[Method], settings: list[Setting], several: dict[str, str]) -> Table:
+    """Fill in a table; `several` are the validation images of subsets that have more than one table."""
+    rows: dict[str, dict[Column, Value]] = {}
+    alike = any(method.name.lower().startswith(RANDOM.lower()) for method in methods)
+    random = f"{RANDOM} (baseline)" if alike else RANDOM
+    for setting in settings:
+        having = [method for method in methods if setting in method.cells]
+        drawn = next((method for method in having if method.cells[setting].entry.random), None)
+        if drawn:
+            _add(rows, random, setting, drawn.cells[setting], drawn.cells[setting].entry.random)
+    for method in methods:
+        for setting in settings:
+            if setting in method.cells:
+                _add(rows, method.name, setting, method.cells[setting], method.cells[setting].entry.students)
+    present = {column for row in rows.values() for column in row}
+    subsets = dict.fromkeys(setting.config_name for setting in settings)
+    columns = [
+        column
+        for name in subsets
+        for column in sorted((c for c in present if c.config_name == name), key=lambda c: (c.ipc is None, c.ipc or 0))
+    ]
+    _mark_best(rows, columns)
+    return Table(_title(settings[0], several), columns, rows, _notes(methods, settings, rows))
+
+
+def _add(rows: dict, name: str, setting: Setting, cell: Cell, group: Group) -> None:
+    full = cell.entry.full
+    ratio = ratio_interval(group.accuracies, full.accuracies) if full else None
+    ratio = ratio if ratio and ratio["ratio"] is not None else None
+    row = rows.setdefault(name, {})
+    row[Column(setting.config_name, setting.ipc)] = Value(group, full, ratio, setting)
+    if full:
+        row.setdefault(Column(setting.config_name, None), Value(full))
+
+
+def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> None:
+    """Mark the one value of each column whose method is better than every other one, if there is one."""
+    for column in columns:
+        having = [row for row in rows.values() if column in row]
+        if column.ipc is None or len(having) < 2:
+            continue
+        best = max(having, key=lambda row: row[column].group.mean)
+        others = [row[column].group for row in having if row is not best]
+        if all(pair(best[column].group, other)["verdict"] == BETTER for other in others):
+            value = best[column]
+            best[column] = Value(value.group, value.full, value.ratio, value.setting, best=True)
+
+
+def _title(setting: Setting, several: dict[str, str]) -> str:
+    teacher = [f"teacher {setting.teacher}"] if setting.teacher else []
+    digests = [f"{name} on validation images {digest[:8]}" for name, digest in several.items()]
+    parts = [setting.model, setting.value("resolution"), f"protocol {setting.value('protocol')}"]
+    return ", ".join([*parts, f"labels {setting.value('labels')}", *teacher, *digests])
+
+
+def _notes(methods: Sequence[Method], settings: list[Setting], rows: dict[str, dict[Column, Value]]) -> list[str]:
+    values = [value for row in rows.values() for column, value in row.items() if column.ipc is not None]
+    counts = sorted({len(value.group.seeds) for value in values})
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    brackets = "; in brackets: % of Full, all training images" if any(value.ratio for value in values) else ""
+    spread = "mean and sample standard deviation" if counts[-1] > 1 else "accuracy"
+    notes = [f"{spread} in % over {seeds}{brackets}"]
+    for setting in settings:
+        run = next(method.cells[setting].run for method in methods if setting in method.cells)
+        if not run.whole:
+            tested = f"{run.validation_images:,} of {run.validation_expected:,} validation images"
+            notes.append(f"{setting.config_name} was tested on {tested}: the copy of ImageNet was not whole")
+    for kind in ("random", "full"):
+        notes += _unlike_baselines(methods, settings, kind)
+    return list(dict.fromkeys(notes))
+
+
+def _unlike_baselines(methods: Sequence[Method], settings: list[Setting], kind: str) -> list[str]:
+    """Say where baselines of the same seeds differ: in results that are compared they should not."""
+    groups: dict[str, list[Group]] = {}
+    for setting in settings:
+        place = setting.config_name if kind == "full" else f"{setting.config_name}, IPC {setting.ipc:g}"
+        for method in methods:
+            group = getattr(method.cells[setting].entry, kind) if setting in method.cells else None
+            groups.setdefault(place, []).extend([group] if group else [])
+    unlike = [place for place, found in groups.items() if any(_disagree(found[0], other) for other in found[1:])]
+    if not unlike:
+        return []
+    shown = "each row has that of its first IPC" if kind == "full" else "that of the first method is shown"
+    why = "its settings, the machine or the version of the software differ"
+    return [
+        f"{kind.title()} of {'; '.join(unlike)} is not the same in all results, with the same seeds: {why}; {shown}"
+    ]
+
+
+def _disagree(first: Group, other: Group) -> bool:
+    known = dict(zip(first.seeds, first.accuracies, strict=True))
+    return any(known.get(seed, value) != value for seed, value in zip(other.seeds, other.accuracies, strict=True))
+
+
+def setting_json(setting: Setting) -> dict[str, object]:
+    """Return the fields of a setting for programs."""
+    return dict(vars(setting))
+
+
+def as_json(table: Table) -> dict[str, object]:
+    """Return a table for programs; accuracies and ratios are fractions."""
+    cells = [
+        {
+            "method": name,
+            **setting_json(row[column].setting),
+            **_group_json(row[column].group),
+            "recovery_ratio": row[column].ratio,
+            "full": _group_json(row[column].full) if row[column].full else None,
+            "best": row[column].best,
+        }
+        for name, row in table.rows.items()
+        for column in table.columns
+        if column in row and column.ipc is not None
+    ]
+    return {"title": table.title, "notes": table.notes, "best": MEANING, "cells": cells}
+
+
+def _group_json(group: Group) -> dict[str, object]:
+    numbers = {"mean": group.mean, "std": group.std, "n": len(group.seeds), "interval": group.interval}
+    return numbers | {"seeds": list(group.seeds), "accuracies": list(group.accuracies)}

@@ -1,0 +1,169 @@
+"""What a result was asked for: its settings, and the command that makes it again; nothing of it is believed."""
+
+import shlex
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.network_names import without_folders
+from compdd_eval.config.protocol import PRESETS, WITH_DSA, Protocol
+from compdd_eval.config.reading import ReadConfig
+from compdd_eval.data.imagenet.hub_files import is_commit
+from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.summaries import Run
+from compdd_eval.utils.errors import InputError
+
+DATA_PATH = "/path/to/imagenet"
+_DEFAULTS = {field.name: field.default for field in fields(EvaluateConfig)}
+_HINTS = get_type_hints(EvaluateConfig)
+_PROTOCOL = tuple(field.name for field in fields(Protocol))
+_READING = tuple(field.name for field in fields(ReadConfig))
+_MACHINE = ("data_path", "layout", "output_dir", "baseline_dir", "complexity", "overwrite", "grid", "dry_run")
+_MACHINE += ("log_with", "threads")
+_PATHS = ("distilled", "data_dir", "label_dir", "lr_dir", "subsets_dir", "teacher")
+_OF_FILES = ("label_dir", "lr_dir", "label_kind", "label_order", "pixel_range", "mean", "std", "data_dir")
+_LONGEST = 200  # characters of a setting
+
+
+def protocol_of(run: Run) -> Protocol:
+    """Return the protocol of a result; what it says of its differences from the preset is not used.
+
+    Raises:
+        InputError: It is no protocol of this version.
+    """
+    said = run.protocol
+    for name in _PROTOCOL:
+        if not _fits(name, said.get(name)) or said[name] is None:
+            value = clean(said.get(name), 30)
+            raise InputError(f"{run.place}: protocol: {name} is {value}; evaluate again with this version")
+    try:
+        return Protocol(**{name: said[name] for name in _PROTOCOL})
+    except (InputError, TypeError, ValueError) as error:
+        raise InputError(f"{run.place}: protocol: {clean(error, 100)}; evaluate again with this version") from error
+
+
+def protocol_name(protocol: Protocol) -> str:
+    """Return the preset and what was changed, in words; the rate belongs to the set, and is left out."""
+    changes = {name: value for name, value in protocol.changes().items() if name != "lr_net"}
+    changed = ", ".join(f"{name} {_written(value)}" for name, value in sorted(changes.items()))
+    return f"{protocol.protocol} with {changed}" if changed else protocol.protocol
+
+
+def settings_of(run: Run, protocol: Protocol) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the protocol, and all other settings that are not about a machine, as texts.
+
+    Files and folders are named without where they lie.
+    """
+    others = {name: value for name, value in _given(run).items() if value is not None}
+    return (
+        {name: clean(_written(value), _LONGEST) for name, value in protocol.settings().items()},
+        {name: clean(_written(_placed(name, value)), _LONGEST) for name, value in others.items()},
+    )
+
+
+def command_of(run: Run, protocol: Protocol, repository: str | None) -> str | None:
+    """Return the command that makes a result again, quoted for a shell, a flag in each line.
+
+    Args:
+        run: The result.
+        protocol: Its protocol.
+        repository: `USER/NAME@COMMIT` of its set, or None where it is a folder.
+
+    Returns:
+        The command, or None where the settings are not those of a command of this version.
+    """
+    given = _given(run)
+    wanted = {name: value for name, value in given.items() if value is not None and value != _DEFAULTS[name]}
+    wanted = _set_of(wanted, run, repository) | _different(protocol)
+    if "model" not in given:
+        wanted["model"] = ",".join(dict.fromkeys(entry.model for entry in run.entries))
+    own = wanted.pop("subsets_dir", None)
+    try:  # files are not looked at, but for those of subsets
+        EvaluateConfig(**wanted | ({"category": None, "subset": None} if own else {}))
+    except (InputError, TypeError, ValueError):
+        return None
+    wanted |= {"subsets_dir": own} if own else {}
+    lines = ["accelerate launch -m compdd_eval"]
+    first = {"distilled": wanted.pop("distilled")} if "distilled" in wanted else {}
+    for name, value in {**first, "data_path": DATA_PATH, **wanted}.items():
+        lines.append(f"  --{name} {shlex.quote(_written(_placed(name, value)))}")
+    return " \\\n".join(lines)
+
+
+def _given(run: Run) -> dict[str, object]:
+    """Return settings beside the protocol that are of this version and could have been given."""
+    names = [name for name in _DEFAULTS if name not in _PROTOCOL and name not in _MACHINE and name in run.config]
+    return {name: run.config[name] for name in names if _fits(name, run.config[name])}
+
+
+def _set_of(wanted: dict[str, object], run: Run, repository: str | None) -> dict[str, object]:
+    """Say where the set is: on the Hub if it is there, else the name of its folder."""
+    if repository is None:
+        return wanted | ({"distilled": run.repository} if is_commit(run.repository) else {})
+    kept = {name: value for name, value in wanted.items() if name not in _OF_FILES}
+    return {**kept, "distilled": repository, **({"lr_dir": "none"} if wanted.get("lr_dir") == "none" else {})}
+
+
+def _different(protocol: Protocol) -> dict[str, object]:
+    """Return the settings that make this protocol of the default one."""
+    preset = PRESETS[protocol.protocol] | (WITH_DSA.get(protocol.protocol, {}) if protocol.dsa else {})
+    changed = {name: getattr(protocol, name) for name, value in preset.items() if getattr(protocol, name) != value}
+    if protocol.dsa != PRESETS[protocol.protocol]["dsa"]:
+        changed["dsa"] = protocol.dsa
+    return changed if protocol.protocol == _DEFAULTS["protocol"] else {"protocol": protocol.protocol, **changed}
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value is of the type of a setting, and a text that a command can hold."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        if not value or len(value) > _LONGEST or not value.isprintable() or value.startswith("-"):
+            return False
+    elif not isinstance(value, bool | int | float):
+        return False
+    return any(_is_of(value, kind) for kind in _kinds(_HINTS[name]))
+
+
+def _kinds(hint: object) -> tuple:
+    return (hint,) if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
+
+
+def _is_of(value: object, kind: object) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, kind)
+
+
+def _placed(name: str, value: object) -> object:
+    """Return a setting without the folders of the machine that it names."""
+    if name == "model":
+        return without_folders(str(value))
+    if name not in _PATHS or (name == "lr_dir" and value == "none"):
+        return value
+    if name == "distilled" and is_commit(value):
+        return value
+    if name == "teacher":
+        network, is_file, file = str(value).partition("=")
+        network = without_folders(network)
+        return f"{network}=path/to/{_last(file)}" if is_file else network
+    return f"path/to/{_last(value)}"
+
+
+def _last(path: object) -> str:
+    name = PurePath(str(path).replace("\\", "/")).name
+    return name if name not in ("", "..") else "set"
+
+
+def _written(value: object) -> str:
+    """Write a value as a flag takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""One HTML file on the results of one run or many."""

@@ -1,0 +1,105 @@
+"""The head of a report: all runs in one table, and charts over IPC."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from compdd_eval.reports.charts import Series, lines
+from compdd_eval.reports.summaries import Entry, Group, Run
+
+_MOST_LINES = 8  # in one chart
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What is shown above the runs.
+
+    Attributes:
+        charts: Title and chart of each group of runs that can be compared.
+        protocols: Names of the protocols of all runs.
+    """
+
+    charts: list[tuple[str, object]]
+    protocols: list[str]
+
+
+def overview_of(runs: list[Run]) -> Overview:
+    """Draw accuracy over IPC for runs that are alike but for IPC and method."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        teacher = next((entry.teacher for entry in run.entries if entry.teacher), None)
+        key = (run.config_name, run.resolution, run.protocol_name, run.labels, teacher, run.digests["validation"])
+        groups.setdefault(key, []).append(run)
+    found = []
+    for key, members in groups.items():
+        ipcs = sorted({run.ipc for run in members})
+        if len(ipcs) > 1:
+            found += _charts(f"{key[0]}, {key[1]} px, protocol {key[2]}", members, ipcs)
+    return Overview(found, list(dict.fromkeys(run.protocol_name for run in runs)))
+
+
+def _charts(title: str, runs: list[Run], ipcs: list[float]) -> list[tuple[str, object]]:
+    named = _named(runs)
+    methods = list(dict.fromkeys(named.values()))
+    models = list(dict.fromkeys(entry.model for run in runs for entry in run.entries))
+    split = len(methods) > 1 or 2 * len(models) > _MOST_LINES  # then a chart for each student
+    parts = [[model] for model in models] if split else [models]
+    return [_chart(title, runs, named, ipcs, methods, part) for part in parts]
+
+
+def _named(runs: list[Run]) -> dict[str, str]:
+    """Return a name for each run, by its place: its method, and its set where a method has several of one IPC."""
+    counts = Counter((run.method, run.ipc) for run in runs)
+    several = {method for (method, _), number in counts.items() if number > 1}
+    return {
+        run.place: f"{run.method} {run.digests['distilled'][:6]}" if run.method in several else run.method
+        for run in runs
+    }
+
+
+def _chart(
+    title: str, runs: list[Run], named: dict[str, str], ipcs: list[float], methods: list[str], models: list[str]
+) -> tuple[str, object]:
+    series = []
+    for model in models:
+        random = _over_ipcs(f"random, {model}", runs, model, ipcs, lambda entry: entry.random)
+        series += [random] if any(value is not None for value in random.values) else []
+        shown = methods[: _MOST_LINES - len(series)] if len(models) == 1 else methods
+        for method in shown:
+            own = [run for run in runs if named[run.place] == method]
+            name = model if len(methods) == 1 else method
+            series.append(_over_ipcs(name, own, model, ipcs, lambda entry: entry.students))
+    title = title if len(methods) == 1 else f"{title}, student {models[0]}"
+    title += f" ({len(shown)} of {len(methods)} methods)" if len(shown) < len(methods) else ""
+    alt = f"Accuracy in % over images per class, {title}. " + " ".join(_in_words(one, ipcs) for one in series)
+    places = [f"{ipc:g}" for ipc in ipcs]
+    return title, lines(places, series, "accuracy in % (mean ± std)", alt, "images per class (IPC)")
+
+
+def _over_ipcs(name: str, runs: list[Run], model: str, ipcs: list[float], of: object) -> Series:
+    values, lows, highs = [], [], []
+    for ipc in ipcs:
+        entries = [entry for run in runs if run.ipc == ipc for entry in run.entries if entry.model == model]
+        group = next((of(entry) for entry in entries if of(entry) is not None), None)
+        value, low, high = with_spread(group)
+        values.append(value)
+        lows.append(low)
+        highs.append(high)
+    return Series(name, values, lows, highs)
+
+
+def with_spread(group: Group | None) -> tuple[float | None, float | None, float | None]:
+    """Return mean, mean - std and mean + std of a group in percent; None where there is none."""
+    if group is None:
+        return None, None, None
+    mean = 100 * group.mean
+    return (mean, None, None) if group.std is None else (mean, mean - 100 * group.std, mean + 100 * group.std)
+
+
+def _in_words(series: Series, ipcs: list[float]) -> str:
+    known = [(ipc, value) for ipc, value in zip(ipcs, series.values, strict=True) if value is not None]
+    return f"{series.name}: " + ", ".join(f"{value:.1f} at IPC {ipc:g}" for ipc, value in known) + "."
+
+
+def chance_of(entry: Entry) -> float:
+    """Return the accuracy of guessing, as a fraction."""
+    return 1 / max(1, sum(value is not None for value in entry.per_class))

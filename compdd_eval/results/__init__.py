@@ -1,0 +1,1 @@
+"""What an evaluation leaves: the records of students, the numbers from them, and how both leave this machine."""

@@ -1,0 +1,1 @@
+"""One student, or a stack of them, trained on images that are given."""

@@ -1,0 +1,211 @@
+"""Augmentation of training batches: random resized crops, flips, DSA, mixup and CutMix.
+
+Differentiable siamese augmentation (DSA) is written here as pure tensor functions. Source: Zhao and Bilen, "Dataset
+Condensation with Differentiable Siamese Augmentation", ICML 2021; constants and the order of random draws as in the
+Comp-DD release. One operation is drawn for a batch, its parameters for each image. All work on normalised images
+`[N, C, H, W]`; values are not clamped. Random numbers are drawn on the generator's device (the CPU by default), so that
+every device augments alike.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+
+from compdd_eval.config.protocol import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
+
+BRIGHTNESS = 1.0
+SATURATION = 2.0
+CONTRAST = 0.5
+CUTOUT_RATIO = 0.5  # side of the square, as a share of the image
+FLIP_PROBABILITY = 0.5
+SCALE_RATIO = 1.2
+ROTATE_DEGREES = 15.0
+
+
+def diff_augment(
+    images: torch.Tensor,
+    strategy: str = DSA_STRATEGY,
+    crop_pad: float = PRESETS["comp-dd"]["crop_pad"],
+    generator: torch.Generator | None = None,
+    siamese: bool = False,
+) -> torch.Tensor:
+    """Augment a batch: draw one operation of the strategy, and its parameters for each image.
+
+    Args:
+        images: Float `[N, C, H, W]`, normalised, on any device.
+        strategy: Operations joined by `_`, out of color, crop, cutout, flip, scale, rotate; `none` does nothing.
+        crop_pad: Padding of the crop as a share of the image size.
+        generator: Where random numbers come from; torch's default CPU generator if None.
+        siamese: Draw the parameters once, for all images: with equal generators, batches of any size are augmented
+            alike.
+
+    Returns:
+        Augmented images of the same shape, dtype and device.
+
+    Raises:
+        InputError: Unknown operation.
+    """
+    operations = parse_strategy(strategy)
+    if not operations:
+        return images
+    device = generator.device if generator is not None else "cpu"
+    # drawn also where there is only one operation: the stream of the reference
+    chosen = operations[int(torch.randint(0, len(operations), (1,), generator=generator, device=device))]
+    draw = _Draw(images, generator, siamese)
+    return _crop(images, draw, crop_pad) if chosen == "crop" else _OPERATIONS[chosen](images, draw)
+
+
+def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Generator) -> torch.Tensor:
+    """Augment a batch as a protocol says: random resized crops, flips, then DSA.
+
+    Args:
+        images: Float `[N, C, H, W]`, normalised, on any device.
+        protocol: Its `rrc`, `flip`, `dsa`, `dsa_strategy` and `crop_pad`.
+        generator: Where all random numbers come from; on the CPU.
+
+    Returns:
+        Images of the same shape, dtype and device.
+    """
+    if protocol.rrc:
+        from torchvision.transforms import v2  # which takes seconds to import
+
+        crop = v2.RandomResizedCrop(images.shape[2:], scale=(protocol.rrc, 1.0), antialias=True)
+        with _drawing_from(generator):
+            images = torch.stack([crop(image) for image in images])
+    if protocol.flip:
+        images = _flip(images, _Draw(images, generator))
+    return diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator) if protocol.dsa else images
+
+
+def mix_batch(
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    protocol: Protocol,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix the images of a batch and, by the same shares, their labels.
+
+    Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); Yun et al., "CutMix" (ICCV 2019);
+    as torchvision's transforms v2 have them: one share for a batch, partners one place apart in the shuffled batch.
+
+    Args:
+        images: Float `[N, C, H, W]`.
+        targets: Probabilities, float `[N, K]`.
+        protocol: Its `mix` and `mix_alpha`.
+        generator: Where all random numbers come from; on the CPU.
+
+    Returns:
+        Both, mixed.
+    """
+    from torchvision.transforms import v2
+
+    kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
+    with _drawing_from(generator):
+        return kind(alpha=protocol.mix_alpha)(images, targets)
+
+
+@contextlib.contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let torch's default CPU generator, which torchvision draws from, follow another one for a while."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        yield
+
+
+class _Draw:
+    """Random numbers for a batch, drawn on the generator's device and moved to that of the images."""
+
+    def __init__(self, images: torch.Tensor, generator: torch.Generator | None, siamese: bool = False) -> None:
+        self._images, self._generator = images, generator
+        self._number = 1 if siamese else len(images)
+        self._device = generator.device if generator is not None else torch.device("cpu")
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Draw `[N, *shape]` from [0, 1)."""
+        numbers = torch.rand((self._number, *shape), generator=self._generator, device=self._device)
+        return self._for_all(numbers).to(self._images.device, self._images.dtype)
+
+    def integers(self, low: int, high: int) -> torch.Tensor:
+        """Draw `[N, 1]` from low ... high - 1."""
+        numbers = torch.randint(low, high, (self._number, 1), generator=self._generator, device=self._device)
+        return self._for_all(numbers).to(self._images.device)
+
+    def _for_all(self, numbers: torch.Tensor) -> torch.Tensor:
+        return numbers.expand(len(self._images), *numbers.shape[1:])
+
+
+def _color(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
+    images = images + (draw.uniform(1, 1, 1) - 0.5) * BRIGHTNESS
+    mean = images.mean(dim=1, keepdim=True)
+    images = (images - mean) * (draw.uniform(1, 1, 1) * SATURATION) + mean
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * (draw.uniform(1, 1, 1) + CONTRAST) + mean
+
+
+def _crop(images: torch.Tensor, draw: _Draw, crop_pad: float) -> torch.Tensor:
+    """Shift each image by up to the padding, zeros outside: out[i, j] = in[i + rows, j + columns]."""
+    height, width = images.shape[2:]
+    pad_rows, pad_columns = int(height * crop_pad + 0.5), int(width * crop_pad + 0.5)
+    rows = draw.integers(-pad_rows, pad_rows + 1) + torch.arange(height, device=images.device) + pad_rows
+    columns = draw.integers(-pad_columns, pad_columns + 1) + torch.arange(width, device=images.device) + pad_columns
+    padded = F.pad(images, (pad_columns, pad_columns, pad_rows, pad_rows))
+    batch = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channels = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return padded[batch, channels, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _cutout(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
+    """Set one square of each image to zero, cut off at the borders."""
+    inside = []
+    for size in images.shape[2:]:
+        side = int(size * CUTOUT_RATIO + 0.5)
+        first = draw.integers(0, size + (1 - side % 2)) - side // 2
+        position = torch.arange(size, device=images.device)
+        inside.append((position >= first) & (position < first + side))
+    square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return images.masked_fill(square, 0)
+
+
+def _flip(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
+    return torch.where(draw.uniform(1, 1, 1) < FLIP_PROBABILITY, images.flip(3), images)
+
+
+def _scale(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
+    low = 1 / SCALE_RATIO
+    x, y = (draw.uniform() * (SCALE_RATIO - low) + low for _ in range(2))
+    zero = torch.zeros_like(x)
+    return _sample(images, x, zero, zero, y)
+
+
+def _rotate(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
+    angle = (draw.uniform() - 0.5) * 2 * ROTATE_DEGREES / 180 * math.pi
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return _sample(images, cos, -sin, sin, cos)
+
+
+def _sample(
+    images: torch.Tensor, xx: torch.Tensor, xy: torch.Tensor, yx: torch.Tensor, yy: torch.Tensor
+) -> torch.Tensor:
+    """Sample each image at (xx x + xy y, yx x + yy y), bilinear, zeros outside; the factors are `[N]`.
+
+    x and y run from -1 to 1 over the pixel centres (align_corners=True). The grid is made by hand: `affine_grid`
+    is a matrix product, which rounds otherwise on every machine.
+    """
+    height, width = images.shape[2:]
+    x = torch.linspace(-1, 1, width, dtype=images.dtype, device=images.device).view(1, 1, -1)
+    y = torch.linspace(-1, 1, height, dtype=images.dtype, device=images.device).view(1, -1, 1)
+    xx, xy, yx, yy = (factor.view(-1, 1, 1) for factor in (xx, xy, yx, yy))
+    grid = torch.stack([x * xx + y * xy, x * yx + y * yy], dim=3)
+    return F.grid_sample(images, grid, align_corners=True)
+
+
+_OPERATIONS: dict[str, Callable[[torch.Tensor, _Draw], torch.Tensor]] = {
+    "color": _color,
+    "cutout": _cutout,
+    "flip": _flip,
+    "scale": _scale,
+    "rotate": _rotate,
+}

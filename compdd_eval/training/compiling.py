@@ -1,0 +1,85 @@
+"""Compiled steps of a student: when they pay, and what to do where they fail."""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+
+import torch
+
+from compdd_eval.utils.errors import InputError
+
+_logger = logging.getLogger(__name__)
+_FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in eager mode: measured; an estimate
+_OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
+_COMPILING_PAYS = 60.0  # seconds in eager mode: compiling takes 5 to 25 on two CPU cores and saves about a half
+_GRAPHS = 64  # compiled steps that are kept: one for each network, size of a batch and kind of labels
+
+
+@functools.cache
+def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Callable[..., torch.Tensor]:
+    """Return a function compiled by TorchInductor; its code and the cache of that on disk serve every student.
+
+    Args:
+        function: What is compiled.
+        graphs: Launch the kernels of a GPU together, as CUDA graphs. `new_step` has to be called before every call, and
+            gradients must not be kept from one call to the next.
+    """
+    import torch._dynamo
+
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns of a CUDA toolkit without a GPU
+    dynamo = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"  # so called up to torch 2.6
+    setattr(dynamo, limit, max(getattr(dynamo, limit), _GRAPHS))
+    return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
+
+
+def forget_compiled() -> None:
+    """Let go of compiled steps and of the memory that their CUDA graphs hold; the code stays in the cache on disk."""
+    compiled.cache_clear()
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+
+
+def new_step() -> None:
+    """Tell CUDA graphs that a step begins: what the last one computed may be written over."""
+    torch.compiler.cudagraph_mark_step_begin()
+
+
+def compiling_failed(error: BaseException) -> bool:
+    """Return whether an error says that this machine cannot compile, for example since it has no C++ compiler."""
+    exceptions = sys.modules.get("torch._dynamo.exc")
+    return exceptions is not None and isinstance(error, exceptions.TorchDynamoException)
+
+
+def without_compiling(error: BaseException, how: str, who: str) -> None:
+    """Say that steps are run in eager mode from now on, and why.
+
+    Args:
+        error: What compiling failed with.
+        how: What --compile says.
+        who: Whose steps they are, for the message.
+
+    Raises:
+        InputError: The user wants them compiled: --compile always.
+    """
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if how == "always":
+        raise InputError(
+            f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
+            "missing (a C++ compiler on CPUs)"
+        ) from error
+    _logger.warning(f"{who} are not compiled, they train more slowly: {reason}")
+
+
+def pays_to_compile(flops: float, steps: int, device: torch.device) -> bool:
+    """Return whether a run is long enough for compiling to pay; the same for the same work, whatever the load.
+
+    Args:
+        flops: Floating-point operations of all steps.
+        steps: Their number.
+        device: Where they run; of CPUs, torch's threads count.
+    """
+    kind = "cpu" if device.type == "cpu" else "cuda"
+    rate = _FLOPS[kind] * (torch.get_num_threads() if kind == "cpu" else 1)
+    return flops / rate + steps * _OVERHEAD[kind] > _COMPILING_PAYS

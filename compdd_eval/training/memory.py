@@ -1,0 +1,69 @@
+"""How much goes through a network at a time, and what memory is kept."""
+
+import ctypes
+import sys
+
+import torch
+from torch import nn
+
+from compdd_eval.config.checks import AUTO
+from compdd_eval.models.layers import has_batch_norm
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
+_CPU_PIXELS, _CPU_IMAGES = 2**19, 64  # that go through a network at a time on a CPU: 32 images of 128 px
+_GPU_PIXELS = 2**18  # of a batch that gives every multiprocessor of a large GPU work: an estimate, see `bench train`
+
+
+def images_at_a_time(
+    model: nn.Module, images: torch.Tensor, batch: int, device: torch.device, students: int = 1
+) -> int:
+    """Return how many images of a batch go through a network at a time: equal parts of a batch, as large as pays.
+
+    A GPU takes the whole batch. On a CPU smaller parts need less memory, and are faster than memory that the system
+    has to clear for every layer. A network with batch norm takes the whole batch, whose statistics it needs.
+
+    Args:
+        model: The network.
+        images: `[N, C, H, W]`, of which only the shape counts.
+        batch: Images in a batch.
+        device: Where the network runs.
+        students: Networks that run together.
+    """
+    batch = min(batch, len(images))
+    if device.type != "cpu" or has_batch_norm(model):
+        return batch
+    most = max(1, min(_CPU_IMAGES, _CPU_PIXELS // (images.shape[-2] * images.shape[-1])) // students)
+    return -(-batch // -(-batch // most))
+
+
+def students_at_a_time(asked: int | str, images: torch.Tensor, batch: int, device: torch.device) -> int:
+    """Return how many students are trained together at the most.
+
+    Args:
+        asked: What --students_per_device says; "auto" decides by the size of a batch: on a GPU, as many as it takes to
+            give all of it work; on a CPU one, which is faster (two cores train several students of ConvNetD3 2 to 6
+            times as fast one after another).
+        images: `[N, C, H, W]`, of one student; only the shape counts.
+        batch: Images in a batch.
+        device: Where they train.
+    """
+    if asked != AUTO:
+        return asked
+    pixels = min(batch, len(images)) * images.shape[-2] * images.shape[-1]
+    return max(1, _GPU_PIXELS // pixels) if device.type == "cuda" else 1
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that tensors gave back, in place of returning it to the system at once.
+
+    glibc maps every large tensor anew and the system clears its pages: on two CPU cores a fifth of a compiled step.
+    Nothing happens where the C library is another.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

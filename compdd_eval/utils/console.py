@@ -1,0 +1,118 @@
+"""What people and programs see: tables or JSON on stdout, warnings and progress on stderr."""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+_GAP = "  "  # between the columns of plain text
+_RULE = 120  # characters of the line under a header, however long the rows are
+
+
+def setup_logging() -> None:
+    """Show the library's warnings as one line each on stderr; let no character stop the output."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    handler = _AboveProgress()
+    handler.setFormatter(_OneLine())
+    logger = logging.getLogger("compdd_eval")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+class _AboveProgress(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line on stderr without breaking a progress bar."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `compdd_eval: warning: ...`; information goes without its level."""
+        level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        return f"compdd_eval: {level}{record.getMessage()}"
+
+
+def print_json(content: object) -> None:
+    """Print one JSON document, the only thing on stdout of a command with --json; NaN and infinity are refused."""
+    print(json.dumps(content, indent=1, allow_nan=False), flush=True)
+
+
+@contextlib.contextmanager
+def stdout_to_stderr(wanted: bool) -> Iterator[None]:
+    """Where it is wanted, send what is printed meanwhile, by libraries too, to stderr: stdout is for the JSON alone."""
+    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+        yield
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print one table; columns whose name ends with ">" are aligned right.
+
+    At a terminal it is drawn, and folded to its width. Elsewhere it is plain text without folds, a line for each row
+    however long, so that `grep` finds whole rows and a log has no line that means nothing by itself.
+    """
+    title, columns, rows = _one_line(title), list(columns), [[_one_line(str(cell)) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(title, columns, rows)
+    else:
+        print(_as_text(*([title, columns, rows] if _writes("±") else _in_ascii([title, columns, rows]))))
+
+
+def _writes(text: str) -> bool:
+    """Whether the encoding of stdout has these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def _in_ascii(content: str | list) -> str | list:
+    """Write +- in all texts of a table."""
+    return content.replace("±", "+-") if isinstance(content, str) else [_in_ascii(part) for part in content]
+
+
+def _one_line(text: str) -> str:
+    """Put blanks in the place of what is not printed: names in files may hold line ends and codes of a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _draw(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text  # unlike a plain str, it has no markup: [red] and :car: are printed as they are
+
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, show_header=any(columns))
+    for column in columns:
+        side = "right" if column.endswith(">") else "left"
+        table.add_column(Text(column.rstrip(">")), justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(Text(title), style="bold")
+    console.print(table)
+
+
+def _as_text(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    """Return a table without drawn lines, with an empty line after it."""
+    from rich.cells import cell_len
+
+    names = [column.rstrip(">") for column in columns]
+    body = [names, *rows]
+    widths = [max(map(cell_len, cells)) for cells in zip(*body, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        filled = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        parts = [
+            blank + cell if column.endswith(">") else cell + blank
+            for cell, blank, column in zip(cells, filled, columns, strict=True)
+        ]
+        return _GAP.join(parts).rstrip()
+
+    head = [line(body[0]), _GAP.join("-" * width for width in widths)[:_RULE].rstrip()] if any(names) else []
+    return "\n".join([title, *head, *map(line, body[1:]), ""])

@@ -1,0 +1,70 @@
+"""One or many processes: the `Accelerator`, work done once for all of them, CPU threads."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+
+from compdd_eval.utils.errors import InputError
+
+T = TypeVar("T")
+_TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
+
+
+def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLike | None = None) -> Accelerator:
+    """Make the `Accelerator` of this run, as the launcher has set it up.
+
+    It casts nothing by itself: `training.precision.precision_of` reads what the launcher says of mixed precision.
+
+    Args:
+        trackers: What `Accelerator.log` writes to.
+        logging_dir: Where trackers that write files put them.
+    """
+    return Accelerator(
+        mixed_precision="no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
+        log_with=list(trackers) or None,
+        project_dir=logging_dir,
+    )
+
+
+def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
+    """Do the work on the main process and give every process its result, or its InputError or OSError."""
+    outcome: list = [None, None]
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = work()
+        except (InputError, OSError) as error:
+            outcome[1] = error
+    if accelerator.num_processes > 1:
+        outcome = broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def repeatable() -> None:
+    """Make a GPU choose the same algorithms every time, so that a seed gives the same numbers again."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def set_threads(threads: int, accelerator: Accelerator) -> int:
+    """Set the CPU threads of this process and return their number.
+
+    Args:
+        threads: The number; 0 takes OMP_NUM_THREADS if it is above 1, else shares the cores that this machine
+            lets us use among its processes. (Launchers set OMP_NUM_THREADS=1 where the user set nothing.)
+        accelerator: Knows how many processes there are.
+    """
+    if threads == 0:
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = int(wanted) if wanted.isdigit() and int(wanted) > 1 else max(1, cores // local)
+    torch.set_num_threads(threads)
+    return threads

@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compdd_eval.data.drawn_imagenet import draw_imagenet
+from compdd_eval.data.subsets import load_subset
+from tests.conftest import python
+
+
+def test_drawing_is_the_same_every_time_and_done_once(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for root in (first, second):
+        draw_imagenet(root, "fish", train_images=2, validation_images=1)
+    files = sorted(path.relative_to(first) for path in first.rglob("*.JPEG"))
+    assert len(files) == 20 * 3
+    assert all((first / path).read_bytes() == (second / path).read_bytes() for path in files)
+    assert "not ImageNet" in (first / "drawn.txt").read_text()
+    stamp = (first / files[0]).stat().st_mtime_ns
+    draw_imagenet(first, "fish", train_images=2, validation_images=1)
+    assert (first / files[0]).stat().st_mtime_ns == stamp
+    draw_imagenet(first, "fish", train_images=1, validation_images=1)
+    assert len(list(first.rglob("*.JPEG"))) == 40
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".stage")] == []
+
+
+def test_hard_images_are_busier(drawn):
+    """Colours change more often from pixel to pixel where things lie behind a smaller object."""
+
+    def business(name):
+        files = [path for wnid in load_subset(name).wnids for path in (drawn / "train" / wnid).iterdir()]
+        pixels = np.stack([np.asarray(Image.open(path), dtype=float) for path in files])
+        return np.abs(np.diff(pixels, axis=2)).mean()
+
+    assert business("bird-hard") > 1.2 * business("bird-easy")
+
+
+@pytest.mark.slow
+def test_demo_in_two_processes(tmp_path):
+    arguments = ["-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "compdd_eval", "demo"]
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_DATASETS_CACHE": str(tmp_path / "datasets")}
+    done = python(*arguments, cwd=tmp_path, ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1", **places)
+    assert done.returncode == 0, done.stderr
+    assert "They are not ImageNet" in done.stdout
+    means = {}
+    for difficulty in ("easy", "hard"):
+        for ipc in (1, 10):
+            folder = tmp_path / f"demo_results/round-{difficulty}-ipc{ipc}"
+            entry = json.loads((folder / "results/summary.json").read_text())["results"][0]
+            assert len(entry["accuracies"]) == 3
+            means[difficulty, ipc] = entry["accuracy_mean"]
+            assert Image.open(folder / "distilled.png").size[1] == 10 * 66 + 28
+            assert (folder / "images.pt").exists()
+    assert means["easy", 10] > means["easy", 1] > 0.1 and means["hard", 10] > means["hard", 1] > 0.1
+    assert Image.open(tmp_path / "demo_results/accuracy.png").size[0] > 400
+    assert done.stdout.splitlines()[-1].startswith("report: demo_results/report.html (4 runs")
+    assert (tmp_path / "demo_results/report.html").read_text().count("<img ") == 2 * (10 + 100)
+    code = "import datasets; datasets.load_dataset('comp_dd', 'round-easy')"
+    looked = python("-c", code, cwd=tmp_path, **places)
+    assert looked.returncode != 0 and "comp_dd" in looked.stderr  # the demo's cache is its own

@@ -1,0 +1,464 @@
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from compdd_eval.config.distill import DistillConfig
+from compdd_eval.methods import edf, edf_maps, trajectory_matching
+from compdd_eval.methods.job import Job, Synthetic
+from compdd_eval.methods.learning_loop import Learning, read_checkpoint
+from compdd_eval.methods.registry import find_method, settled
+from compdd_eval.methods.student_steps import Distance, Student, StudentSteps, batches
+from compdd_eval.training.augment import diff_augment
+from compdd_eval.utils.errors import InputError
+
+RES, CLASSES, IPC, EPOCHS = 8, 3, 2, 6
+STRATEGY = "color_crop_cutout_flip_scale_rotate"
+
+
+def toy_network():
+    """Smooth, so that finite differences are exact."""
+    layers = [nn.Conv2d(3, 3, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, CLASSES)]
+    return nn.Sequential(*layers).double()
+
+
+def toy_logits(theta, images):
+    """The same by hand."""
+    kernel, bias, weight, offset = theta.split([81, 3, 144, 3])
+    maps = F.avg_pool2d(torch.tanh(F.conv2d(images, kernel.view(3, 3, 3, 3), bias, padding=1)), 2)
+    return maps.flatten(1) @ weight.view(CLASSES, 48).T + offset
+
+
+class Experts:
+    count, epochs, digest, origin = 2, EPOCHS, "experts", "here"
+
+    def parameters(self, expert, epoch):
+        generator, found = torch.Generator().manual_seed(expert), []
+        for shape in ((3, 3, 3, 3), (3,), (CLASSES, 48), (CLASSES,)):
+            first, drift = (torch.randn(shape, generator=generator) for _ in range(2))
+            found.append(0.2 * first + 0.1 * epoch * drift)
+        return found
+
+    def check_images(self, digest):
+        if digest != "images":
+            raise InputError("other images")
+
+
+class Real:
+    def __init__(self, each=4):
+        generator = torch.Generator().manual_seed(5)
+        self.labels = torch.arange(CLASSES).repeat_interleave(each)
+        self.images = torch.randn((len(self.labels), 3, RES, RES), generator=generator, dtype=torch.float64)
+        self.classes, self.digest = list(range(CLASSES)), "images"
+
+    def __len__(self):
+        return len(self.labels)
+
+    def places(self, label):
+        return (self.labels == label).nonzero().flatten()
+
+    def at(self, places):
+        return self.images[torch.as_tensor(places)]
+
+
+class ToyJob(Job):
+    def network(self, *purpose):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed(purpose))
+            return toy_network()
+
+
+@pytest.fixture(autouse=True)
+def _experts(monkeypatch):
+    monkeypatch.setattr(trajectory_matching, "open_experts", lambda path, model, res: Experts())
+    trajectory_matching._opened.cache_clear()
+    yield
+    trajectory_matching._opened.cache_clear()
+
+
+def toy_job(method="mtt", kind=ToyJob, **settings):
+    settings = {
+        "syn_steps": 4,
+        "batch_syn": 4,
+        "lr_img": 1.0,
+        "lr_student": 0.3,
+        "expert_epochs": 2,
+        "max_start_epoch": 3,
+        "ipc": IPC,
+        "res": RES,
+    } | settings
+    if method != "mtt":
+        settings = {"first_max_start_epoch": 2, "window_steps": 4, "match_threshold": 1e6} | settings
+    config = DistillConfig(method=method, category="insect", subset="easy", experts="here", **settings)
+    return kind(settled(config, find_method(method)), Real(), torch.device("cpu"))
+
+
+def toy_synthetic(job, soft=False):
+    real = job.real
+    places = [place for label in real.classes for place in real.places(label)[:IPC].tolist()]
+    logits = torch.randn((len(places), CLASSES), generator=job.generator("logits"), dtype=torch.float64)
+    labels = logits if soft else real.labels[places]
+    synthetic = Synthetic(real.at(places), labels, real.labels[places], 0.3)
+    synthetic.lr = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    return synthetic
+
+
+def theta_of(expert, epoch):
+    return torch.cat([p.flatten() for p in Experts().parameters(expert, epoch)]).double()
+
+
+def drawn(job, step):
+    generator, config = job.generator("mtt", step), job.config
+    expert = int(torch.randint(2, (1,), generator=generator))
+    return expert, int(torch.randint(config.min_start_epoch, config.max_start_epoch, (1,), generator=generator))
+
+
+def last_theta(job, step, theta, images, labels, lr):
+    """The unrolled loop, by hand, as published."""
+    config, chunks, order = job.config, [], job.generator("batch", step)
+    for k in range(config.syn_steps):
+        chunks = chunks or list(torch.randperm(len(images), generator=order).split(config.batch_syn))
+        places = chunks.pop()
+        inputs = images[places]
+        if config.dsa:
+            inputs = diff_augment(inputs, STRATEGY, config.crop_pad, job.generator("dsa", step, k), siamese=False)
+        logs = toy_logits(theta, inputs).log_softmax(dim=1)
+        shares = labels[places]
+        shares = shares.softmax(dim=1) if shares.is_floating_point() else F.one_hot(shares, CLASSES)
+        loss = -(shares * logs).sum() / len(places)
+        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
+        theta = theta - lr * slope
+    return theta
+
+
+def distance_by_hand(job, step, images, labels, lr):
+    expert, start = drawn(job, step)
+    first, target = theta_of(expert, start), theta_of(expert, start + job.config.expert_epochs)
+    reached = last_theta(job, step, first.clone().requires_grad_(), images, labels, lr)
+    return ((reached - target) ** 2).sum() / ((first - target) ** 2).sum()
+
+
+def gradients(job, step=0, soft=False):
+    synthetic = toy_synthetic(job, soft)
+    loss = find_method("mtt").run(job, synthetic, step)
+    return [loss, *[tensor.grad for tensor in synthetic.learned().values()]]
+
+
+def assert_equal(found, expected, tolerance=1e-10):
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
+        assert other.norm() > 0
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradients_are_those_of_an_unrolled_loop(recompute, soft):
+    job, step = toy_job(recompute=recompute), 1
+    synthetic = toy_synthetic(job, soft)
+    values = [tensor.detach() for tensor in synthetic.learned().values()]
+    loss, *found = gradients(job, step, soft)
+
+    def value(shift, which):
+        moved = [tensor + (shift if place == which else 0) for place, tensor in enumerate(values)]
+        images, *labels, lr = moved
+        return distance_by_hand(job, step, images, labels[0] if soft else synthetic.labels, lr).detach()
+
+    assert torch.isclose(loss, value(0, 0), rtol=1e-12)
+    for which, gradient in enumerate(found):
+        direction = torch.randn(gradient.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(which))
+        small = 1e-5
+        slope = (value(small * direction, which) - value(-small * direction, which)) / (2 * small)
+        assert torch.isclose(slope, (gradient * direction).sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("step", range(4))  # other operations of DSA
+def test_recomputing_changes_nothing(step, soft):
+    assert_equal(gradients(toy_job(recompute=True), step, soft), gradients(toy_job(recompute=False), step, soft))
+
+
+def test_a_batch_in_parts_is_the_batch(monkeypatch):
+    whole = gradients(toy_job(), 2, True)
+    monkeypatch.setattr("compdd_eval.methods.student_steps.images_at_a_time", lambda *arguments: 2)
+    assert_equal(gradients(toy_job(), 2, True), whole)
+
+
+def test_gradients_are_added():
+    job = toy_job()
+    synthetic = toy_synthetic(job)
+    find_method("mtt").run(job, synthetic, 0)
+    on_main_process = [tensor.grad.clone() for tensor in synthetic.learned().values()]
+    find_method("mtt").run(job, synthetic, 0)
+    assert_equal([tensor.grad for tensor in synthetic.learned().values()], [2 * grad for grad in on_main_process])
+
+
+class RankJob(ToyJob):
+    """One of three processes that are threads; their sums meet at a barrier."""
+
+    processes, rank = 3, 0
+
+    def sum(self, tensor):
+        self.board[self.rank] = tensor
+        self.barrier.wait(20)
+        total = sum(self.board[rank] for rank in range(self.processes))
+        self.barrier.wait(20)
+        return total
+
+
+@pytest.mark.parametrize("threshold", [1e6, 1e-6])
+def test_processes_together_make_the_step_of_one(monkeypatch, threshold):
+    monkeypatch.setattr(edf_maps, "activation_maps", None)
+    monkeypatch.setattr(edf, "activation_maps", lambda *arguments: torch.rand((6, RES, RES)).double().fill_(0.5))
+    settings = {"method": "edf", "match_threshold": threshold, "loss_threshold": 0.3, "batch_syn": 2}
+    one = toy_job(**settings)
+    alone = toy_synthetic(one, soft=True)
+    loss = find_method("edf").run(one, alone, 0)
+    board, barrier, results = [None] * 3, threading.Barrier(3), [None] * 3
+
+    def work(rank):
+        job = toy_job(kind=RankJob, **settings)
+        job.rank, job.board, job.barrier = rank, board, barrier
+        synthetic = toy_synthetic(job, soft=True)
+        results[rank] = find_method("edf").run(job, synthetic, 0), synthetic, job.notes
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_equal([sum(result[0] for result in results)], [loss])
+    assert all(result[2] == one.notes for result in results)
+    for name, tensor in alone.learned().items():
+        parts = [result[1].learned()[name].grad for result in results]
+        if threshold < 1:
+            assert parts == [None] * 3
+            assert tensor.grad is None
+        else:
+            assert_equal([sum(parts)], [tensor.grad])
+
+
+@pytest.mark.parametrize("steps", [10, 20])
+def test_parameters_taken_as_constants_give_other_gradients(monkeypatch, steps):
+    exact = gradients(toy_job(syn_steps=steps))[1]
+    back = StudentSteps._back
+    monkeypatch.setattr(StudentSteps, "_back", lambda *arguments: 0 * back(*arguments))
+    constant = gradients(toy_job(syn_steps=steps))[1]
+    assert (constant - exact).norm() > 0.05 * exact.norm()
+
+
+def test_batches_use_up_an_order_before_the_next():
+    drawn = batches(5, 2, 7, torch.Generator().manual_seed(3))
+    assert [len(places) for places in drawn] == [1, 2, 2, 1, 2, 2, 1]
+    for start in (0, 3):
+        assert sorted(torch.cat(drawn[start : start + 3]).tolist()) == list(range(5))
+
+
+def test_dropout_leaves_the_nearest_parameters_out():
+    start, target, theta = (torch.randn(10, dtype=torch.float64) for _ in range(3))
+    theta.requires_grad_()
+    value = Distance(start, target, 0.35)(theta)
+    value.backward()
+    differences = (theta - target).detach()
+    order = sorted(range(10), key=lambda place: abs(differences[place].item()))
+    kept = order[3:]
+    norm = sum((start[place] - target[place]).item() ** 2 for place in range(10))
+    assert value.item() == pytest.approx(sum(differences[place].item() ** 2 for place in kept) / norm, rel=1e-12)
+    expected = [2 * differences[place].item() / norm if place in kept else 0.0 for place in range(10)]
+    assert theta.grad.tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_edf_drops_and_enhances(monkeypatch):
+    maps = torch.rand((CLASSES * IPC, RES, RES), generator=torch.Generator().manual_seed(1)).double()
+    monkeypatch.setattr(edf, "activation_maps", lambda *arguments: maps)
+    job = toy_job("edf", loss_threshold=0.25, beta=0.5, first_max_start_epoch=3)
+    synthetic = toy_synthetic(job, soft=True)
+    loss = find_method("edf").run(job, synthetic, 0)
+    images, labels = (tensor.detach().requires_grad_() for tensor in (synthetic.images, synthetic.labels))
+    expert, start = drawn(job, 0)
+    first, target = theta_of(expert, start), theta_of(expert, start + 2)
+    reached = last_theta(job, 0, first.clone().requires_grad_(), images, labels, synthetic.lr.detach())
+    squares = ((reached - target) ** 2).sort().values
+    expected = squares[int(len(squares) * 0.25) :].sum() / ((first - target) ** 2).sum()
+    assert_equal([loss], [expected])
+    expected.backward()
+    factors = torch.ones_like(images)
+    for number, activation in enumerate(maps):
+        for row in range(RES):
+            for column in range(RES):
+                if activation[row, column] >= activation.mean():
+                    factors[number, :, row, column] = 0.5 + activation[row, column]
+    assert_equal([synthetic.images.grad, synthetic.labels.grad], [images.grad * factors, labels.grad])
+
+
+def test_factors_with_a_threshold():
+    maps = torch.tensor([[[0.1, 0.5], [0.7, 1.0]]])
+    assert edf_maps.enhancement_factors(maps, 1.0, 0.5).tolist() == [[[[1.0, 1.5], [pytest.approx(1.7), 2.0]]]]
+
+
+def test_a_step_above_the_threshold_moves_nothing():
+    job = toy_job("datm", lr_img=5.0, max_start_epoch=3)
+    learning = Learning(job, find_method("datm"), toy_synthetic(job, soft=True))
+    learning.step()
+    before = {name: tensor.detach().clone() for name, tensor in learning.synthetic.learned().items()}
+    job.config = replace(job.config, match_threshold=1e-9)
+    assert learning.step() > 1e-9
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learning.synthetic.learned().items())
+    assert job.notes["skipped_steps"] == 1
+    job.config = replace(job.config, match_threshold=1e9)
+    learning.step()
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in learning.synthetic.learned().items())
+    assert job.notes["skipped_steps"] == 1
+
+
+def test_the_window_of_start_epochs_grows():
+    job = toy_job("datm", first_max_start_epoch=1, max_start_epoch=4, min_start_epoch=0, window_steps=10)
+    for step in range(25):
+        assert trajectory_matching.window_end(job.config, step) == min(4, 1 + int((4 - 1) * step / 10))
+    starts = [[trajectory_matching.draw_part(job, step)[1] for step in range(first, first + 60)] for first in (0, 100)]
+    assert set(starts[1]) == {0, 1, 2, 3}
+    assert set(starts[0][:4]) == {0}
+    assert {trajectory_matching.draw_part(job, step)[0] for step in range(60)} == {0, 1}
+    assert trajectory_matching.window_end(toy_job(max_start_epoch=3).config, 0) == 3
+
+
+@pytest.mark.parametrize("method", ["mtt", "datm"])
+def test_the_loss_falls(method):
+    job = toy_job(
+        method, lr_img=30.0, lr_lr=1e-3, max_start_epoch=1, first_max_start_epoch=None, batch_syn=6, dsa=False
+    )
+    if method == "datm":
+        job.config = replace(job.config, first_max_start_epoch=1, lr_label=1.0)
+    learning = Learning(job, find_method(method), toy_synthetic(job, method == "datm"))
+    losses = [learning.step() for _ in range(40)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_soft_labels_begin_as_an_experts_logits():
+    job = toy_job("datm")
+    expert = int(torch.randint(2, (1,), generator=job.generator("expert", "begin")))
+    logits = toy_logits(theta_of(expert, EPOCHS), job.real.images)
+    right = logits.argmax(dim=1) == job.real.labels
+    synthetic = find_method("datm").begin(job)
+    missing = 0
+    for label in range(CLASSES):
+        members = job.real.places(label).tolist()
+        good = [place for place in members if right[place]]
+        sure = sorted(set(members) - set(good), key=lambda place: -logits[place].softmax(0)[label])
+        missing += max(0, IPC - len(good))
+        chosen = [
+            next(place for place in members if torch.equal(job.real.images[place], image))
+            for image in synthetic.of_class(label)
+        ]
+        assert len(set(chosen)) == IPC
+        assert set(chosen) <= set(good) or set(chosen) == set(good + sure[: IPC - len(good)])
+        assert torch.allclose(synthetic.labels[synthetic.classes == label].double(), logits[chosen], rtol=1e-5)
+    assert job.notes["filled_up"] == missing
+    assert 0 < missing < CLASSES * IPC  # both ways are seen
+    assert synthetic.labels.requires_grad
+    job.config = replace(job.config, ipc=5)
+    with pytest.raises(InputError, match="label 0 has 4 training images, fewer than the IPC of 5"):
+        trajectory_matching.begin_with_soft_labels(job)
+
+
+def test_maps_are_grad_cam_of_an_expert():
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    job = toy_job("edf")
+    synthetic = toy_synthetic(job)
+    maps = edf_maps.activation_maps(job, synthetic, 7)
+    theta = theta_of(int(torch.randint(2, (1,), generator=job.generator("expert", "maps", 7))), EPOCHS)
+    kernel, bias, weight, offset = theta.split([81, 3, 144, 3])
+    for image, label, found in zip(synthetic.images.detach(), synthetic.classes, maps, strict=True):
+        layer = F.conv2d(image[None], kernel.view(3, 3, 3, 3), bias, padding=1).requires_grad_()
+        logits = F.avg_pool2d(torch.tanh(layer), 2).flatten(1) @ weight.view(CLASSES, 48).T + offset
+        logits[0, label].backward()
+        expected = (layer.grad.mean(dim=(2, 3), keepdim=True) * layer.detach()).sum(dim=1)[0].relu()
+        expected = (expected - expected.min()) / (expected.max() - expected.min())
+        assert torch.allclose(found.double(), expected, atol=1e-6)
+
+
+def test_maps_of_another_classifier_have_the_size_of_the_images(tmp_path):
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from torch import nn\ndef create_model():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 9, stride=16), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    job = toy_job("edf", map_model=str(file))
+    classes = torch.arange(CLASSES).repeat_interleave(IPC)
+    synthetic = Synthetic(job.real.images.float()[: len(classes)], classes, classes)
+    maps = edf_maps.activation_maps(job, synthetic, 0)
+    assert maps.shape == (CLASSES * IPC, RES, RES)
+    assert 0 <= maps.min() < maps.max() <= 1
+    assert len(find_method("edf").inputs(job.config)) == 2
+    file.write_text(file.read_text().replace("784, 10", "784, 7"))
+    edf_maps.map_classifier.cache_clear()
+    with pytest.raises(InputError, match="has 7 outputs, expected the 1000 classes of ImageNet or the 10"):
+        find_method("edf").inputs(job.config)
+
+
+def test_a_run_goes_on_bit_for_bit_with_its_maps(tmp_path):
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    method = find_method("edf")
+
+    def started():
+        job = toy_job("edf", interval=3, lr_img=3.0, match_threshold=2.0)
+        return Learning(job, method, toy_synthetic(job, soft=True))
+
+    straight, first, second = started(), started(), started()
+    for _ in range(5):
+        straight.step()
+    first.step()
+    first.step()
+    first.save(tmp_path / "checkpoint", "digest")
+    second.go_on(*read_checkpoint(tmp_path / "checkpoint", "digest"))
+    assert set(second.job.memory) == {"maps"}
+    for _ in range(3):
+        second.step()
+    assert second.progress.losses == straight.progress.losses
+    assert second.job.notes == straight.job.notes
+    for name, tensor in straight.synthetic.learned().items():
+        assert torch.equal(tensor, second.synthetic.learned()[name])
+    assert torch.equal(second.job.memory["maps"], straight.job.memory["maps"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_start_epoch": 6}, r"--max_start_epoch 6 and --expert_epochs 2 need experts of 7 epochs; .* have 6"),
+        ({"min_start_epoch": 3}, r"--min_start_epoch 3: expected an epoch below .* start epochs, 3"),
+    ],
+)
+def test_a_window_that_cannot_be_drawn_is_refused(settings, message):
+    job = toy_job(**settings)
+    with pytest.raises(InputError, match=message):
+        find_method("mtt").inputs(job.config)
+
+
+def test_the_last_epoch_can_be_a_target():
+    job = toy_job(max_start_epoch=5)
+    assert find_method("mtt").inputs(job.config) == "experts"
+    assert {trajectory_matching.draw_part(job, step)[1] for step in range(50)} == {0, 1, 2, 3, 4}
+
+
+def test_experts_of_other_images_are_refused():
+    for method in ("mtt", "datm", "edf"):
+        job = toy_job(method)
+        job.real.digest = "others"
+        with pytest.raises(InputError, match="other images"):
+            find_method(method).begin(job)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"), [(nn.BatchNorm2d(3), "has batch norm"), (nn.Dropout(0.5), "has dropout")]
+)
+def test_networks_whose_steps_are_no_function_of_their_parameters_are_refused(layer, message):
+    with pytest.raises(InputError, match=message):
+        Student(nn.Sequential(layer))
+
+
+def test_a_network_without_convolutions_has_no_maps():
+    with pytest.raises(InputError, match="--map_model expert: Linear has no convolution"):
+        edf_maps._of_expert(nn.Linear(2, 2), torch.device("cpu"))

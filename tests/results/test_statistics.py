@@ -1,0 +1,244 @@
+"""Intervals, comparisons, permuted labels and the scores of DD-Ranking, against independent calculations."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from compdd_eval.results import dd_ranking
+from compdd_eval.results.statistics import (
+    best_permutation,
+    beyond_chance,
+    bootstrap_interval,
+    confusion_matrix,
+    looks_permuted,
+    mean_interval,
+    paired_bootstrap_interval,
+    paired_difference,
+    ratio_interval,
+)
+from compdd_eval.utils.errors import InputError
+
+FIRST = [0.512, 0.498, 0.53, 0.521, 0.507]
+SECOND = [0.488, 0.5, 0.495, 0.502, 0.479]
+LABELS = np.repeat(np.arange(10), 50)
+
+
+def coverage(draw_interval, truth, repeats=1000):
+    rng = np.random.default_rng(7)
+    intervals = [draw_interval(rng) for _ in range(repeats)]
+    return np.mean([low <= truth <= high for low, high in intervals])
+
+
+def test_mean_interval_is_students():
+    expected = stats.t.interval(0.95, 4, loc=np.mean(FIRST), scale=stats.sem(FIRST))
+    assert mean_interval(FIRST) == pytest.approx(expected)
+    assert coverage(lambda rng: mean_interval(rng.normal(0.5, 0.02, 5)), 0.5) == pytest.approx(0.95, abs=0.02)
+
+
+def test_mean_interval_of_few_or_equal_values():
+    assert mean_interval([0.4]) is None
+    assert mean_interval([0.1, 0.1, 0.1]) == [0.1, 0.1]
+    for values in ([], [0.1, math.nan], [math.inf]):
+        with pytest.raises(InputError, match="finite"):
+            mean_interval(values)
+
+
+def test_paired_difference_is_the_paired_t_test():
+    result = paired_difference(FIRST, SECOND)
+    expected = stats.ttest_rel(FIRST, SECOND)
+    assert result["p_value"] == pytest.approx(expected.pvalue)
+    assert result["interval"] == pytest.approx(list(expected.confidence_interval(0.95)))
+    assert result["std"] == pytest.approx(np.std(np.subtract(FIRST, SECOND), ddof=1))
+    assert (result["n"], result["wins"]) == (5, 4)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_paired_difference_without_spread():
+    single = paired_difference([0.5], [0.4])
+    assert (single["std"], single["interval"], single["p_value"], single["wins"]) == (None, None, None, 1)
+    shifted = paired_difference([0.2, 0.3, 0.7], [0.1, 0.2, 0.6])
+    assert shifted["interval"] == pytest.approx([0.1, 0.1])
+    assert (shifted["std"], shifted["p_value"]) == (0, None)
+    assert paired_difference(FIRST, FIRST)["wins"] == 0
+    with pytest.raises(InputError, match="5 values"):
+        paired_difference(FIRST, SECOND[:4])
+
+
+def test_bootstrap_agrees_with_scipy_and_is_seeded():
+    right = np.random.default_rng(0).random((3, 500)) < 0.4
+    expected = stats.bootstrap(
+        [right.mean(0)], np.mean, n_resamples=5000, method="percentile", random_state=np.random.default_rng(1)
+    )
+    interval = bootstrap_interval(right, draws=5000, seed=3)
+    assert interval == pytest.approx(list(expected.confidence_interval), abs=0.004)
+    assert interval == bootstrap_interval(right, draws=5000, seed=3) != bootstrap_interval(right, draws=5000, seed=4)
+
+
+def test_bootstrap_coverage():
+    def single(rng):
+        return bootstrap_interval(rng.random((1, 500)) < 0.3, 1000, int(rng.integers(1000)))
+
+    def paired(rng):
+        hard = rng.random(500)  # both groups fail on the same images
+        first = [hard + rng.normal(0, 0.1, 500) < 0.5]
+        second = [hard + rng.normal(0, 0.1, 500) < 0.4]
+        return paired_bootstrap_interval(first, second, 1000, int(rng.integers(1000)))
+
+    accuracy = [np.mean(stats.norm.cdf((cut - np.linspace(0, 1, 20001)) / 0.1)) for cut in (0.5, 0.4)]
+    assert coverage(single, 0.3) == pytest.approx(0.95, abs=0.025)
+    assert coverage(paired, accuracy[0] - accuracy[1]) == pytest.approx(0.95, abs=0.025)
+
+
+def test_paired_bootstrap_draws_the_same_images():
+    right = np.random.default_rng(0).random((2, 300)) < 0.5
+    assert paired_bootstrap_interval(right, right[::-1], 100, 0) == [0, 0]
+    assert bootstrap_interval([[1, 1, 1]]) == [1, 1]
+
+
+@pytest.mark.parametrize("right", [[], [1, 0], [[]], [[0.5]], [[2]], [[math.nan]]])
+def test_bootstrap_refuses_other_values(right):
+    with pytest.raises(InputError):
+        bootstrap_interval(right)
+
+
+def test_bootstrap_refuses_other_images_and_no_draws():
+    with pytest.raises(InputError, match="same 2 images"):
+        paired_bootstrap_interval([[0, 1]], [[0, 1, 1]], 10, 0)
+    with pytest.raises(InputError, match="draws"):
+        bootstrap_interval([[0, 1]], draws=0)
+
+
+def test_fieller_solves_its_equation():
+    result = ratio_interval(FIRST, SECOND)
+    va, vb = stats.sem(FIRST) ** 2, stats.sem(SECOND) ** 2
+    assert result["ratio"] == pytest.approx(np.mean(FIRST) / np.mean(SECOND))
+    scaled = np.multiply(SECOND, result["ratio"])
+    t = stats.t.ppf(0.975, stats.ttest_ind(FIRST, scaled, equal_var=False).df)
+
+    def outside(ratio):
+        return (np.mean(FIRST) - ratio * np.mean(SECOND)) ** 2 - t**2 * (va + ratio**2 * vb)
+
+    ends = [optimize.brentq(outside, *sorted((result["ratio"], end))) for end in (0.5, 2)]
+    assert result["interval"] == pytest.approx(ends)
+    flipped = ratio_interval(FIRST, [-value for value in SECOND])
+    assert flipped["interval"] == pytest.approx([-ends[1], -ends[0]])
+
+
+@pytest.mark.parametrize(("above", "below"), [(5, 5), (5, 3), (3, 10)])
+def test_fieller_coverage(above, below):
+    def draw(rng):
+        return ratio_interval(rng.normal(0.3, 0.02, above), rng.normal(0.6, 0.03, below))["interval"]
+
+    assert 0.93 <= coverage(draw, 0.5) <= 0.985  # above 0.95 with few students
+
+
+def test_ratio_without_an_interval():
+    assert ratio_interval([0.3], [0.6, 0.5])["interval"] is None
+    assert ratio_interval([0.3], [0.6]) == {"ratio": 0.5, "interval": None}
+    assert ratio_interval(FIRST, [-0.4, 0.5, 0.1])["interval"] is None
+    assert ratio_interval(FIRST, [0, 0]) == {"ratio": None, "interval": None}
+    assert ratio_interval(FIRST, [5e-324]) == {"ratio": None, "interval": None}
+
+
+def test_ratio_with_an_exact_denominator_or_no_spread():
+    expected = [end / 0.8 for end in mean_interval(FIRST)]
+    assert ratio_interval(FIRST, [0.8])["interval"] == pytest.approx(expected)
+    assert ratio_interval(FIRST, [0.8, 0.8])["interval"] == pytest.approx(expected)
+    assert ratio_interval([0.4, 0.4], [0.8, 0.8])["interval"] == pytest.approx([0.5, 0.5])
+    assert ratio_interval([0, 0], [0.8, 0.7])["interval"] == [0, 0]
+
+
+def test_confusion_matrix_rows_are_true_labels():
+    assert confusion_matrix([1, 1, 0, 2], [0, 0, 0, 2], 3) == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+    assert confusion_matrix([], [], 2) == [[0, 0], [0, 0]]
+    for predicted, labels in (([0], [0, 1]), ([3], [0]), ([0], [-1]), ([0.5], [0])):
+        with pytest.raises(InputError):
+            confusion_matrix(predicted, labels, 3)
+
+
+def test_best_permutation():
+    renamed = np.roll(np.arange(10), 3)
+    permutation, accuracy = best_permutation(confusion_matrix(renamed[LABELS], LABELS, 10))
+    assert accuracy == 1
+    assert (np.array(permutation)[renamed] == np.arange(10)).all()
+    missing = [[0] * 3, [0, 5, 0], [0, 0, 5]]
+    assert best_permutation(missing) == ([0, 1, 2], 1)
+    assert best_permutation(confusion_matrix([4] * 500, LABELS, 10)) == (list(range(10)), 0.1)
+    for confusion in ([[1, 2]], [[0, 0], [0, 0]], [[-1, 2], [0, 1]]):
+        with pytest.raises(InputError):
+            best_permutation(confusion)
+
+
+def test_beyond_chance_is_the_binomial_tail():
+    critical = int(stats.binom.isf(0.05, 500, 0.1)) + 1
+    assert beyond_chance(critical, 500, 0.1)
+    assert not beyond_chance(critical - 1, 500, 0.1)
+    assert not beyond_chance(critical, 500, 0.1, level=0.001)
+    for arguments in ((5, 0, 0.1), (6, 5, 0.1), (1, 5, 10)):
+        with pytest.raises(InputError):
+            beyond_chance(*arguments)
+
+
+@pytest.mark.parametrize("used", [10, 3, 2, 1])
+def test_guessing_never_looks_permuted(used):
+    rng = np.random.default_rng(used)
+    for _ in range(50):
+        assert looks_permuted(confusion_matrix(rng.integers(0, used, 500), LABELS, 10)) is None
+
+
+def student(rng, accuracy):
+    return np.where(rng.random(500) < accuracy, LABELS, rng.integers(0, 10, 500))
+
+
+@pytest.mark.parametrize("accuracy", [0.05, 0.15, 0.3, 0.9])
+def test_right_labels_never_look_permuted(accuracy):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        assert looks_permuted(confusion_matrix(student(rng, accuracy), LABELS, 10)) is None
+
+
+@pytest.mark.parametrize(("swap", "accuracy"), [(10, 0.2), (10, 0.9), (2, 0.5), (3, 0.5)])
+def test_permuted_labels_are_found(swap, accuracy):
+    rng = np.random.default_rng(1)
+    renamed = np.arange(10)
+    renamed[:swap] = np.roll(renamed[:swap], 1)
+    for _ in range(20):
+        permutation = looks_permuted(confusion_matrix(renamed[student(rng, accuracy)], LABELS, 10))
+        assert permutation is not None
+        assert np.mean(np.array(permutation)[renamed] == np.arange(10)) >= 0.6
+
+
+def test_hand_computed_scores():
+    hlr = dd_ranking.hard_label_recovery(0.9, 0.5)
+    ior = dd_ranking.improvement_over_random(0.6, 0.4)
+    assert (hlr, ior) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert dd_ranking.label_robust_score(hlr, ior) == pytest.approx(0.228454, abs=1e-6)  # a = -0.1
+    assert dd_ranking.augmentation_robust_score(0.6, 0.4, 0.5, 0.5) == pytest.approx(0.313687, abs=1e-6)  # b = 0.1
+    assert dd_ranking.label_robust_score(hlr, ior, w=1) == pytest.approx(
+        dd_ranking.augmentation_robust_score(0.2, 0, 0.2, 0)
+    )
+
+
+def test_scores_fill_their_range():
+    assert dd_ranking.label_robust_score(-1, 1) == dd_ranking.augmentation_robust_score(1, 0, 1, 0) == 1
+    assert dd_ranking.label_robust_score(1, -1) == dd_ranking.augmentation_robust_score(0, 1, 0, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("score", "arguments"),
+    [
+        (dd_ranking.hard_label_recovery, (90.1, 0.5)),
+        (dd_ranking.improvement_over_random, (0.6, 40)),
+        (dd_ranking.label_robust_score, (40, 0.2)),
+        (dd_ranking.label_robust_score, (0.4, 0.2, 2)),
+        (dd_ranking.augmentation_robust_score, (60, 40, 50, 50)),
+        (dd_ranking.hard_label_recovery, (-0.1, 0.5)),
+        (dd_ranking.hard_label_recovery, (math.nan, 0.5)),
+    ],
+)
+def test_percentages_are_refused(score, arguments):
+    with pytest.raises(InputError, match="from"):
+        score(*arguments)
