@@ -22,8 +22,10 @@ class BuildLog:
 
     def add_images(self, number: int) -> None:
         """Count images that were read; ends a worker whose main process is gone."""
+        # the workers of `datasets` do not notice that their parent was killed, and would build on for nobody
         if self._process not in (os.getpid(), os.getppid()):
             os._exit(1)
+        # a byte an image: appends of several processes never mix, and the size of the file is the count
         self._append(self._done, b"." * number)
 
     def add_problem(self, message: str) -> None:

@@ -51,7 +51,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> torch.Tensor | None:
     try:
         images = load_file(path)["images"]
         if tuple(images.shape) == shape and images.dtype == torch.float32:
-            os.utime(path)
+            os.utime(path)  # the time of last use, by which `_keep` removes
             return images
     except (SafetensorError, OSError, KeyError):
         pass

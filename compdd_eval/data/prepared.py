@@ -82,6 +82,7 @@ def folder_name() -> str:
     It is one name for all, so that `load_dataset("comp_dd")` without a configuration asks for one. What lies in a
     folder is told by its record.
     """
+    # a changed list changes the folder, so that no old cache passes for the new benchmark
     lists = [load_subset(name, published).digest for name in subset_names() for published in (False, True)]
     return hashlib.sha256(f"{_FORMAT} {lists}".encode()).hexdigest()[:16]
 
@@ -97,7 +98,7 @@ def find_prepared(root: Path) -> tuple[Path, Record] | None:
     """Return the dataset that `load_dataset` would serve, with its record; None if there is no whole one of ours."""
     folders = [f for f in root.glob("*/*") if (f / _INFO_NAME).is_file()]
     try:
-        newest = max(folders, key=lambda f: f.stat().st_mtime)
+        newest = max(folders, key=lambda f: f.stat().st_mtime)  # as `load_dataset` chooses
         record = Record(**json.loads((newest / RECORD_NAME).read_text(encoding="utf-8")))
         if {path.name: path.stat().st_size for path in newest.glob("*.arrow")} == record.files:
             return newest, record
@@ -165,7 +166,7 @@ def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Pa
     with locked(area / f"{name}.lock", "it reads the same images"):
         try:
             yield area / name
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # whole shards stay for the next run; an error may be in what was copied
             raise
         except BaseException:
             shutil.rmtree(area / name, ignore_errors=True)
@@ -180,6 +181,7 @@ def remove_scans(cache_dir: str | os.PathLike | None, but: str = "") -> None:
         cache_dir: As in `config_root`.
         but: Name of a scan that is kept.
     """
+    # a lock that can be taken has no living owner: the system frees those of killed processes
     for lock in (config_root(cache_dir, "any").parent / _STAGING).glob("scan-*.lock"):
         if lock.stem != but:
             with contextlib.suppress(InputError), locked_or_refused(lock, "in use"):
@@ -217,6 +219,7 @@ def publish(built: Path, final: Path, record: Record, stage: Path) -> None:
     content = {**asdict(record), "files": files}
     (built / RECORD_NAME).write_text(json.dumps(content, indent=1), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
+    # a reader between the two renames finds nothing, and says so; it never finds half of a dataset
     root = final.parent.parent
     for number, old in enumerate(sorted(path for path in root.glob("*/*") if path.is_dir())):
         os.rename(old, stage / f"old{number}")

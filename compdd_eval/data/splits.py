@@ -41,6 +41,7 @@ class StoredImages:
     @property
     def stored_bytes(self) -> int | None:
         """Bytes of all images; None where only their paths are held."""
+        # the Arrow column itself: nothing is copied into Python objects, however large the images are
         data = pc.struct_field(self._images.data.column("image"), "bytes")
         return None if data.null_count else pc.sum(pc.binary_length(data)).as_py()
 
@@ -116,7 +117,7 @@ class SubsetSplit(torch.utils.data.Dataset):
         return self._images.stored_bytes
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        index = range(len(self))[index]
+        index = range(len(self))[index]  # negative ones count from the end; IndexError ends a plain `for`
         return self._transform(*self._images.read(index)), int(self.labels[index])
 
     def tensors(self, progress: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,6 +138,8 @@ class SubsetSplit(torch.utils.data.Dataset):
             images[position] = self._transform(data, name)
             digests[position] = hashlib.sha256(data).digest()
 
+        # one thread reads, in the order that is fastest for the source; several decode, since decoders let go of the GIL;
+        # a batch at a time bounds the memory that undecoded images take
         contents = self._images.read_all(self.batch_size)
         with (
             _one_thread_an_image() as pool,
@@ -156,17 +159,18 @@ class SubsetSplit(torch.utils.data.Dataset):
         return self._digest(digests)
 
     def _digest(self, contents: list[bytes]) -> str:
+        # over digests, not bytes: they arrive in the source's order, and are summed up in the split's
         digest = hashlib.sha256()
         for label, name, content in zip(self.labels.tolist(), self.file_names, contents, strict=True):
             _add(digest, label, name, content)
         return digest.hexdigest()
 
-    def digest_of(self, places: list[int]) -> str:
+    def digest_of(self, indices: list[int]) -> str:
         """Return a SHA-256 over label, official name and bytes of some images."""
         digest = hashlib.sha256()
-        for place in places:
-            content = hashlib.sha256(self._images.read(place)[0]).digest()
-            _add(digest, self.labels[place].item(), self.file_names[place], content)
+        for index in indices:
+            content = hashlib.sha256(self._images.read(index)[0]).digest()
+            _add(digest, self.labels[index].item(), self.file_names[index], content)
         return digest.hexdigest()
 
     def _transform(self, data: bytes, name: str) -> torch.Tensor:
@@ -180,6 +184,7 @@ def _add(digest: "hashlib._Hash", label: int, name: str, content: bytes) -> None
 @contextlib.contextmanager
 def _one_thread_an_image() -> Iterator[ThreadPoolExecutor]:
     """Lend a pool that decodes as many images at a time as torch has threads, each with one of them."""
+    # resizing one image on several torch threads is slower than several images on one thread each
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -291,7 +296,7 @@ def _open_images(
 ) -> StoredImages | SourceImages:
     """Take the images of a source, or else what is prepared."""
     prepared = find_prepared(config_root(cache_dir, subset.name))
-    if source is None:
+    if source is None:  # nothing was given: what is prepared is all there is
         if prepared is None:
             raise not_prepared([subset], cache_dir)
         return _prepared_images(subset, split, *prepared)
@@ -315,6 +320,7 @@ def _source_images(
         found = ", ".join(source.splits)
         raise InputError(f"{source.root}: no {split} images here, only {found}; give a copy that has both splits")
     rows = subset_rows(source, subset, split)
+    # the copy that is given decides which images are meant; the cache is only a faster way to the very same ones
     if prepared is not None:
         folder, record = prepared
         if record.subset_digest == subset.digest and record.holds(split, rows_digest(rows)):

@@ -38,6 +38,8 @@ def decode_rgb(data: bytes, name: str, advice: str = _ADVICE) -> torch.Tensor:
     try:
         image = Image.open(io.BytesIO(data))
         decode = jpeg_decoder()
+        # only where both give the same pixels: torchvision converts CMYK otherwise, and fills up a cut JPEG in silence,
+        # which its end marker (ff d9) rules out
         if decode and image.format == "JPEG" and image.mode in ("RGB", "L") and b"\xff\xd9" in data[-64:]:
             return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8))  # a copy: tensors can be written to
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
@@ -101,6 +103,7 @@ def resize(image: torch.Tensor, im_size: tuple[int, int], antialias: bool = True
 @functools.lru_cache(_SIZES)
 def resampling_weights(size: int, target: int, antialias: bool, scale: float = 1.0) -> torch.Tensor:
     """Return what torch's bilinear interpolation does to one axis, as a sparse `[target, size]` matrix, times scale."""
+    # interpolating the unit matrix gives the weights themselves, those of this torch
     unit = torch.eye(size)[None, None]
     weights = torch.nn.functional.interpolate(
         unit, (target, size), mode="bilinear", antialias=antialias, align_corners=False

@@ -38,7 +38,7 @@ class Whitening:
             values, vectors = torch.linalg.eigh(centred @ centred.T / max(number - 1, 1))
         else:
             values, vectors = torch.linalg.eigh(centred.T @ centred / max(number - 1, 1))
-        kept = values > values.max() * 1e-6
+        kept = values > values.max() * 1e-6  # the rest is rounding; in these directions the images do not vary
         values, vectors = values[kept], vectors[:, kept]
         if number < pixels:
             vectors = centred.T @ vectors
@@ -50,6 +50,8 @@ class Whitening:
         done = []
         for chunk in images.split(_CHUNK):
             centred = chunk.flatten(1) - self.mean
+            # 1 / sqrt(epsilon) in every direction, and what differs from it in the directions that were kept: W without
+            # its D x D entries
             along = (centred @ self.directions) * self.scales
             done.append((centred / math.sqrt(EPSILON) + along @ self.directions.T).view_as(chunk))
         return torch.cat(done)

@@ -25,7 +25,7 @@ _LEVELS = (
 _UPWARDS = 3  # levels above the tree at which the labels may lie
 
 
-class ReaderCompetition(ReaderImageFolder):
+class ReaderClsLoc(ReaderImageFolder):
     """Read the tree of the competition (as Kaggle has it) at any of its levels.
 
     Where the validation images have been sorted into class folders, no labels are needed.
@@ -51,6 +51,7 @@ class ReaderCompetition(ReaderImageFolder):
         if tree is None:
             return []
         validation = split_folders(tree).get("validation")
+        # train/ and val/ right here, under another name: the competition's only if val/ is not sorted by class
         if tree == root and root.name != COMPETITION and (validation is None or not unsorted_image(validation)):
             return []  # class folders or shards
         return [f"{tree.relative_to(root) / folder.name}/" for folder in split_folders(tree).values()]

@@ -32,7 +32,7 @@ def read_checked(
     Raises:
         InputError: An image cannot be read at all.
     """
-    if link and not threads:
+    if link and not threads:  # two small reads an image, and whole files only of those that look wrong
         ends = _map(lambda row: read_ends(row.file, row.size, _HEAD, _TAIL), rows, readers)
         suspects = [row for row, (head, tail) in zip(rows, ends, strict=True) if _problem(head, tail, row.size)]
         _, problems = read_checked(source, suspects)

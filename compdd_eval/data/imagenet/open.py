@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.imagenet.archives import ARCHIVES, ReaderArchives
-from compdd_eval.data.imagenet.cls_loc import ReaderCompetition
+from compdd_eval.data.imagenet.cls_loc import ReaderClsLoc
 from compdd_eval.data.imagenet.hub_files import HubFiles, is_repository
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, ReaderImageFolder, split_folders
 from compdd_eval.data.imagenet.parquet import ReaderParquet
@@ -15,7 +15,7 @@ from compdd_eval.data.imagenet.validation_labels import DEVKIT, TABLE
 from compdd_eval.data.imagenet.webdataset import ReaderWebDataset
 from compdd_eval.utils.errors import InputError, unknown
 
-_READERS = (ReaderImageFolder, ReaderCompetition, ReaderArchives, ReaderParquet, ReaderWebDataset)
+_READERS = (ReaderImageFolder, ReaderClsLoc, ReaderArchives, ReaderParquet, ReaderWebDataset)
 _SHARDED = (ReaderParquet, ReaderWebDataset)
 IMAGENET_VARIABLE = "COMP_DD_IMAGENET"
 PREPARED = "prepared"  # as data_path: what `prepare` made, whatever the environment says

@@ -65,6 +65,7 @@ class ReaderParquet(ShardReader):
     def _read_shard(self, shard: str, wanted: list[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
         """Yield position and bytes for (row in the shard, position), ascending."""
         with _opened(shard, self._hub) as file:
+            # row groups without a wanted row are skipped, and the last one is left as soon as nothing is wanted of it
             end, waiting = 0, list(reversed(wanted))
             for group in range(file.num_row_groups):
                 start, end = end, end + file.metadata.row_group(group).num_rows

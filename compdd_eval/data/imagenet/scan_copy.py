@@ -20,20 +20,20 @@ class CopiedSource(Reader):
     def __init__(self, source: Source, folder: Path) -> None:
         super().__init__(source.root, source.splits)
         self.layout = source.layout
-        self._folder, self._places = folder, None
+        self._folder, self._copies = folder, None
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_places": None}  # read again where it is needed
+        return {**self.__dict__, "_copies": None}  # read again where it is needed
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image that was copied."""
-        if self._places is None:
-            places = {}  # whole before it is seen: several threads read
+        if self._copies is None:
+            copies = {}  # whole before it is seen: several threads read
             for index in self._folder.glob("*.json"):
                 for file, start, offset, size in json.loads(index.read_text(encoding="utf-8")):
-                    places[file, start] = (str(index.with_suffix(".images")), offset, size)
-            self._places = places
-        return read_part(*self._places[row.file, row.start])
+                    copies[file, start] = (str(index.with_suffix(".images")), offset, size)
+            self._copies = copies
+        return read_part(*self._copies[row.file, row.start])
 
 
 def scan_copied(
@@ -70,7 +70,7 @@ def scan_copied(
     executor = ThreadPoolExecutor(max(1, min(num_proc, _MEMORY // max(1, memory))))
     try:
         for done in [executor.submit(copy, shard) for shard in sorted(shards)]:
-            done.result()
+            done.result()  # raises what a thread raised
     finally:
         executor.shutdown(cancel_futures=True)
     return CopiedSource(source, folder)
@@ -82,12 +82,13 @@ def _copy(source: Source, rows: list[ImageRow], folder: Path) -> None:
     index, images = folder / f"{name}.json", folder / f"{name}.images"
     if index.exists():
         return
-    places, offset = [], 0
+    copies, offset = [], 0
     with open(images, "wb") as file:
         for position, data in source.read_many(rows):
             file.write(data)
-            places.append((rows[position].file, rows[position].start, offset, len(data)))
+            copies.append((rows[position].file, rows[position].start, offset, len(data)))
             offset += len(data)
+        # the index vouches for the images: they have to be on the disk first, even if the machine stops
         file.flush()
         os.fsync(file.fileno())
-    write_json(index, places)
+    write_json(index, copies)

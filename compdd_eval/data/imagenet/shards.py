@@ -53,7 +53,7 @@ class ShardReader(Reader):
                 _logger.warning(f"{root}: {found} are there; missing: {missing[0]}{', ...' * (len(missing) > 1)}")
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_tables": {}}
+        return {**self.__dict__, "_tables": {}}  # a worker lists what it needs: a table of all ImageNet is tens of MB
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
         """Return how many of these classes have images in the split."""
@@ -78,6 +78,7 @@ class ShardReader(Reader):
         if split not in self._tables:
             with self._executor() as executor:
                 shards = self._shards[split]
+                # workers are worth their start for several shards at a time only
                 parts = (
                     executor.map(self._list_shard(), shards) if self._num_proc > 1 else map(self._list_shard(), shards)
                 )
