@@ -138,7 +138,7 @@ class SubsetSplit(torch.utils.data.Dataset):
             images[position] = self._transform(data, name)
             digests[position] = hashlib.sha256(data).digest()
 
-        # one thread reads, in the order that is fastest for the source; several decode, since decoders let go of the GIL;
+        # one thread reads, in the order fastest for the source; several decode, since decoders let go of the GIL;
         # a batch at a time bounds the memory that undecoded images take
         contents = self._images.read_all(self.batch_size)
         with (
