@@ -13,20 +13,20 @@ class BenchConfig:
     """Measure how fast this machine does the work; all figures are ratios of two timings in one run.
 
     Args:
-        what: data: building, opening and decoding subsets, against copying files and plain PIL. train: passes of
-            students, against a plain loop. scaling: students in one process and in several at a time.
-            complexity: scoring images, against the bare passes through the network.
+        what: "data": building, opening and decoding subsets, against copying files and plain PIL. "train": passes of
+            students, against a plain loop. "scaling": students in one process and in several at a time. "complexity":
+            scoring images, against the bare passes through the network.
         images: Training images of each class in the source that is drawn, in each of the sixteen subsets; for
             `complexity`, images that are scored.
         side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
         repeats: Timings of each figure, of which the best counts.
-        output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
-        res: Resolution in pixels, for `train` and `scaling`, and so are the next ones.
+        output_dir: Folder for the source and the copies, which is removed in the end; default: a temporary one.
+        res: Resolution in pixels, for `train` and `scaling`, as are the flags below.
         ipc: Images per class, or several numbers joined by commas.
         model: Student network, as --model of `evaluate` takes it.
-        passes: Passes that are timed of each loop, after one that is not.
-        threads: CPU threads, shared by processes that work at a time; 0 takes all cores.
-        students_per_device: Students that `train` also trains together; "auto" as in `evaluate`.
+        passes: Timed passes of each loop, after one that is not timed.
+        threads: CPU threads, shared by the processes that work at a time; 0 takes all cores.
+        students_per_device: Students that `train` trains together, beside one; "auto" as in `evaluate`.
         json: Print JSON, for programs.
     """
 

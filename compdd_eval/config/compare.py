@@ -16,10 +16,10 @@ class CompareConfig:
     """Compare methods seed by seed, and write their numbers as papers print them.
 
     Args:
-        results: Folders with results of `evaluate`, or files summary.json: a method each, the first one is compared
+        results: Folders with results of `evaluate`, or files summary.json, one for each method; the first is compared
             with the others.
-        names: Names of the methods, joined by commas, in the order of RESULTS; default: what the sets say.
-        format: How the table is printed; "auto" goes by the name of --output, else it is text.
+        names: Names of the methods, joined by commas, in the order of RESULTS; default: as the sets say.
+        format: Format of the table: text, markdown, latex or csv; "auto" goes by the name of --output, else it is text.
         output: File for the table; default: it is printed.
         json: Print JSON, for programs.
     """

@@ -20,29 +20,31 @@ class ComplexityConfig:
     """Measure the complexity of images: one minus the share of their class-activation map that reaches a threshold.
 
     Args:
-        data_path: Labelled images: a copy of ImageNet in any layout that `prepare` reads, a folder with one folder a
-            class (or with train/ and val/ that have these), a dataset on the Hub with a column `label`, or "prepared"
-            for what `prepare` made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: Labelled images: a copy of ImageNet, another dataset, or "prepared"; default: the environment
+            variable COMP_DD_IMAGENET, else "prepared". The copy may have any layout that `prepare` reads; another
+            dataset is a folder with one folder a class (or with train/ and val/ that have these), or a dataset on the
+            Hub with a column `label`.
         layout: How a copy of ImageNet is stored; "auto" looks at it.
-        distilled: A distilled set to measure, in any format that `evaluate` reads; with --data_path ("prepared", too),
-            beside real images of its classes, of which --images_per_class are then enough.
+        distilled: A distilled set to measure, in any format that `evaluate` reads. With --data_path ("prepared", too),
+            it is measured beside real images of its classes, of which --images_per_class are then enough.
         category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
         subset: With --category: only the ten classes of its subset, easy or hard.
-        classes: "published": those of the sixteen subsets, "all": every class that the source holds; or WordNet ids,
-            indices or names, or lists that the field uses, such as nette, joined by commas. Data that is not ImageNet
-            has all of its classes scored.
+        classes: "published": those of the sixteen subsets; "all": every class of the source; or classes joined by
+            commas. These are WordNet ids, indices, names, or lists that the field uses, such as nette. Data that is not
+            ImageNet has all of its classes scored.
         split: Split of the source: train or validation; of other data, the name of its split.
-        model: Classifier: torchvision:NAME (weights by torchvision, or --weights), efficientnet-lite0 (weights inside a
-            package), or FILE.py with a function create_model() that returns one.
-        weights: File with its weights (.safetensors, .pt, .pth), where it is not to be downloaded.
+        model: Classifier: torchvision:NAME, efficientnet-lite0, or FILE.py of your own. Weights are torchvision's or
+            those of --weights; of efficientnet-lite0 they are in a package. FILE.py has a function create_model() that
+            returns a classifier.
+        weights: File with the classifier's weights (.safetensors, .pt, .pth), where they are not to be downloaded.
         method: How maps are made: smoothgradcampp (Smooth Grad-CAM++, the published one), gradcam, gradcampp, layercam.
         layer: Module whose activations are mapped; default: layer4 of a ResNet, else the last convolution.
         target: Class that a map explains: the predicted one (as published), or the true one.
         threshold: Activation from which a pixel counts as active.
-        image_size: Side in pixels to which images are resized, the aspect ratio is not kept.
+        image_size: Side in pixels to which images are resized; the aspect ratio is not kept.
         images_per_class: Images of each class, drawn by the seed; default: all.
-        batch_size: Images that go through the network at a time.
-        seed: Seeds the noise of Smooth Grad-CAM++ and --images_per_class.
+        batch_size: Images that pass the network at a time.
+        seed: Seed of the noise of Smooth Grad-CAM++ and of the images that are drawn.
         output_dir: Folder for images.parquet, classes.csv, scores.json and the examples.
         overwrite: Replace scores of other settings that the folder holds.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
@@ -108,3 +110,8 @@ class ComplexityConfig:
 
 
 CONFIG = ComplexityConfig
+COMMON = {
+    "Images": ("data_path", "distilled", "category", "subset", "classes", "split", "images_per_class"),
+    "Measure": ("model", "method", "threshold", "batch_size"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

@@ -14,6 +14,8 @@ from compdd_eval.utils.errors import InputError, require, unknown
 DISTILL_PRESETS = ("published", "smoke")
 INITS = ("real", "noise")
 MOST_STEPS = 10_000_000
+# for methods that learn, step by step; those that choose real images have no steps
+WITH_STEPS = ("save_every", "eval_every", "num_eval", "epoch_eval_train", "keep")
 CROP_PAD = 0.125  # of DSA in DC, DM, MTT, DATM; the benchmark's evaluator has 0.25
 
 
@@ -28,28 +30,29 @@ class MatchingConfig:
         steps: Updates of the synthetic images.
         init: What the images start from: "real" photographs, drawn by the seed, or "noise".
         lr_img: Learning rate of the images' pixels (in normalised space).
-        momentum_img: Its momentum.
+        momentum_img: Momentum of these updates.
         batch_real: Real images of each class in a step (dm, dc).
-        dsa: Whether real and synthetic images are augmented by DSA; without it, `dc` is DC, with it DSA.
+        dsa: Augment real and synthetic images by DSA; without it, `dc` is DC, with it DSA.
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each step.
-        crop_pad: Padding of its crop operation as a share of the image size.
+        crop_pad: Padding of DSA's crop as a share of the image size.
         outer_loop: Updates of the images for each random network (dc).
         inner_loop: Passes over the synthetic images that train this network after each update (dc).
         lr_net: Learning rate of this network (dc).
         batch_train: Synthetic images in a batch of its training (dc).
         experts: Folder that `experts` wrote, or a folder or file of the published kind (replay_buffer_*.pt).
-        syn_steps: Steps of a student on the synthetic images, whose parameters are matched.
-        expert_epochs: Epochs that an expert makes meanwhile.
-        batch_syn: Synthetic images in such a step.
-        min_start_epoch: First epoch of an expert that a student starts from.
-        max_start_epoch: End of the window of start epochs; this one is not drawn.
-        first_max_start_epoch: That end at the first step; it grows to max_start_epoch (datm, edf).
-        window_steps: Steps in which it grows.
-        lr_student: Learning rate of the students in the beginning; it is learned.
-        lr_lr: Learning rate of this rate.
-        momentum_lr: Its momentum.
+        syn_steps: Steps that a student makes on the synthetic images before its parameters are compared with the
+            expert's.
+        expert_epochs: Epochs that the expert makes meanwhile.
+        batch_syn: Synthetic images in each of the student's steps.
+        min_start_epoch: First epoch of an expert from which a student may start.
+        max_start_epoch: End of the window of start epochs, which is not drawn itself.
+        first_max_start_epoch: End of that window at the first step; it grows to max_start_epoch (datm, edf).
+        window_steps: Steps in which the window grows (datm, edf).
+        lr_student: Initial learning rate of the students; it is learned.
+        lr_lr: Learning rate of the students' rate.
+        momentum_lr: Momentum of the updates of the students' rate.
         lr_label: Learning rate of the soft labels (datm, edf).
-        momentum_label: Its momentum.
+        momentum_label: Momentum of the updates of the soft labels (datm, edf).
         match_threshold: Images are updated only where the matching loss is at most this (datm, edf).
         loss_threshold: Common pattern dropout: share of the parameters, those that match best, that is left out of the
             loss (edf).
@@ -137,18 +140,18 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     Args:
         method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
         ipc: Images per class.
-        model: Network that is matched, or that gives features: ConvNetD5, ..., as --model of `evaluate` takes it.
+        model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC, or "smoke" for minutes on a CPU.
-        seed: Seeds everything that is drawn.
+        seed: Seed of everything that is drawn.
         output_dir: Folder for the distilled set, in our format, and for `progress`.
         save_every: Steps between two checkpoints, each with a preview.
-        eval_every: Steps between two evaluations with few students; 0 makes none.
-        num_eval: Students of such an evaluation.
-        epoch_eval_train: Their epochs.
-        keep: The set that is kept: the "last" one, or the "best" of the evaluations. They test on the validation
-            images, so this chooses on the benchmark's test data; it is recorded with the set.
+        eval_every: Steps between two evaluations with few students; 0 for none.
+        num_eval: Students of each of these evaluations.
+        epoch_eval_train: Epochs of these students.
+        keep: Which set is kept: the "last", or the "best" of these evaluations. They test on the validation images, so
+            "best" chooses on the benchmark's test data; this is recorded with the set.
         overwrite: Begin anew where the folder holds a distillation with other settings.
-        plugin: Python file of your own that registers methods; its code is run.
+        plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
@@ -199,3 +202,9 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
 
 CONFIG = DistillConfig
 POSITIONAL = ("method",)
+COMMON = {
+    "Data": ("category", "subset", "data_path", "res"),
+    "Distillation": ("ipc", "model", "preset", "seed", "plugin"),
+    "Evaluation in between": ("eval_every", "keep"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

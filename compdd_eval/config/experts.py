@@ -18,26 +18,26 @@ class ExpertsConfig(TrainingDataConfig):
     """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
 
     Args:
-        model: Network: ConvNetD5, ..., as --model of `evaluate` takes it.
-        num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
-        epochs: Epochs of each.
+        model: Network, as --model of `evaluate` takes it.
+        num_experts: Experts; their seeds are `seed`, `seed` + 1, ... They are shared out over the processes.
+        epochs: Epochs of each expert.
         seed: Seed of the first expert.
         lr: Learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay.
         batch_train: Images in a batch.
-        dsa: Whether the images are augmented by DSA.
+        dsa: Augment the images by DSA.
         dsa_strategy: Operations of DSA, joined by "_".
-        crop_pad: Padding of its crop operation as a share of the image size.
-        sam: Sharpness-aware training, for flat trajectories (FTD): the gradient is taken where the loss is worst within
+        crop_pad: Padding of DSA's crop as a share of the image size.
+        sam: Sharpness-aware training, for flat trajectories (FTD). The gradient is taken where the loss is worst within
             --rho, and changed by --sam_alpha as in GSAM.
-        rho: Radius of that neighbourhood in parameter space.
+        rho: Radius of SAM's neighbourhood in parameter space.
         sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
-        sam_adaptive: Scale that neighbourhood by the size of each weight (ASAM), as FTD's release always does; its
-            paper does not say so.
+        sam_adaptive: Scale the neighbourhood by the size of each weight (ASAM), as FTD's release always does; its paper
+            does not say so.
         output_dir: Folder for the experts.
-        overwrite: Train again what is there.
-        compile: Compile the training steps: "auto" does where it pays, "always", "never".
+        overwrite: Train finished experts again.
+        compile: Compile the training steps: "auto" where it pays, "always" or "never".
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
     """
@@ -82,3 +82,8 @@ class ExpertsConfig(TrainingDataConfig):
 
 
 CONFIG = ExpertsConfig
+COMMON = {
+    "Data": ("category", "subset", "data_path", "res"),
+    "Experts": ("model", "num_experts", "epochs", "lr", "batch_train", "seed", "sam"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

@@ -12,7 +12,8 @@ class FigureConfig:
 
     Args:
         scores: Folder that `complexity` wrote.
-        output_dir: Folder for complexity.png, complexity.svg and gallery.png; default: figures in that of the scores.
+        output_dir: Folder for complexity.png, complexity.svg and gallery.png; default: figures in the folder of the
+            scores.
         subsets_dir: Folder with subset files of your own, such as `select` writes, in place of the sixteen.
         published: Draw the published complexity of the sixteen subsets in place of scores; needs --output_dir.
     """

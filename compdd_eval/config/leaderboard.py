@@ -15,11 +15,11 @@ class LeaderboardConfig:
         sources: Folders with results, files summary.json, and repositories USER/NAME[@REVISION] on the Hub that were
             pushed with `push --results`.
         output: Folder for the site.
-        title: Its title.
+        title: Title of the site.
         canonical: JSON file with the digest of the validation images of each configuration, such as {"bird-easy":
-            "9f..."}: results on other images are marked. Without it, those are marked that differ from most results
-            of the same configuration, and those of copies that are not whole.
-        push: Send the site to a static Space on the Hub, USER/NAME; it is made where there is none.
+            "9f..."}: results on other images are marked. Without it, results are marked that differ from most of the
+            same configuration, and those of copies that are not whole.
+        push: Send the site to a static Space on the Hub, USER/NAME, which is made where there is none.
         private: Make a new Space private.
         json: Print the rows as JSON, for programs.
     """

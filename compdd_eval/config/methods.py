@@ -10,9 +10,9 @@ class MethodsConfig:
     """List the distillation methods: paper, cost, what they need, their settings.
 
     Args:
-        name: One method, to see all of its settings.
-        ipc: Images per class that its settings are for.
-        plugin: Python file of your own that registers methods; its code is run.
+        name: One method, with all of its settings.
+        ipc: Images per class for which settings are shown.
+        plugin: Python file of your own that registers methods; it is run.
         json: Print JSON, for programs.
     """
 

@@ -17,22 +17,21 @@ class PrepareConfig:
     """Build Comp-DD subsets from ImageNet, so that load_dataset("comp_dd", "bird-easy") works anywhere.
 
     Args:
-        data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives,
-            Parquet or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; else the environment variable
-            COMP_DD_IMAGENET.
+        data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives, Parquet
+            or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; default: the environment variable COMP_DD_IMAGENET.
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
         subset: Only easy or only hard.
-        published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
+        published: Build music-hard as published, with nine classes, under the name music-hard-published.
         classes: Only these ten, joined by commas, for labels 0-9 (WordNet ids, ImageNet indices or names), or a list
             that the field uses: fruit, idc10, meow, nette, squawk, woof, yellow.
         subsets_dir: Folder with subset files of your own in place of the sixteen, such as `select` writes.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
-        num_proc: Subsets that are built at a time, each in a process of its own, and shards that are read at a time;
-            where it is more than the subsets, images of a subset that are read at a time.
-        strict: Refuse a copy that lacks images of a class, or a class; default: warn and build.
-        verify: Decode every image, list those that are bad, and build only if there are none.
-        link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and to that folder.
-        cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
+        num_proc: Processes: subsets that are built at a time, or, where there are fewer subsets, images that are read
+            at a time; also shards that are read at a time.
+        strict: Refuse a copy that lacks a class, or images of one; without it, warn and build.
+        verify: Decode every image, list the bad ones, and build only if there are none.
+        link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and this folder.
+        cache_dir: Cache to build in; default: that of `datasets`, the only one that load_dataset looks into.
         json: Print JSON, for programs.
     """
 

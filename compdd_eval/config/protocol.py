@@ -103,30 +103,31 @@ class Protocol:
 
     Args:
         protocol: Preset: comp-dd (the benchmark's evaluator), mtt, datm, dc-bench, rded or sre2l.
-        epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
+        epoch_eval_train: Epochs E; E + 1 passes are made over the distilled images, as in the published evaluator.
         batch_train: Distilled images in a batch.
         optimizer: sgd, adam or adamw.
-        lr_net: Learning rate of the students where the distilled set has no learned rate; "auto" searches it on real
-            training images that are held out, for the set (whatever rate it has) and for the baseline alike.
+        lr_net: Learning rate of the students where the distilled set has no learned one; "auto" searches it. The search
+            is on real training images that are held out, for the set (whatever rate it has) and for the baseline alike.
         schedule: "step" multiplies the rate by 0.1 after pass E // 2 + 1 and starts the optimiser afresh, "cosine" and
             "linear" fall to 0, "half-cosine" falls to a half as in RDED, "constant".
         momentum: Momentum of SGD.
         weight_decay: Weight decay, on all parameters.
-        ema: Decay of an exponential moving average of the weights, which is then tested; 0 has none.
-        labels: "given" with the set, "hard" by class, "soft" stored with the set or else a teacher's, "soft+kd" the
-            teacher's outputs for every augmented batch (knowledge distillation).
+        ema: Decay of an exponential moving average of the weights, which is tested in their place; 0 for none.
+        labels: "given" with the set, "hard" by class, "soft" (of the set, else of the teacher) or "soft+kd" (of the
+            teacher, for each batch). The last is knowledge distillation: the teacher's outputs for every augmented
+            batch.
         temperature: Divides the logits of student and soft labels (or teacher) in the loss.
-        dsa: Whether the distilled images are augmented by DSA (differentiable siamese augmentation).
+        dsa: Augment the distilled images by DSA (differentiable siamese augmentation).
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each batch.
-        crop_pad: Padding of its crop operation as a share of the image size. 0.25 in the benchmark's evaluator,
-            0.125 in MTT, DATM, DC and DC-BENCH.
-        rrc: Random resized crops: the least share of the image's area; 0 makes none.
-        flip: Whether each image is flipped along its width with probability 0.5.
-        mix: "mixup" or "cutmix" mix the images of a batch and their labels.
-        mix_alpha: Parameter of the Beta distribution of their shares.
-        zca: Whether real images are whitened, by the training images of the subset; distilled images are taken as
-            whitened already.
-        antialias: Whether real images are resized with antialiasing; False for sets made before torchvision 0.17.
+        crop_pad: Padding of DSA's crop as a share of the image size. 0.25 in the benchmark's evaluator, 0.125 in MTT,
+            DATM, DC and DC-BENCH.
+        rrc: Random resized crops: the least share of the image's area; 0 for none.
+        flip: Flip each image horizontally with probability 0.5.
+        mix: "mixup" or "cutmix" mix the images of a batch and their labels; or "none".
+        mix_alpha: Parameter of the Beta distribution from which the mixing shares are drawn.
+        zca: Whiten real images (ZCA), by the training images of the subset; distilled images are taken as whitened
+            already.
+        antialias: Resize real images with antialiasing; false for sets made before torchvision 0.17.
         resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
     """
 

@@ -12,8 +12,8 @@ class PullConfig:
 
     Args:
         repo: The set: USER/NAME, or USER/NAME@REVISION for a branch, a tag or a commit.
-        folder: Where to.
-        overwrite: Replace another set that lies there.
+        folder: Folder to write to.
+        overwrite: Replace another set that the folder holds.
     """
 
     repo: str | None = None

@@ -13,8 +13,8 @@ class ReportConfig:
 
     Args:
         results: Folders that `evaluate` wrote (or folders of such), or files summary.json.
-        output: The HTML file; default: report.html in the first folder.
-        title: Its title.
+        output: HTML file to write; default: report.html in the first folder.
+        title: Title of the page.
     """
 
     results: list[str] = field(default_factory=list)

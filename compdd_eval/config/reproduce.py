@@ -12,13 +12,13 @@ class ReproduceConfig:
     """Train recorded students again, with their own settings, and compare; exit status 1 where something differs.
 
     Args:
-        results: Students' files (seedK.json), summaries (summary.json) for all their students, folders that `evaluate`
-            wrote, or folders of such.
-        data_path: The copy of ImageNet, where it lies elsewhere now, or "prepared" for what `prepare` made.
-        distilled: The distilled set, where it lies elsewhere now.
-        model: FILE.py of a network of your own that the results name, or several joined by commas: it is run, and no
-            file that you do not give. Its content must be the recorded one.
-        teacher: The same for the teacher, FILE.py or FILE.py=FILE with its weights.
+        results: Results of students (seedK.json), summaries (summary.json) for all their students, folders that
+            `evaluate` wrote, or folders of such.
+        data_path: The copy of ImageNet, where it is elsewhere, or "prepared" for what `prepare` made.
+        distilled: The distilled set, where it is elsewhere.
+        model: FILE.py of a network of your own that the results name, or several joined by commas. It is run, and no
+            file that you do not give is; its content must be the recorded one.
+        teacher: The same for the teacher: FILE.py, or FILE.py=FILE with its weights.
         threads: CPU threads; 0 takes the recorded number, which decides the last bits of sums.
         json: Print JSON, for programs.
     """

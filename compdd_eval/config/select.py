@@ -13,10 +13,10 @@ class SelectConfig:
     """Choose the most and the least complex classes of each category, by scores that `complexity` wrote.
 
     Args:
-        scores: Folder with classes.csv, as `complexity` writes it.
+        scores: Folder that `complexity` wrote, with classes.csv.
         categories: JSON or YAML file with the candidate classes of each category, {name: [classes]}: WordNet ids,
             ImageNet indices 0-999 (of other data, its labels) or names of classes; default: the eight categories.
-        n: Classes of each subset. Subset files hold ten; for other numbers only selection.csv is written.
+        n: Classes of each subset; subset files hold ten, and for other numbers only selection.csv is written.
         output_dir: Folder for the subset files, which --subsets_dir takes, and for selection.csv.
         check: Compare with the published lists, and write nothing.
         overwrite: Replace a selection that the folder holds.

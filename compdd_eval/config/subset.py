@@ -13,8 +13,9 @@ class SubsetConfig:
     """Which subset. A list of a user's own is kept here by its classes, so that these settings tell it anywhere.
 
     Args:
-        category: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir, one that is there.
-        subset: easy or hard.
+        category: Category of the benchmark: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir,
+            one of that folder.
+        subset: Subset of the category: easy or hard.
         subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
         classes: In place of --category and --subset: ten classes joined by commas, for labels 0-9 (WordNet ids,

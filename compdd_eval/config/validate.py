@@ -14,8 +14,8 @@ class ValidateConfig(ReadConfig):
 
     Args:
         path: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
-        data_path: A copy of ImageNet, or "prepared" for what `prepare` made, to compare with real images; else the
-            environment variable COMP_DD_IMAGENET, else what is prepared. Without any of them that is left out.
+        data_path: A copy of ImageNet, or "prepared", to compare with real images; default: the environment variable
+            COMP_DD_IMAGENET, else "prepared". Without any, this comparison is left out.
         layout: How that copy is stored; "auto" looks at it.
         res: Resolution in pixels that the images must have; default: the one that they have.
         json: Print JSON, for programs.
@@ -35,3 +35,8 @@ class ValidateConfig(ReadConfig):
 
 CONFIG = ValidateConfig
 POSITIONAL = ("path",)
+COMMON = {
+    "Subset": ("category", "subset", "data_path"),
+    "How the set is read": ("label_dir", "label_kind", "pixel_range", "res"),
+    "Output": ("json",),
+}
