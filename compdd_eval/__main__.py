@@ -1,6 +1,5 @@
 """The command line: list the commands, dispatch to one, and turn bad input into one line and exit status 2."""
 
-import contextlib
 import os
 import shlex
 import sys
@@ -51,18 +50,14 @@ def _dispatch(arguments: list[str]) -> None:
     command, *rest = arguments
     if command not in COMMANDS:
         raise _no_command(command, rest)
-    wants_help = asks_for_help(rest)
-    runs_everywhere = command in MULTI_PROCESS and not wants_help
-    if not runs_everywhere and not _is_main_process():
+    only_prints = asks_for_help(rest) or any(word.startswith("--print_config") for word in rest)
+    if (only_prints or command not in MULTI_PROCESS) and not _is_main_process():
         return
-    if wants_help:
+    if asks_for_help(rest):
         print(help_text(command, rest))
         return
     settings = import_module(f"compdd_eval.config.{command}")
-    with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
-        if not _is_main_process():  # --print_config prints once
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-        config = parse(settings.CONFIG, rest, getattr(settings, "POSITIONAL", ()))
+    config = parse(settings.CONFIG, rest, getattr(settings, "POSITIONAL", ()))
     import_module(f"compdd_eval.commands.{command}").run(config)
     _leave_process_group()
 

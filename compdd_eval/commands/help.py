@@ -52,8 +52,8 @@ def help_text(command: str, arguments: Sequence[str]) -> str:
     """
     settings = import_module(f"compdd_eval.config.{command}")
     config_class, positional = settings.CONFIG, getattr(settings, "POSITIONAL", ())
-    words = [word for word in arguments if word != "all" and not asks_for_help([word])]
-    is_short = hasattr(settings, "COMMON") and "all" not in arguments and "--help=all" not in arguments
+    words, wants_all = _without_help(arguments)
+    is_short = hasattr(settings, "COMMON") and not wants_all
     given: dict[str, str] = {}
     with contextlib.suppress(InputError):  # who asks for help need not have the other flags right
         given = given_values(config_class, words, positional)
@@ -78,6 +78,16 @@ def help_text(command: str, arguments: Sequence[str]) -> str:
         blocks.append(_block(head, {f"--{name}": texts[name] for name in names if name not in labels}))
     blocks += [_block("Settings from a file", _EVERY_COMMAND), _wrapped(_ending(command, is_short, given))]
     return "\n\n".join(filter(None, blocks))
+
+
+def _without_help(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the arguments without those of `--help`, and whether one was `all`."""
+    words, wants_all = [], False
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        is_all = word == "--help=all" or (word == "all" and asks_for_help([before]))
+        wants_all |= is_all
+        words += [] if is_all or asks_for_help([word]) else [word]
+    return words, wants_all
 
 
 def _by_class(command: str, settings: ModuleType) -> dict[str, list[str]]:
@@ -105,9 +115,10 @@ def _of_method(
     preset = given["preset"] if given.get("preset") in DISTILL_PRESETS else DISTILL_PRESETS[0]
     ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else defaults["ipc"]
     takes = method.settings(preset, ipc)
-    hidden = {field.name for field in fields(MatchingConfig)} | {"options"} | set(WITH_STEPS if method.selects else ())
+    possible = [field.name for field in fields(MatchingConfig)]
+    hidden = {*possible, "options", *(WITH_STEPS if method.selects else ())}
     left = {head: [name for name in names if name not in hidden] for head, names in groups.items()}
-    own = [*takes, *(["options"] if method.options else [])]
+    own = [name for name in possible if name in takes] + (["options"] if method.options else [])
     return left | {f"Settings of {method.name} (preset {preset}, IPC {ipc})": own}, defaults | takes
 
 
@@ -154,13 +165,12 @@ def _block(head: str, entries: Mapping[str, str], text_at: int = _TEXT_AT) -> st
     """Return a head with its entries, each a label and an indented text; nothing where there are no entries."""
     lines = [f"{head}:"] if entries else []
     for label, text in entries.items():
-        first = f"  {label}".ljust(text_at - 1)
-        wrapped = textwrap.wrap(text, _width(), initial_indent=" " * text_at, subsequent_indent=" " * text_at)
-        if len(first) < text_at:
-            wrapped[0] = f"{first} {wrapped[0][text_at:]}"
-        else:
-            wrapped.insert(0, first)
-        lines += wrapped
+        first = f"  {label}".ljust(text_at - 1) + " "
+        wrapped = textwrap.wrap(text, _width() - text_at, break_on_hyphens=False, break_long_words=False)
+        if len(first) > text_at:
+            lines.append(first.rstrip())
+            first = " " * text_at
+        lines += [first + wrapped[0], *(" " * text_at + line for line in wrapped[1:])]
     return "\n".join(lines).replace(_NO_BREAK, " ")
 
 
