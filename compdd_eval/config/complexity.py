@@ -1,10 +1,9 @@
 """Settings of `complexity`."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import MANY, check_students
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES
 from compdd_eval.data.subsets import CATEGORIES, singular
@@ -16,7 +15,7 @@ OFFLINE_MODEL = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)
-class ComplexityConfig:
+class ComplexityConfig(Settings):
     """Measure the complexity of images: one minus the share of their class-activation map that reaches a threshold.
 
     Args:
@@ -74,20 +73,16 @@ class ComplexityConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        require("--threshold", self.threshold, 0 < self.threshold <= 1, "an activation in (0, 1]")
-        require("--image_size", self.image_size, 8 <= self.image_size <= MANY, f"a number of pixels from 8 to {MANY}")
-        require("--batch_size", self.batch_size, 1 <= self.batch_size <= MANY, f"a number of images from 1 to {MANY}")
-        few = self.images_per_class is None or self.images_per_class >= 1
-        require("--images_per_class", self.images_per_class, few, "a number of images from 1")
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        check_students(1, self.threads)
+        self._check("threshold", lambda value: 0 < value <= 1, "an activation in (0, 1]")
+        self._check_number_of("image_size", "pixels", least=8)
+        self._check_number_of("batch_size", "images")
+        self._check("images_per_class", lambda value: value >= 1, "a number of images from 1")
+        self._check_seed()
+        self._check_threads()
         self._check_classes()
-        object.__setattr__(self, "split", "validation" if self.split in ("val", "valid") else self.split)
-        if self.model.endswith(".py"):
-            object.__setattr__(self, "model", os.path.abspath(os.path.expanduser(self.model)))
-        for name in ("output_dir", "weights"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._set("split", "validation" if self.split in ("val", "valid") else self.split)
+        self._make_code_absolute("model")
+        self._expand_home("output_dir", "weights")
 
     def _check_classes(self) -> None:
         if self.distilled is not None and self.subset is None and self.classes in ("published", "all"):
@@ -101,7 +96,7 @@ class ComplexityConfig:
         if self.category is not None:
             known = singular(self.category)
             require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
-            object.__setattr__(self, "category", known)
+            self._set("category", known)
 
     def decisive(self) -> dict[str, object]:
         """Return the settings that decide the numbers, beside the images themselves."""

@@ -1,10 +1,8 @@
 """Settings of `convert`."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import check_given, check_res
 from compdd_eval.config.reading import ReadConfig
 
 FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
@@ -46,10 +44,10 @@ class ConvertConfig(ReadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         example = "convert my_set my_set_comp_dd --category bird --subset easy"
-        check_given("SOURCE", self.source, example)
-        check_given("TARGET", self.target, example)
-        check_res(self.res)
-        object.__setattr__(self, "target", os.path.expanduser(self.target))
+        self._check_given("source", example)
+        self._check_given("target", example)
+        self._check("res", lambda value: 1 <= value <= 4096, "a number of pixels from 1 to 4096, for example 128")
+        self._expand_home("target")
 
     def facts(self) -> dict[str, str]:
         """Return what is said of the set on the command line."""

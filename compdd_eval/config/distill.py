@@ -1,13 +1,11 @@
 """Settings of `distill`."""
 
-import math
-import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compdd_eval.config.checks import check_epochs, check_students
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import parse_strategy
+from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
 from compdd_eval.utils.errors import InputError, require, unknown
 
@@ -20,7 +18,7 @@ CROP_PAD = 0.125  # of DSA in DC, DM, MTT, DATM; the benchmark's evaluator has 0
 
 
 @dataclass(frozen=True)
-class MatchingConfig:
+class MatchingConfig(Settings):
     """Settings of the methods; each takes some of them, and what is left out is taken from its preset.
 
     Args:
@@ -102,24 +100,18 @@ class MatchingConfig:
     def check_values(self) -> None:
         """Raise InputError for a value that no method can use."""
         for name in _COUNTS:
-            self._require(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
-        for name in _RATES:
-            self._require(name, lambda value: 0 < value < math.inf, "a finite number above 0")
-        for name in _MOMENTA:
-            self._require(name, lambda value: 0 <= value < 1, "a number in [0, 1)")
-        self._require("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
-        self._require("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
-        self._require("crop_pad", lambda value: 0 <= value <= 1, "a number in [0, 1]")
-        self._require("beta", lambda value: 0 <= value < math.inf, "a finite number from 0")
-        self._require("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
+            self._check(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
+        self._check_above_zero("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
+        self._check_momentum("momentum_img", "momentum_lr", "momentum_label")
+        self._check("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
+        self._check("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
+        self._check_share("crop_pad")
+        self._check_from_zero("beta")
+        self._check("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
         if self.dsa_strategy is not None:
             parse_strategy(self.dsa_strategy)
         if self.init is not None and self.init not in INITS:
             raise unknown("value of --init", self.init, INITS)
-
-    def _require(self, name: str, valid: object, expected: str) -> None:
-        value = getattr(self, name)
-        require(f"--{name}", value, value is None or valid(value), expected)
 
     def given(self) -> dict[str, object]:
         """Return the settings of methods that are set, by name."""
@@ -129,8 +121,6 @@ class MatchingConfig:
 
 _COUNTS = ("feature_epochs", "steps", "batch_real", "outer_loop", "inner_loop", "batch_train", "syn_steps")
 _COUNTS += ("expert_epochs", "batch_syn", "max_start_epoch", "first_max_start_epoch", "window_steps", "interval")
-_RATES = ("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
-_MOMENTA = ("momentum_img", "momentum_lr", "momentum_label")
 
 
 @dataclass(frozen=True)
@@ -178,26 +168,22 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         if self.method is None:
             raise InputError("METHOD is missing; `python -m compdd_eval methods` lists them")
         TrainingDataConfig.__post_init__(self)
-        object.__setattr__(self, "model", plain_model(self.model))
+        self._set("model", plain_model(self.model))
         self.check_values()
-        require("--ipc", self.ipc, 1 <= self.ipc <= MOST_STEPS, "a number of images per class from 1")
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        require("--save_every", self.save_every, 1 <= self.save_every <= MOST_STEPS, "a number of steps from 1")
-        require("--eval_every", self.eval_every, 0 <= self.eval_every <= MOST_STEPS, "a number of steps, or 0 for none")
-        check_students(self.num_eval, self.threads)
-        check_epochs(self.epoch_eval_train)
+        self._check("ipc", lambda value: 1 <= value <= MOST_STEPS, "a number of images per class from 1")
+        self._check_seed()
+        self._check("save_every", lambda value: 1 <= value <= MOST_STEPS, "a number of steps from 1")
+        self._check("eval_every", lambda value: 0 <= value <= MOST_STEPS, "a number of steps, or 0 for none")
+        self._check_students()
+        self._check_threads()
+        self._check_whole("epoch_eval_train")
         for name, value in (self.options or {}).items():
             plain = isinstance(value, int | float | str | bool)
             require(f"--options: {name}", value, plain, "a number, a text, or true or false")
         if self.keep == "best" and not self.eval_every:
             raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
-        for name in ("output_dir", "plugin", "experts"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
-        for name in ("features", "map_model"):
-            value = getattr(self, name)
-            if value is not None and value.endswith(".py"):
-                object.__setattr__(self, name, os.path.abspath(os.path.expanduser(value)))
+        self._expand_home("output_dir", "plugin", "experts")
+        self._make_code_absolute("features", "map_model")
 
 
 CONFIG = DistillConfig

@@ -1,10 +1,10 @@
 """Settings of `evaluate`."""
 
-import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_students, check_together, no_subset
+from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.reading import ReadConfig
@@ -102,42 +102,35 @@ class EvaluateConfig(Protocol, ReadConfig):
     json: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", plain_model(self.model))
+        self._set("model", plain_model(self.model))
         if self.teacher is not None:
-            object.__setattr__(self, "teacher", plain_teacher(self.teacher))
+            self._set("teacher", plain_teacher(self.teacher))
         if self.scores is not None and self.lr_net is None:
-            object.__setattr__(self, "lr_net", AUTO)
+            self._set("lr_net", AUTO)
         super().__post_init__()
         ReadConfig.__post_init__(self)
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
         if not self.selects and self.distilled is None and self.grid is None:
             raise no_subset()
-        require("--res", self.res, self.res is None or self.res >= 1, "a number of pixels from 1, for example 128")
-        check_students(self.num_eval, self.threads)
-        last = self.seed + self.num_eval
-        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        check_together(self.students_per_device)
+        self._check_res()
+        self._check_students()
+        self._check_threads()
+        self._check_seed(self.num_eval)
+        self._check_together()
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
-        for name in ("output_dir", "baseline_dir", "complexity"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("output_dir", "baseline_dir", "complexity")
 
     def _check_comparisons(self) -> None:
-        for flag, choices in (
-            ("baseline", BASELINES),
-            ("regimes", REGIMES),
-            ("scores", SCORES),
-            ("log_with", TRACKERS),
-        ):
+        lists = {"baseline": BASELINES, "regimes": REGIMES, "scores": SCORES, "log_with": TRACKERS}
+        for flag, choices in lists.items():
             for name in self.listed(flag):
                 if name not in choices:
                     raise unknown(f"value of --{flag}", name, [*choices, *(["none"] if flag == "baseline" else [])])
-        require("--full_epochs", self.full_epochs, self.full_epochs >= 2, "a number of passes from 2")
-        positive = self.full_lr is None or 0 < self.full_lr < float("inf")
-        require("--full_lr", self.full_lr, positive, "a finite number above 0")
-        require("--eval_every", self.eval_every, self.eval_every >= 0, "a number of passes, or 0 for none")
+        self._check("full_epochs", lambda value: value >= 2, "a number of passes from 2")
+        self._check_above_zero("full_lr")
+        self._check("eval_every", lambda value: value >= 0, "a number of passes, or 0 for none")
         if "soft+kd" in [self.labels, *self.listed("regimes")] and self.teacher is None:
             raise InputError(
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
@@ -157,6 +150,17 @@ class EvaluateConfig(Protocol, ReadConfig):
     def models(self) -> list[str]:
         """Names of the student networks that --model gives, each once; of files that were read, those of results."""
         return list(dict.fromkeys(map(network_name, self.listed("model"))))
+
+    @property
+    def teacher_name(self) -> str | None:
+        """Name of the teacher's network, as results have it."""
+        return None if self.teacher is None else network_name(self.teacher.partition("=")[0])
+
+    @property
+    def teacher_file(self) -> Path | None:
+        """File of the teacher's weights; None where there is no teacher, or one that is trained first."""
+        file = (self.teacher or "").partition("=")[2]
+        return Path(file).expanduser() if file else None
 
     @property
     def seeds(self) -> list[int]:

@@ -1,16 +1,13 @@
 """Settings of `experts`."""
 
-import math
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_students
+from compdd_eval.config.checks import AUTO
 from compdd_eval.config.distill import CROP_PAD, MOST_STEPS
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
 from compdd_eval.config.training_data import TrainingDataConfig
-from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
@@ -65,20 +62,18 @@ class ExpertsConfig(TrainingDataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "model", plain_model(self.model))
-        check_students(self.num_experts, self.threads, "--num_experts")
-        require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
-        last = self.seed + self.num_experts
-        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        require("--lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0")
-        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
-        require("--rho", self.rho, 0 < self.rho < math.inf, "a finite number above 0")
-        require("--sam_alpha", self.sam_alpha, 0 <= self.sam_alpha < math.inf, "a finite number from 0")
+        self._set("model", plain_model(self.model))
+        self._check_students("num_experts")
+        self._check_threads()
+        self._check("epochs", lambda value: 2 <= value <= MOST_STEPS, "a number of epochs from 2")
+        self._check_seed(self.num_experts)
+        self._check_above_zero("lr", "rho")
+        self._check_momentum("momentum")
+        self._check_from_zero("weight_decay", "sam_alpha")
+        self._check_whole("batch_train")
+        self._check_share("crop_pad")
         parse_strategy(self.dsa_strategy)
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        self._expand_home("output_dir")
 
 
 CONFIG = ExpertsConfig

@@ -3,11 +3,12 @@
 import os
 from dataclasses import dataclass
 
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class FigureConfig:
+class FigureConfig(Settings):
     """Draw what `complexity` measured: the subsets' sizes and complexity, and an example of each class with its map.
 
     Args:
@@ -24,9 +25,7 @@ class FigureConfig:
     published: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("scores", "output_dir", "subsets_dir"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("scores", "output_dir", "subsets_dir")
         if self.published and self.scores is not None:
             raise InputError(f"{self.scores}: --published draws no scores; give one of them")
         if self.published and self.subsets_dir is not None:
@@ -36,7 +35,7 @@ class FigureConfig:
         if not self.published and self.scores is None:
             raise InputError("SCORES is missing; give the folder that `complexity` wrote, or --published")
         if self.output_dir is None:
-            object.__setattr__(self, "output_dir", os.path.join(self.scores, "figures"))
+            self._set("output_dir", os.path.join(self.scores, "figures"))
 
 
 CONFIG = FigureConfig

@@ -1,14 +1,13 @@
 """Settings of `leaderboard`."""
 
-import os
 from dataclasses import dataclass, field
 
-from compdd_eval.config.checks import check_results
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import InputError, require
 
 
 @dataclass(frozen=True)
-class LeaderboardConfig:
+class LeaderboardConfig(Settings):
     """Build a static site that ranks results of `evaluate`, from folders and from repositories of distilled sets.
 
     Args:
@@ -33,12 +32,9 @@ class LeaderboardConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_results(self.sources, 1, "leaderboard results USER/NAME --output site", "SOURCES")
+        self._check_list("sources", 1, "leaderboard results USER/NAME --output site")
         require("--output", repr(self.output), bool(self.output.strip()), "the name of a folder, such as site")
-        object.__setattr__(self, "sources", [os.path.expanduser(source) for source in self.sources])
-        for name in ("output", "canonical"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("sources", "output", "canonical")
         if self.push is not None:
             require("--push", repr(self.push), self.push.count("/") == 1, "the name of a Space, USER/NAME")
         if self.private and self.push is None:

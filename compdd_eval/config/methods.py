@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
-class MethodsConfig:
+class MethodsConfig(Settings):
     """List the distillation methods: paper, cost, what they need, their settings.
 
     Args:

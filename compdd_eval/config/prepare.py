@@ -1,11 +1,11 @@
 """Settings of `prepare`."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from compdd_eval.config.checks import check_num_proc, check_published
+from compdd_eval.config.checks import MOST_CORES, check_published
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
 from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, selected_subset, subset_name
@@ -13,7 +13,7 @@ from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(Settings):
     """Build Comp-DD subsets from ImageNet, so that load_dataset("comp_dd", "bird-easy") works anywhere.
 
     Args:
@@ -51,9 +51,8 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         self.subsets()
-        check_num_proc(self.num_proc)
-        if self.cache_dir is not None:
-            object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
+        self._check_number_of("num_proc", "processes", most=MOST_CORES)
+        self._expand_home("cache_dir")
 
     def subsets(self) -> list[Subset]:
         """Return the subsets that are asked for."""

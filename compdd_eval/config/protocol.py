@@ -1,12 +1,12 @@
 """How students are trained: the protocol, and the presets that the field uses."""
 
-import math
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_epochs
-from compdd_eval.utils.errors import require, unknown
+from compdd_eval.config.checks import AUTO
+from compdd_eval.config.settings import Settings
+from compdd_eval.utils.errors import unknown
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -97,8 +97,12 @@ def parse_strategy(strategy: str) -> list[str]:
     return operations
 
 
+def _is_rate(value: object) -> bool:
+    return value == AUTO or (isinstance(value, int | float) and 0 < value < float("inf"))
+
+
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Settings):
     """How a student is trained. What is left out (None) is taken from the preset.
 
     Args:
@@ -159,29 +163,26 @@ class Protocol:
         preset = PRESETS[self.protocol] | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
         for name, value in preset.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+                self._set(name, value)
         self._check_training()
         self._check_augmentation()
 
     def _check_training(self) -> None:
-        check_epochs(self.epoch_eval_train)
-        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        if self.lr_net != AUTO:
-            number = isinstance(self.lr_net, int | float) and math.isfinite(self.lr_net) and self.lr_net > 0
-            require("--lr_net", self.lr_net, number, 'a finite number above 0, or "auto"')
-        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("--ema", self.ema, 0 <= self.ema < 1, "a number in [0, 1), for example 0.999")
-        require("--temperature", self.temperature, 0 < self.temperature < math.inf, "a finite number above 0")
+        self._check_whole("epoch_eval_train", "batch_train")
+        self._check("lr_net", _is_rate, 'a finite number above 0, or "auto"')
+        self._check_momentum("momentum")
+        self._check_from_zero("weight_decay")
+        self._check("ema", lambda value: 0 <= value < 1, "a number in [0, 1), for example 0.999")
+        self._check_above_zero("temperature")
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "labels": REGIMES, "mix": MIXES, "resize": RESIZES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(f"value of --{name}", getattr(self, name), allowed)
 
     def _check_augmentation(self) -> None:
-        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
-        require("--rrc", self.rrc, 0 <= self.rrc <= 1, "a share of the area in (0, 1], or 0 for none")
-        require("--mix_alpha", self.mix_alpha, 0 < self.mix_alpha < math.inf, "a finite number above 0")
+        self._check_share("crop_pad")
+        self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
+        self._check_above_zero("mix_alpha")
         parse_strategy(self.dsa_strategy)
 
     @property

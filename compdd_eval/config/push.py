@@ -4,7 +4,6 @@ import os
 import re
 from dataclasses import dataclass
 
-from compdd_eval.config.checks import check_given
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.utils.errors import InputError, require
 
@@ -68,8 +67,8 @@ class PushConfig(ReadConfig):
         if self.public and (self.student or not self.benchmark):
             raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
         if not self.benchmark and not self.student:
-            check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
-        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+            self._check_given("path", "push my_set --repo_id USER/NAME")
+        self._expand_home("folder", "student")
 
     @property
     def listed_results(self) -> list[str]:
@@ -84,7 +83,6 @@ class PushConfig(ReadConfig):
                 raise InputError(f"{flag} is for a distilled set, --student for a network; give one")
         if self.benchmark is not None:
             require("--benchmark", repr(self.benchmark), self.benchmark.count("/") == 1, "USER/NAME")
-        object.__setattr__(self, "student", os.path.expanduser(self.student))
 
 
 CONFIG = PushConfig

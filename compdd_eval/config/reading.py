@@ -46,9 +46,8 @@ class ReadConfig(SubsetConfig):
     def __post_init__(self) -> None:
         SubsetConfig.__post_init__(self)
         self.statistics()
-        valid = self.factor is None or 1 <= self.factor <= MOST_FACTOR
-        require("--factor", self.factor, valid, f"a whole number from 1 to {MOST_FACTOR}")
-        require("--run", self.run, self.run is None or self.run >= 0, "the number of a run, from 0")
+        self._check("factor", lambda value: 1 <= value <= MOST_FACTOR, f"a whole number from 1 to {MOST_FACTOR}")
+        self._check("run", lambda value: value >= 0, "the number of a run, from 0")
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""

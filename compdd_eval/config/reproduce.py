@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from compdd_eval.config.checks import check_results, check_students
 from compdd_eval.config.network_names import is_user_network, plain_model, plain_teacher
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
-class ReproduceConfig:
+class ReproduceConfig(Settings):
     """Train recorded students again, with their own settings, and compare; exit status 1 where something differs.
 
     Args:
@@ -32,16 +32,16 @@ class ReproduceConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_results(self.results, 1, "reproduce results")
+        self._check_list("results", 1, "reproduce results")
         if self.model is not None:
-            object.__setattr__(self, "model", plain_model(self.model))
+            self._set("model", plain_model(self.model))
             files = [part for part in self.model.split(",") if not is_user_network(part)]
             require("--model", self.model, bool(self.model) and not files, "files of networks of your own, FILE.py")
         if self.teacher is not None:
-            object.__setattr__(self, "teacher", plain_teacher(self.teacher))
+            self._set("teacher", plain_teacher(self.teacher))
             own = is_user_network(self.teacher.partition("=")[0])
             require("--teacher", self.teacher, own, "a network of your own, FILE.py or FILE.py=FILE with its weights")
-        check_students(1, self.threads)
+        self._check_threads()
 
 
 CONFIG = ReproduceConfig

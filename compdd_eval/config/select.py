@@ -1,15 +1,14 @@
 """Settings of `select`."""
 
-import os
 from dataclasses import dataclass
 
-from compdd_eval.config.checks import MANY
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.utils.errors import InputError, require
+from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class SelectConfig:
+class SelectConfig(Settings):
     """Choose the most and the least complex classes of each category, by scores that `complexity` wrote.
 
     Args:
@@ -34,12 +33,10 @@ class SelectConfig:
     def __post_init__(self) -> None:
         if not self.scores:
             raise InputError("SCORES is missing; give what `complexity` wrote, as in: compdd_eval select complexity")
-        require("--n", self.n, 1 <= self.n <= MANY, f"a number of classes from 1 to {MANY}")
+        self._check_number_of("n", "classes")
         if self.check and self.n != NUM_CLASSES:
             raise InputError(f"--check: the published lists have {NUM_CLASSES} classes; leave --n out")
-        for name in ("scores", "categories", "output_dir"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("scores", "categories", "output_dir")
 
 
 CONFIG = SelectConfig

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 from compdd_eval.config.checks import check_published
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.subsets import selected_subset
 from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class SubsetConfig:
+class SubsetConfig(Settings):
     """Which subset. A list of a user's own is kept here by its classes, so that these settings tell it anywhere.
 
     Args:
@@ -35,13 +36,10 @@ class SubsetConfig:
         subset = selected_subset(vars(self), "--")
         if subset is not None:
             check_published(self.published, [subset])
-            self._take(subset)
+            for name, value in (_NO_SUBSET | subset.selection).items():
+                self._set(name, value)
         elif self.published:
             raise InputError("--published needs --category music --subset hard")
-
-    def _take(self, subset: Subset) -> None:
-        for name, value in (_NO_SUBSET | subset.selection).items():
-            object.__setattr__(self, name, value)
 
     @property
     def selects(self) -> bool:

@@ -32,6 +32,6 @@ class TrainingDataConfig(SubsetConfig):
         SubsetConfig.__post_init__(self)
         if not self.selects:
             raise no_subset()
-        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        self._check_res()
         folder = getattr(self, "output_dir", "-")
         require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import check_given, check_res
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.choices import LAYOUTS
 
@@ -29,8 +28,8 @@ class ValidateConfig(ReadConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_given("PATH", self.path, "validate my_set --category bird --subset easy")
-        check_res(self.res)
+        self._check_given("path", "validate my_set --category bird --subset easy")
+        self._check("res", lambda value: 1 <= value <= 4096, "a number of pixels from 1 to 4096, for example 128")
 
 
 CONFIG = ValidateConfig
