@@ -88,6 +88,11 @@ def _meant(value: str, choices: list[str]) -> str | None:
     return next((text for words, text in _ELSEWHERE.items() if settings and word in words.split()), None)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def require(name: str, value: object, valid: bool, expected: str) -> None:
     """Raise InputError naming the flag or argument, the value and what was expected, unless `valid`."""
     if not valid:
