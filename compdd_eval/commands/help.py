@@ -51,33 +51,36 @@ def help_text(command: str, arguments: Sequence[str]) -> str:
         InputError: No distillation method has the name that is given.
     """
     settings = import_module(f"compdd_eval.config.{command}")
-    config_class, positional = settings.CONFIG, getattr(settings, "POSITIONAL", ())
     words, wants_all = _without_help(arguments)
     is_short = hasattr(settings, "COMMON") and not wants_all
     given: dict[str, str] = {}
     with contextlib.suppress(InputError):  # who asks for help need not have the other flags right
-        given = given_values(config_class, words, positional)
+        given = given_values(settings.CONFIG, words, getattr(settings, "POSITIONAL", ()))
 
     groups = settings.COMMON if is_short else _by_class(command, settings)
-    defaults = defaults_of(config_class)
-    if issubclass(config_class, Protocol):
+    defaults = defaults_of(settings.CONFIG)
+    if issubclass(settings.CONFIG, Protocol):
         defaults |= PRESETS.get(given.get("protocol"), PRESETS[Protocol.protocol])
     if command == "distill" and "method" in given:
         groups, defaults = _of_method(groups, defaults, given)
+    blocks = _blocks(command, settings, groups, _texts(settings.CONFIG, defaults, is_short))
+    return "\n\n".join([*filter(None, blocks), _wrapped(_ending(command, is_short, given))])
 
-    labels = {name.removesuffix("..."): _placeholder(name) for name in positional}
-    texts = _texts(config_class, defaults, is_short)
-    blocks = [
-        "usage: "
-        + " ".join(["compdd-eval", command, *(f"[{label}]" for label in labels.values()), "[--FLAG VALUE ...]"])
+
+def _blocks(
+    command: str, settings: ModuleType, groups: Mapping[str, Sequence[str]], texts: dict[str, str]
+) -> list[str]:
+    """Return the usage line, what the command does, and its arguments and flags in groups; an empty group is ""."""
+    labels = {name.removesuffix("..."): _placeholder(name) for name in getattr(settings, "POSITIONAL", ())}
+    usage = ["usage: compdd-eval", command, *(f"[{label}]" for label in labels.values()), "[--FLAG VALUE ...]"]
+    flags = {head: {f"--{name}": texts[name] for name in names if name not in labels} for head, names in groups.items()}
+    return [
+        " ".join(usage),
+        _wrapped(inspect.getdoc(settings.CONFIG).partition("\n")[0]),
+        _block("Arguments", {label: texts[name] for name, label in labels.items()}),
+        *(_block(head, entries) for head, entries in flags.items()),
+        _block("Settings from a file", _EVERY_COMMAND),
     ]
-    blocks.append(_wrapped(inspect.getdoc(config_class).partition("\n")[0]))
-    if labels:
-        blocks.append(_block("Arguments", {label: texts[name] for name, label in labels.items()}))
-    for head, names in groups.items():
-        blocks.append(_block(head, {f"--{name}": texts[name] for name in names if name not in labels}))
-    blocks += [_block("Settings from a file", _EVERY_COMMAND), _wrapped(_ending(command, is_short, given))]
-    return "\n\n".join(filter(None, blocks))
 
 
 def _without_help(arguments: Sequence[str]) -> tuple[list[str], bool]:

@@ -57,7 +57,7 @@ class PrepareConfig(Settings):
     def subsets(self) -> list[Subset]:
         """Return the subsets that are asked for."""
         if self.classes is not None:
-            return [selected_subset(self._selection(), "--")]
+            return [selected_subset(vars(self), "--")]
         if self.subsets_dir is not None:
             return [load_subset(name, self.published, self.subsets_dir) for name in self._own_names()]
         categories = CATEGORIES if self.category is None else (self.category,)
@@ -71,10 +71,6 @@ class PrepareConfig(Settings):
     def narrowed(self) -> bool:
         """Whether less than everything is asked for."""
         return any(value is not None for value in (self.category, self.subset, self.classes))
-
-    def _selection(self) -> dict[str, object]:
-        names = ("category", "subset", "published", "subsets_dir", "classes")
-        return {name: getattr(self, name) for name in names}
 
     def _own_names(self) -> list[str]:
         """Return the names of the user's own files that are asked for."""
