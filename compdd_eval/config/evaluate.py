@@ -105,6 +105,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         self._set("model", plain_model(self.model))
         if self.teacher is not None:
             self._set("teacher", plain_teacher(self.teacher))
+        # a rate that suits the set alone would make it win: the scores compare it and random images at their best
         if self.scores is not None and self.lr_net is None:
             self._set("lr_net", AUTO)
         super().__post_init__()

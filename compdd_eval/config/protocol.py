@@ -39,8 +39,8 @@ _COMP_DD = {
     "resize": "squash",
 }
 _RDED = {
-    "epoch_eval_train": 299,
-    "batch_train": 50,
+    "epoch_eval_train": 299,  # 300 passes
+    "batch_train": 50,  # RDED's for IPC 10
     "optimizer": "adamw",
     "lr_net": 0.001,
     "schedule": "half-cosine",
@@ -160,6 +160,7 @@ class Protocol(Settings):
     def __post_init__(self) -> None:
         if self.protocol not in PRESETS:
             raise unknown("value of --protocol", self.protocol, PRESETS)
+        # a value that is given wins, even where it is that of another preset
         preset = PRESETS[self.protocol] | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
         for name, value in preset.items():
             if getattr(self, name) is None:

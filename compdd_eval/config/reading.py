@@ -56,6 +56,7 @@ class ReadConfig(SubsetConfig):
         if self.mean is None or self.std is None:
             given, missing = ("mean", "std") if self.std is None else ("std", "mean")
             raise InputError(f"--{given} is given without --{missing}; give both")
+        # images in [0, 1] or [0, 255] are not normalised, so these numbers would mean nothing
         require("--mean with --pixel_range", self.pixel_range, self.pixel_range in ("auto", "normalised"), "normalised")
         mean, std = _three_numbers("--mean", self.mean), _three_numbers("--std", self.std)
         require("--std", self.std, min(std) > 0, "numbers above 0")

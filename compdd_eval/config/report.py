@@ -24,7 +24,7 @@ class ReportConfig(Settings):
     def __post_init__(self) -> None:
         self._check_list("results", 1, "report results")
         self._expand_home("results", "output")
-        if self.output is None:
+        if self.output is None:  # beside the results: whoever moves the folder takes the page along
             first = self.results[0]
             folder = first if os.path.isdir(first) else os.path.dirname(first)
             self._set("output", os.path.join(folder, "report.html"))

@@ -36,6 +36,7 @@ class SubsetConfig(Settings):
         subset = selected_subset(vars(self), "--")
         if subset is not None:
             check_published(self.published, [subset])
+            # the subset itself, not how it was asked for: results keep these settings
             for name, value in (_NO_SUBSET | subset.selection).items():
                 self._set(name, value)
         elif self.published:

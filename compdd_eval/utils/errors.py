@@ -43,6 +43,7 @@ _ELSEWHERE = {  # what is no setting of any command
         "CUDA_VISIBLE_DEVICES"
     ),
 }
+# a list of choices is a help while it fits a line or two
 _MANY = 16  # choices; more are not listed where one is close
 _TOO_MANY = 70  # choices; more are never listed
 
