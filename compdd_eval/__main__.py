@@ -1,6 +1,5 @@
 """The command line: list the commands, dispatch to one, and turn bad input into one line and exit status 2."""
 
-import contextlib
 import os
 import shlex
 import sys
@@ -9,6 +8,7 @@ from importlib import import_module
 
 from compdd_eval import __version__
 from compdd_eval.commands import COMMANDS, MULTI_PROCESS
+from compdd_eval.commands.help import asks_for_help, help_text, overview
 from compdd_eval.commands.parser import parse
 from compdd_eval.utils.console import setup_logging
 from compdd_eval.utils.errors import InputError, unknown
@@ -43,20 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "--version"):
         if _is_main_process():
-            print(f"compdd_eval {__version__}" if arguments[:1] == ["--version"] else _overview())
+            print(f"compdd_eval {__version__}" if arguments[:1] == ["--version"] else overview())
         return
     if arguments[0].startswith("--"):
         arguments = ["evaluate", *arguments]
     command, *rest = arguments
     if command not in COMMANDS:
         raise _no_command(command, rest)
-    if command not in MULTI_PROCESS and not _is_main_process():
+    only_prints = asks_for_help(rest) or any(word.startswith("--print_config") for word in rest)
+    if (only_prints or command not in MULTI_PROCESS) and not _is_main_process():
+        return
+    if asks_for_help(rest):
+        print(help_text(command, rest))
         return
     settings = import_module(f"compdd_eval.config.{command}")
-    with contextlib.ExitStack() as stack:
-        if not _is_main_process():  # help and --print_config are printed once
-            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        config = parse(settings.CONFIG, command, rest, getattr(settings, "POSITIONAL", ()))
+    config = parse(settings.CONFIG, rest, getattr(settings, "POSITIONAL", ()))
     import_module(f"compdd_eval.commands.{command}").run(config)
     _leave_process_group()
 
@@ -67,22 +68,6 @@ def _no_command(word: str, rest: list[str]) -> InputError:
         return unknown("command", word, COMMANDS)
     line = shlex.join(["python", "-m", "compdd_eval", "evaluate", "--distilled", word, *rest])
     return InputError(f"{word}: is no command; to evaluate a distilled set: {line}")
-
-
-def _overview() -> str:
-    lines = [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: accelerate launch -m compdd_eval [COMMAND] [--FLAG VALUE ...]",
-            "",
-            "Comp-DD: benchmark of dataset distillation in complex scenes.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "compdd_eval COMMAND --help lists the flags of a command.",
-        ]
-    )
 
 
 def _is_main_process() -> bool:

@@ -1,5 +1,7 @@
 """The package as users get it: a wheel installed elsewhere, an editable install, a checkout."""
 
+import ast
+import configparser
 import re
 import shutil
 import subprocess
@@ -79,3 +81,26 @@ def test_every_dependency_has_a_lowest_version():
     assert {re.match(r" *([\w-]+)", line)[1] for line in asked} <= names and {"timm", "torchcam"} <= names
     assert all(re.fullmatch(r"[\w-]+(\[signatures\])?==\d+(\.\d+)+", line) for line in printed), printed
     assert len(names) == len(printed)
+
+
+IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml"}  # where that is not the name of the package with "_" for "-"
+
+
+def test_every_import_is_declared():
+    """What the package imports is what setup.cfg asks for, and nothing is asked for that it does not import."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = dict(config["options.extras_require"])
+    del extras["test"]
+    texts = [config["options"]["install_requires"], *extras.values()]
+    asked = {re.match(r"[\w-]+", line)[0] for text in texts for line in text.split("\n") if line}
+    declared = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in asked}
+    imported = set()
+    for path in [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) else []
+            imported |= {module.partition(".")[0] for module in modules}
+    others = imported - set(sys.stdlib_module_names) - {"compdd_eval", "comp_dd"}
+    assert others <= declared
+    assert declared - others == {"tensorboard", "trackio", "wandb"}  # Accelerate imports these trackers

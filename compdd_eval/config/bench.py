@@ -3,30 +3,31 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, MANY, check_together
+from compdd_eval.config.checks import AUTO, MANY
 from compdd_eval.config.network_names import plain_model
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class BenchConfig(Settings):
     """Measure how fast this machine does the work; all figures are ratios of two timings in one run.
 
     Args:
-        what: data: building, opening and decoding subsets, against copying files and plain PIL. train: passes of
-            students, against a plain loop. scaling: students in one process and in several at a time.
-            complexity: scoring images, against the bare passes through the network.
+        what: "data": building, opening and decoding subsets, against copying files and plain PIL. "train": passes of
+            students, against a plain loop. "scaling": students in one process and in several at a time. "complexity":
+            scoring images, against the bare passes through the network.
         images: Training images of each class in the source that is drawn, in each of the sixteen subsets; for
             `complexity`, images that are scored.
         side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
         repeats: Timings of each figure, of which the best counts.
-        output_dir: Folder for the source and the copies; it is removed in the end. Default: a temporary one.
-        res: Resolution in pixels, for `train` and `scaling`, and so are the next ones.
+        output_dir: Folder for the source and the copies, which is removed in the end; default: a temporary one.
+        res: Resolution in pixels, for `train` and `scaling`, as are the flags below.
         ipc: Images per class, or several numbers joined by commas.
         model: Student network, as --model of `evaluate` takes it.
-        passes: Passes that are timed of each loop, after one that is not.
-        threads: CPU threads, shared by processes that work at a time; 0 takes all cores.
-        students_per_device: Students that `train` also trains together; "auto" as in `evaluate`.
+        passes: Timed passes of each loop, after one that is not timed.
+        threads: CPU threads, shared by the processes that work at a time; 0 takes all cores.
+        students_per_device: Students that `train` trains together, beside one; "auto" as in `evaluate`.
         json: Print JSON, for programs.
     """
 
@@ -44,17 +45,17 @@ class BenchConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", plain_model(self.model))
+        self._set("model", plain_model(self.model))
         parts = self.ipc.split(",")
         whole = all(part.strip().isdigit() and 1 <= int(part) <= MANY for part in parts)
         require("--ipc", self.ipc, whole, "numbers of images from 1, joined by commas, for example 1,10,50")
-        require("--res", self.res, 2 <= self.res <= MANY, f"a number of pixels from 2 to {MANY}")
-        require("--passes", self.passes, 1 <= self.passes <= MANY, f"a number of passes from 1 to {MANY}")
-        require("--threads", self.threads, 0 <= self.threads <= MANY, f"a number of threads from 0 to {MANY}")
-        check_together(self.students_per_device)
-        require("--images", self.images, 1 <= self.images <= MANY, f"a number of images from 1 to {MANY}")
-        require("--side", self.side, 16 <= self.side <= MANY, f"a number of pixels from 16 to {MANY}")
-        require("--repeats", self.repeats, 1 <= self.repeats <= MANY, f"a number of timings from 1 to {MANY}")
+        self._check_number_of("res", "pixels", least=2)
+        self._check_number_of("passes", "passes")
+        self._check_number_of("threads", "threads", least=0)
+        self._check_number_of("images", "images")
+        self._check_number_of("side", "pixels", least=16)
+        self._check_number_of("repeats", "timings")
+        self._check_together()
 
     @property
     def ipcs(self) -> list[int]:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from compdd_eval.config.checks import check_results
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
 TABLE_FORMATS = ("text", "markdown", "latex", "csv")
@@ -12,14 +12,14 @@ _ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "text"}
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Settings):
     """Compare methods seed by seed, and write their numbers as papers print them.
 
     Args:
-        results: Folders with results of `evaluate`, or files summary.json: a method each, the first one is compared
+        results: Folders with results of `evaluate`, or files summary.json, one for each method; the first is compared
             with the others.
-        names: Names of the methods, joined by commas, in the order of RESULTS; default: what the sets say.
-        format: How the table is printed; "auto" goes by the name of --output, else it is text.
+        names: Names of the methods, joined by commas, in the order of RESULTS; default: as the sets say.
+        format: Format of the table: text, markdown, latex or csv; "auto" goes by the name of --output, else it is text.
         output: File for the table; default: it is printed.
         json: Print JSON, for programs.
     """
@@ -31,17 +31,15 @@ class CompareConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_results(self.results, 2, "compare results_a results_b")
-        object.__setattr__(self, "results", [os.path.expanduser(path) for path in self.results])
+        self._check_list("results", 2, "compare results_a results_b")
+        self._expand_home("results", "output")
         if self.names is not None:
             valid = len(self.listed_names) == len(self.results) == len(set(self.listed_names))
             require("--names", self.names, valid, f"{len(self.results)} different names joined by commas")
-        if self.output is not None:
-            object.__setattr__(self, "output", os.path.expanduser(self.output))
         if self.format == "auto":
             ending = os.path.splitext(self.output or "table.txt")[1].lower()
             require("--output", self.output, ending in _ENDINGS, f"a name that ends with {', '.join(_ENDINGS)}")
-            object.__setattr__(self, "format", _ENDINGS[ending])
+            self._set("format", _ENDINGS[ending])
 
     @property
     def listed_names(self) -> list[str]:

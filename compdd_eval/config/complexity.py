@@ -1,10 +1,9 @@
 """Settings of `complexity`."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import MANY, check_students
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES
 from compdd_eval.data.subsets import CATEGORIES, singular
@@ -16,33 +15,35 @@ OFFLINE_MODEL = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)
-class ComplexityConfig:
+class ComplexityConfig(Settings):
     """Measure the complexity of images: one minus the share of their class-activation map that reaches a threshold.
 
     Args:
-        data_path: Labelled images: a copy of ImageNet in any layout that `prepare` reads, a folder with one folder a
-            class (or with train/ and val/ that have these), a dataset on the Hub with a column `label`, or "prepared"
-            for what `prepare` made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: Labelled images: a copy of ImageNet, another dataset, or "prepared"; default: the environment
+            variable COMP_DD_IMAGENET, else "prepared". The copy may have any layout that `prepare` reads; another
+            dataset is a folder with one folder a class (or with train/ and val/ that have these), or a dataset on the
+            Hub with a column `label`.
         layout: How a copy of ImageNet is stored; "auto" looks at it.
-        distilled: A distilled set to measure, in any format that `evaluate` reads; with --data_path ("prepared", too),
-            beside real images of its classes, of which --images_per_class are then enough.
+        distilled: A distilled set to measure, in any format that `evaluate` reads. With --data_path ("prepared", too),
+            it is measured beside real images of its classes, of which --images_per_class are then enough.
         category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
         subset: With --category: only the ten classes of its subset, easy or hard.
-        classes: "published": those of the sixteen subsets, "all": every class that the source holds; or WordNet ids,
-            indices or names, or lists that the field uses, such as nette, joined by commas. Data that is not ImageNet
-            has all of its classes scored.
+        classes: "published": those of the sixteen subsets; "all": every class of the source; or classes joined by
+            commas. These are WordNet ids, indices, names, or lists that the field uses, such as nette. Data that is not
+            ImageNet has all of its classes scored.
         split: Split of the source: train or validation; of other data, the name of its split.
-        model: Classifier: torchvision:NAME (weights by torchvision, or --weights), efficientnet-lite0 (weights inside a
-            package), or FILE.py with a function create_model() that returns one.
-        weights: File with its weights (.safetensors, .pt, .pth), where it is not to be downloaded.
+        model: Classifier: torchvision:NAME, efficientnet-lite0, or FILE.py of your own. Weights are torchvision's or
+            those of --weights; of efficientnet-lite0 they are in a package. FILE.py has a function create_model() that
+            returns a classifier.
+        weights: File with the classifier's weights (.safetensors, .pt, .pth), where they are not to be downloaded.
         method: How maps are made: smoothgradcampp (Smooth Grad-CAM++, the published one), gradcam, gradcampp, layercam.
         layer: Module whose activations are mapped; default: layer4 of a ResNet, else the last convolution.
         target: Class that a map explains: the predicted one (as published), or the true one.
         threshold: Activation from which a pixel counts as active.
-        image_size: Side in pixels to which images are resized, the aspect ratio is not kept.
+        image_size: Side in pixels to which images are resized; the aspect ratio is not kept.
         images_per_class: Images of each class, drawn by the seed; default: all.
-        batch_size: Images that go through the network at a time.
-        seed: Seeds the noise of Smooth Grad-CAM++ and --images_per_class.
+        batch_size: Images that pass the network at a time.
+        seed: Seed of the noise of Smooth Grad-CAM++ and of the images that are drawn.
         output_dir: Folder for images.parquet, classes.csv, scores.json and the examples.
         overwrite: Replace scores of other settings that the folder holds.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
@@ -72,20 +73,16 @@ class ComplexityConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        require("--threshold", self.threshold, 0 < self.threshold <= 1, "an activation in (0, 1]")
-        require("--image_size", self.image_size, 8 <= self.image_size <= MANY, f"a number of pixels from 8 to {MANY}")
-        require("--batch_size", self.batch_size, 1 <= self.batch_size <= MANY, f"a number of images from 1 to {MANY}")
-        few = self.images_per_class is None or self.images_per_class >= 1
-        require("--images_per_class", self.images_per_class, few, "a number of images from 1")
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        check_students(1, self.threads)
+        self._check("threshold", lambda value: 0 < value <= 1, "an activation in (0, 1]")
+        self._check_number_of("image_size", "pixels", least=8)
+        self._check_number_of("batch_size", "images")
+        self._check("images_per_class", lambda value: value >= 1, "a number of images from 1")
+        self._check_seed()
+        self._check_threads()
         self._check_classes()
-        object.__setattr__(self, "split", "validation" if self.split in ("val", "valid") else self.split)
-        if self.model.endswith(".py"):
-            object.__setattr__(self, "model", os.path.abspath(os.path.expanduser(self.model)))
-        for name in ("output_dir", "weights"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._set("split", "validation" if self.split in ("val", "valid") else self.split)
+        self._make_code_absolute("model")
+        self._expand_home("output_dir", "weights")
 
     def _check_classes(self) -> None:
         if self.distilled is not None and self.subset is None and self.classes in ("published", "all"):
@@ -99,7 +96,7 @@ class ComplexityConfig:
         if self.category is not None:
             known = singular(self.category)
             require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
-            object.__setattr__(self, "category", known)
+            self._set("category", known)
 
     def decisive(self) -> dict[str, object]:
         """Return the settings that decide the numbers, beside the images themselves."""
@@ -108,3 +105,8 @@ class ComplexityConfig:
 
 
 CONFIG = ComplexityConfig
+COMMON = {
+    "Images": ("data_path", "distilled", "category", "subset", "classes", "split", "images_per_class"),
+    "Measure": ("model", "method", "threshold", "batch_size"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

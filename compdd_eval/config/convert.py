@@ -1,10 +1,8 @@
 """Settings of `convert`."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import check_given, check_res
 from compdd_eval.config.reading import ReadConfig
 
 FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
@@ -16,14 +14,15 @@ class ConvertConfig(ReadConfig):
 
     Args:
         source: The set, as --distilled of `evaluate` takes it: a folder, a file, or USER/NAME[@REVISION] on the Hub.
-        target: Where to: a folder, or a file that ends with .pt, .npz or .safetensors.
-        format: What to write. "comp-dd": a folder with distilled.safetensors, distilled.json, preview.png, README.md;
-            "published": images.pt, labels.pt, lr.pt; "png": a folder of images for each class (8 bits, hard labels);
-            "npy": images.npy, labels.npy, lr.npy; "pt", "npz", "safetensors": one file. "auto" goes by the name.
-        overwrite: Replace what lies at the target.
+        target: Where to write: a folder, or a file that ends with .pt, .npz or .safetensors.
+        format: What to write; "auto" goes by the name of the target. "comp-dd": a folder with distilled.safetensors,
+            distilled.json, preview.png, README.md; "published": images.pt, labels.pt, lr.pt; "png": a folder of images
+            for each class (8 bits, hard labels); "npy": images.npy, labels.npy, lr.npy; "pt", "npz", "safetensors": one
+            file.
+        overwrite: Replace what is at the target.
         res: Resize image files to this resolution in pixels, as real images are; default: they keep theirs.
-        method: Name of the method that made the set, to be kept with it.
-        source_url: Where the set or its code comes from.
+        method: Method that made the set, to be kept with it.
+        source_url: Where the set, or its code, comes from.
         paper: The paper, as a URL or a citation.
         licence: Licence of the set, as the Hub spells it, for example mit or cc-by-4.0.
         protocol: Protocol that the set was made for, for example comp-dd.
@@ -45,10 +44,10 @@ class ConvertConfig(ReadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         example = "convert my_set my_set_comp_dd --category bird --subset easy"
-        check_given("SOURCE", self.source, example)
-        check_given("TARGET", self.target, example)
-        check_res(self.res)
-        object.__setattr__(self, "target", os.path.expanduser(self.target))
+        self._check_given("source", example)
+        self._check_given("target", example)
+        self._check("res", lambda value: 1 <= value <= 4096, "a number of pixels from 1 to 4096, for example 128")
+        self._expand_home("target")
 
     def facts(self) -> dict[str, str]:
         """Return what is said of the set on the command line."""
@@ -58,3 +57,8 @@ class ConvertConfig(ReadConfig):
 
 CONFIG = ConvertConfig
 POSITIONAL = ("source", "target")
+COMMON = {
+    "Subset": ("category", "subset"),
+    "How the set is read": ("label_dir", "label_kind", "pixel_range"),
+    "Output": ("format", "overwrite", "method", "licence", "json"),
+}

@@ -1,13 +1,12 @@
 """Settings of `demo`."""
 
-import os
 from dataclasses import dataclass
 
-from compdd_eval.config.checks import check_epochs, check_students
+from compdd_eval.config.settings import Settings
 
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(Settings):
     """The whole job in minutes, without ImageNet and without a network, on images that are drawn.
 
     Args:
@@ -25,9 +24,10 @@ class DemoConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_epochs(self.epoch_eval_train)
-        check_students(self.num_eval, self.threads)
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        self._check_whole("epoch_eval_train")
+        self._check_students()
+        self._check_threads()
+        self._expand_home("output_dir")
 
 
 CONFIG = DemoConfig

@@ -1,24 +1,24 @@
 """Settings of `distill`."""
 
-import math
-import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compdd_eval.config.checks import check_epochs, check_students
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import parse_strategy
+from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
 from compdd_eval.utils.errors import InputError, require, unknown
 
 DISTILL_PRESETS = ("published", "smoke")
 INITS = ("real", "noise")
 MOST_STEPS = 10_000_000
+# for methods that learn, step by step; those that choose real images have no steps
+WITH_STEPS = ("save_every", "eval_every", "num_eval", "epoch_eval_train", "keep")
 CROP_PAD = 0.125  # of DSA in DC, DM, MTT, DATM; the benchmark's evaluator has 0.25
 
 
 @dataclass(frozen=True)
-class MatchingConfig:
+class MatchingConfig(Settings):
     """Settings of the methods; each takes some of them, and what is left out is taken from its preset.
 
     Args:
@@ -28,28 +28,29 @@ class MatchingConfig:
         steps: Updates of the synthetic images.
         init: What the images start from: "real" photographs, drawn by the seed, or "noise".
         lr_img: Learning rate of the images' pixels (in normalised space).
-        momentum_img: Its momentum.
+        momentum_img: Momentum of these updates.
         batch_real: Real images of each class in a step (dm, dc).
-        dsa: Whether real and synthetic images are augmented by DSA; without it, `dc` is DC, with it DSA.
+        dsa: Augment real and synthetic images by DSA; without it, `dc` is DC, with it DSA.
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each step.
-        crop_pad: Padding of its crop operation as a share of the image size.
+        crop_pad: Padding of DSA's crop as a share of the image size.
         outer_loop: Updates of the images for each random network (dc).
         inner_loop: Passes over the synthetic images that train this network after each update (dc).
         lr_net: Learning rate of this network (dc).
         batch_train: Synthetic images in a batch of its training (dc).
         experts: Folder that `experts` wrote, or a folder or file of the published kind (replay_buffer_*.pt).
-        syn_steps: Steps of a student on the synthetic images, whose parameters are matched.
-        expert_epochs: Epochs that an expert makes meanwhile.
-        batch_syn: Synthetic images in such a step.
-        min_start_epoch: First epoch of an expert that a student starts from.
-        max_start_epoch: End of the window of start epochs; this one is not drawn.
-        first_max_start_epoch: That end at the first step; it grows to max_start_epoch (datm, edf).
-        window_steps: Steps in which it grows.
-        lr_student: Learning rate of the students in the beginning; it is learned.
-        lr_lr: Learning rate of this rate.
-        momentum_lr: Its momentum.
+        syn_steps: Steps that a student makes on the synthetic images before its parameters are compared with the
+            expert's.
+        expert_epochs: Epochs that the expert makes meanwhile.
+        batch_syn: Synthetic images in each of the student's steps.
+        min_start_epoch: First epoch of an expert from which a student may start.
+        max_start_epoch: End of the window of start epochs, which is not drawn itself.
+        first_max_start_epoch: End of that window at the first step; it grows to max_start_epoch (datm, edf).
+        window_steps: Steps in which the window grows (datm, edf).
+        lr_student: Initial learning rate of the students; it is learned.
+        lr_lr: Learning rate of the students' rate.
+        momentum_lr: Momentum of the updates of the students' rate.
         lr_label: Learning rate of the soft labels (datm, edf).
-        momentum_label: Its momentum.
+        momentum_label: Momentum of the updates of the soft labels (datm, edf).
         match_threshold: Images are updated only where the matching loss is at most this (datm, edf).
         loss_threshold: Common pattern dropout: share of the parameters, those that match best, that is left out of the
             loss (edf).
@@ -99,24 +100,18 @@ class MatchingConfig:
     def check_values(self) -> None:
         """Raise InputError for a value that no method can use."""
         for name in _COUNTS:
-            self._require(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
-        for name in _RATES:
-            self._require(name, lambda value: 0 < value < math.inf, "a finite number above 0")
-        for name in _MOMENTA:
-            self._require(name, lambda value: 0 <= value < 1, "a number in [0, 1)")
-        self._require("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
-        self._require("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
-        self._require("crop_pad", lambda value: 0 <= value <= 1, "a number in [0, 1]")
-        self._require("beta", lambda value: 0 <= value < math.inf, "a finite number from 0")
-        self._require("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
+            self._check(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
+        self._check_above_zero("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
+        self._check_momentum("momentum_img", "momentum_lr", "momentum_label")
+        self._check("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
+        self._check("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
+        self._check_share("crop_pad")
+        self._check_from_zero("beta")
+        self._check("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
         if self.dsa_strategy is not None:
             parse_strategy(self.dsa_strategy)
         if self.init is not None and self.init not in INITS:
             raise unknown("value of --init", self.init, INITS)
-
-    def _require(self, name: str, valid: object, expected: str) -> None:
-        value = getattr(self, name)
-        require(f"--{name}", value, value is None or valid(value), expected)
 
     def given(self) -> dict[str, object]:
         """Return the settings of methods that are set, by name."""
@@ -126,8 +121,6 @@ class MatchingConfig:
 
 _COUNTS = ("feature_epochs", "steps", "batch_real", "outer_loop", "inner_loop", "batch_train", "syn_steps")
 _COUNTS += ("expert_epochs", "batch_syn", "max_start_epoch", "first_max_start_epoch", "window_steps", "interval")
-_RATES = ("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
-_MOMENTA = ("momentum_img", "momentum_lr", "momentum_label")
 
 
 @dataclass(frozen=True)
@@ -137,18 +130,18 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     Args:
         method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
         ipc: Images per class.
-        model: Network that is matched, or that gives features: ConvNetD5, ..., as --model of `evaluate` takes it.
+        model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC, or "smoke" for minutes on a CPU.
-        seed: Seeds everything that is drawn.
+        seed: Seed of everything that is drawn.
         output_dir: Folder for the distilled set, in our format, and for `progress`.
         save_every: Steps between two checkpoints, each with a preview.
-        eval_every: Steps between two evaluations with few students; 0 makes none.
-        num_eval: Students of such an evaluation.
-        epoch_eval_train: Their epochs.
-        keep: The set that is kept: the "last" one, or the "best" of the evaluations. They test on the validation
-            images, so this chooses on the benchmark's test data; it is recorded with the set.
+        eval_every: Steps between two evaluations with few students; 0 for none.
+        num_eval: Students of each of these evaluations.
+        epoch_eval_train: Epochs of these students.
+        keep: Which set is kept: the "last", or the "best" of these evaluations. They test on the validation images, so
+            "best" chooses on the benchmark's test data; this is recorded with the set.
         overwrite: Begin anew where the folder holds a distillation with other settings.
-        plugin: Python file of your own that registers methods; its code is run.
+        plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
@@ -175,27 +168,29 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         if self.method is None:
             raise InputError("METHOD is missing; `python -m compdd_eval methods` lists them")
         TrainingDataConfig.__post_init__(self)
-        object.__setattr__(self, "model", plain_model(self.model))
+        self._set("model", plain_model(self.model))
         self.check_values()
-        require("--ipc", self.ipc, 1 <= self.ipc <= MOST_STEPS, "a number of images per class from 1")
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0, below 2^32")
-        require("--save_every", self.save_every, 1 <= self.save_every <= MOST_STEPS, "a number of steps from 1")
-        require("--eval_every", self.eval_every, 0 <= self.eval_every <= MOST_STEPS, "a number of steps, or 0 for none")
-        check_students(self.num_eval, self.threads)
-        check_epochs(self.epoch_eval_train)
+        self._check("ipc", lambda value: 1 <= value <= MOST_STEPS, "a number of images per class from 1")
+        self._check_seed()
+        self._check("save_every", lambda value: 1 <= value <= MOST_STEPS, "a number of steps from 1")
+        self._check("eval_every", lambda value: 0 <= value <= MOST_STEPS, "a number of steps, or 0 for none")
+        self._check_students()
+        self._check_threads()
+        self._check_whole("epoch_eval_train")
         for name, value in (self.options or {}).items():
             plain = isinstance(value, int | float | str | bool)
             require(f"--options: {name}", value, plain, "a number, a text, or true or false")
         if self.keep == "best" and not self.eval_every:
             raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
-        for name in ("output_dir", "plugin", "experts"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
-        for name in ("features", "map_model"):
-            value = getattr(self, name)
-            if value is not None and value.endswith(".py"):
-                object.__setattr__(self, name, os.path.abspath(os.path.expanduser(value)))
+        self._expand_home("output_dir", "plugin", "experts")
+        self._make_code_absolute("features", "map_model")
 
 
 CONFIG = DistillConfig
 POSITIONAL = ("method",)
+COMMON = {
+    "Data": ("category", "subset", "data_path", "res"),
+    "Distillation": ("ipc", "model", "preset", "seed", "plugin"),
+    "Evaluation in between": ("eval_every", "keep"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

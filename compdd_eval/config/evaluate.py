@@ -1,10 +1,10 @@
 """Settings of `evaluate`."""
 
-import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_students, check_together, no_subset
+from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.reading import ReadConfig
@@ -21,53 +21,52 @@ class EvaluateConfig(Protocol, ReadConfig):
     """Train students on a distilled set and test them on the real validation images of its subset.
 
     Args:
-        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
-            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: A copy of ImageNet, or "prepared" for what `prepare` made; default: the environment variable
+            COMP_DD_IMAGENET, else "prepared". The copy is a folder, or ILSVRC/imagenet-1k on the Hub.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
         distilled: The distilled set: a folder or a file in any format that `convert` reads, or USER/NAME[@REVISION] on
             the Hub.
         data_dir: In place of --distilled: a .pt file of images, or a folder with images.pt (or images_best.pt).
-        model: Student network, or several joined by commas: ConvNetD5, AlexNet, ResNet18, ... (a wrong name lists
-            them), torchvision:resnet50, timm:NAME, or FILE.py with a function create_model(num_classes, im_size), which
-            is run. In Python also such a function, or a class, or a list of them.
+        model: Student network, or several joined by commas: ConvNetD5, ResNet18, torchvision:NAME, timm:NAME, or
+            FILE.py of your own. A wrong name is answered with the nearest one. FILE.py is run; it has a function
+            create_model(num_classes, im_size). In Python also such a function, a class, or a list of these.
         eval_mode: Pool of students in place of --model, as published: S the model, M several architectures, W widths, D
             depths, A activations, P poolings, N norms, BN batch norms, C the model and ConvNet.
         res: Resolution in pixels of distilled and validation images; default: that of the distilled set.
-        num_eval: Students of each model, with seeds `seed`, `seed` + 1, ...
+        num_eval: Students of each model; their seeds are `seed`, `seed` + 1, ...
         seed: Seed of the first student.
-        baseline: What to compare with: "random" real images (the same IPC, protocol and seeds), "full" (all training
-            images), "random,full" or "none".
+        baseline: Compare with "random" real images (same IPC, protocol and seeds), "full" (all training images),
+            "random,full" or "none".
         baseline_dir: Folder for the students, images and teachers of the baselines, which several sets can share;
             default: `baselines` in the output folder.
         full_epochs: Passes over all training images, for --baseline full and for a teacher.
-        full_lr: Learning rate there; default: the preset's.
-        teacher: Network whose outputs are soft labels: NAME (as for --model), which is trained on all training images
-            first, or NAME=FILE with its weights (.pt, .pth or .safetensors). Of weights with ImageNet's 1000 outputs,
-            those of the subset's classes are taken.
+        full_lr: Learning rate of that training; default: the preset's.
+        teacher: Network whose outputs are soft labels: NAME, which is trained on all training images first, or
+            NAME=FILE with its weights. NAME is as for --model, FILE a .pt, .pth or .safetensors; of weights with
+            ImageNet's 1000 outputs, those of the subset's classes are taken.
         regimes: Evaluate the same images under several kinds of labels, each beside the random baseline: hard, soft,
             soft+kd, joined by commas.
         scores: Label- and augmentation-robust scores of DD-Ranking: lrs, ars, joined by commas; rates are then searched
             as with --lr_net auto.
         eval_every: Passes between two tests on the validation images, for learning curves; 0 tests in the end only.
             Never used to choose.
-        complexity: Folder that `complexity --split validation` wrote: shows the accuracy on each quarter of the
+        complexity: Folder that `complexity --split validation` wrote: the accuracy is shown on each quarter of the
             validation images, from the least to the most complex.
         parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
-        output_dir: Folder for the results; one distilled set and one subset each.
-        overwrite: Train again what is finished.
+        output_dir: Folder for the results, of one distilled set and one subset.
+        overwrite: Train finished students again.
         save_students: Keep the weights of every student of the set beside its result, as seedK.safetensors, for
             `push --student`; finished students without them are trained again.
-        grid: YAML file with settings of which some are lists: all combinations are evaluated, each in a folder of its
-            own.
+        grid: YAML file of settings, some of them lists: all combinations are evaluated, each in a folder of its own.
         dry_run: Print what would be trained, and stop.
-        log_with: Trackers that get every student's curves: tensorboard, wandb, trackio, joined by commas.
+        log_with: Trackers that get the curves of every student: tensorboard, wandb, trackio, joined by commas.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         precision: "float32", "tf32" (matrix products of NVIDIA GPUs) or "bfloat16" (autocast); default: what
             accelerate launch --mixed_precision says, else float32.
-        compile: Compile the students' steps: "auto" does where a network trains long enough for it to pay, "always",
+        compile: Compile the training steps: "auto" where a network trains long enough for it to pay, "always" or
             "never".
-        students_per_device: Students of one network that a device trains together, as one; "auto" takes as many as fill
-            a GPU, and one on a CPU, where that is faster. Memory that runs out halves it.
+        students_per_device: Students of one network that a device trains together, which is faster; "auto": as many as
+            fill a GPU, one on a CPU. Halved where memory runs out.
         json: Print JSON, for programs.
     """
 
@@ -103,42 +102,36 @@ class EvaluateConfig(Protocol, ReadConfig):
     json: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", plain_model(self.model))
+        self._set("model", plain_model(self.model))
         if self.teacher is not None:
-            object.__setattr__(self, "teacher", plain_teacher(self.teacher))
+            self._set("teacher", plain_teacher(self.teacher))
+        # a rate that suits the set alone would make it win: the scores compare it and random images at their best
         if self.scores is not None and self.lr_net is None:
-            object.__setattr__(self, "lr_net", AUTO)
+            self._set("lr_net", AUTO)
         super().__post_init__()
         ReadConfig.__post_init__(self)
         if self.distilled is not None and self.data_dir is not None:
             raise InputError("--distilled and --data_dir are two names for the set; give one of them")
         if not self.selects and self.distilled is None and self.grid is None:
             raise no_subset()
-        require("--res", self.res, self.res is None or self.res >= 1, "a number of pixels from 1, for example 128")
-        check_students(self.num_eval, self.threads)
-        last = self.seed + self.num_eval
-        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        check_together(self.students_per_device)
+        self._check_res()
+        self._check_students()
+        self._check_threads()
+        self._check_seed(self.num_eval)
+        self._check_together()
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
-        for name in ("output_dir", "baseline_dir", "complexity"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("output_dir", "baseline_dir", "complexity")
 
     def _check_comparisons(self) -> None:
-        for flag, choices in (
-            ("baseline", BASELINES),
-            ("regimes", REGIMES),
-            ("scores", SCORES),
-            ("log_with", TRACKERS),
-        ):
+        lists = {"baseline": BASELINES, "regimes": REGIMES, "scores": SCORES, "log_with": TRACKERS}
+        for flag, choices in lists.items():
             for name in self.listed(flag):
                 if name not in choices:
                     raise unknown(f"value of --{flag}", name, [*choices, *(["none"] if flag == "baseline" else [])])
-        require("--full_epochs", self.full_epochs, self.full_epochs >= 2, "a number of passes from 2")
-        positive = self.full_lr is None or 0 < self.full_lr < float("inf")
-        require("--full_lr", self.full_lr, positive, "a finite number above 0")
-        require("--eval_every", self.eval_every, self.eval_every >= 0, "a number of passes, or 0 for none")
+        self._check("full_epochs", lambda value: value >= 2, "a number of passes from 2")
+        self._check_above_zero("full_lr")
+        self._check("eval_every", lambda value: value >= 0, "a number of passes, or 0 for none")
         if "soft+kd" in [self.labels, *self.listed("regimes")] and self.teacher is None:
             raise InputError(
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
@@ -158,6 +151,17 @@ class EvaluateConfig(Protocol, ReadConfig):
     def models(self) -> list[str]:
         """Names of the student networks that --model gives, each once; of files that were read, those of results."""
         return list(dict.fromkeys(map(network_name, self.listed("model"))))
+
+    @property
+    def teacher_name(self) -> str | None:
+        """Name of the teacher's network, as results have it."""
+        return None if self.teacher is None else network_name(self.teacher.partition("=")[0])
+
+    @property
+    def teacher_file(self) -> Path | None:
+        """File of the teacher's weights; None where there is no teacher, or one that is trained first."""
+        file = (self.teacher or "").partition("=")[2]
+        return Path(file).expanduser() if file else None
 
     @property
     def seeds(self) -> list[int]:
@@ -188,3 +192,17 @@ class EvaluateConfig(Protocol, ReadConfig):
 
 
 CONFIG = EvaluateConfig
+COMMON = {  # what `--help` shows; the rest after `--help all`
+    "Data": ("distilled", "category", "subset", "data_path"),
+    "Students and their training": (
+        "model",
+        "num_eval",
+        "res",
+        "protocol",
+        "epoch_eval_train",
+        "lr_net",
+        "labels",
+        "teacher",
+    ),
+    "Comparison and output": ("baseline", "grid", "output_dir", "overwrite", "dry_run", "json"),
+}

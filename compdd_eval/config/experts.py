@@ -1,16 +1,13 @@
 """Settings of `experts`."""
 
-import math
-import os
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_students
+from compdd_eval.config.checks import AUTO
 from compdd_eval.config.distill import CROP_PAD, MOST_STEPS
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import DSA_STRATEGY, parse_strategy
 from compdd_eval.config.training_data import TrainingDataConfig
-from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
@@ -18,26 +15,26 @@ class ExpertsConfig(TrainingDataConfig):
     """Train expert trajectories: networks on all training images, whose parameters are kept after every epoch.
 
     Args:
-        model: Network: ConvNetD5, ..., as --model of `evaluate` takes it.
-        num_experts: Experts, with seeds `seed`, `seed` + 1, ...; they are shared out over the processes.
-        epochs: Epochs of each.
+        model: Network, as --model of `evaluate` takes it.
+        num_experts: Experts; their seeds are `seed`, `seed` + 1, ... They are shared out over the processes.
+        epochs: Epochs of each expert.
         seed: Seed of the first expert.
         lr: Learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay.
         batch_train: Images in a batch.
-        dsa: Whether the images are augmented by DSA.
+        dsa: Augment the images by DSA.
         dsa_strategy: Operations of DSA, joined by "_".
-        crop_pad: Padding of its crop operation as a share of the image size.
-        sam: Sharpness-aware training, for flat trajectories (FTD): the gradient is taken where the loss is worst within
+        crop_pad: Padding of DSA's crop as a share of the image size.
+        sam: Sharpness-aware training, for flat trajectories (FTD). The gradient is taken where the loss is worst within
             --rho, and changed by --sam_alpha as in GSAM.
-        rho: Radius of that neighbourhood in parameter space.
+        rho: Radius of SAM's neighbourhood in parameter space.
         sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
-        sam_adaptive: Scale that neighbourhood by the size of each weight (ASAM), as FTD's release always does; its
-            paper does not say so.
+        sam_adaptive: Scale the neighbourhood by the size of each weight (ASAM), as FTD's release always does; its paper
+            does not say so.
         output_dir: Folder for the experts.
-        overwrite: Train again what is there.
-        compile: Compile the training steps: "auto" does where it pays, "always", "never".
+        overwrite: Train finished experts again.
+        compile: Compile the training steps: "auto" where it pays, "always" or "never".
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
     """
@@ -65,20 +62,23 @@ class ExpertsConfig(TrainingDataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "model", plain_model(self.model))
-        check_students(self.num_experts, self.threads, "--num_experts")
-        require("--epochs", self.epochs, 2 <= self.epochs <= MOST_STEPS, "a number of epochs from 2")
-        last = self.seed + self.num_experts
-        require("--seed", self.seed, self.seed >= 0 and last <= 2**32, "a whole number from 0, below 2^32")
-        require("--lr", self.lr, 0 < self.lr < math.inf, "a finite number above 0")
-        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
-        require("--rho", self.rho, 0 < self.rho < math.inf, "a finite number above 0")
-        require("--sam_alpha", self.sam_alpha, 0 <= self.sam_alpha < math.inf, "a finite number from 0")
+        self._set("model", plain_model(self.model))
+        self._check_students("num_experts")
+        self._check_threads()
+        self._check("epochs", lambda value: 2 <= value <= MOST_STEPS, "a number of epochs from 2")
+        self._check_seed(self.num_experts)
+        self._check_above_zero("lr", "rho")
+        self._check_momentum("momentum")
+        self._check_from_zero("weight_decay", "sam_alpha")
+        self._check_whole("batch_train")
+        self._check_share("crop_pad")
         parse_strategy(self.dsa_strategy)
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        self._expand_home("output_dir")
 
 
 CONFIG = ExpertsConfig
+COMMON = {
+    "Data": ("category", "subset", "data_path", "res"),
+    "Experts": ("model", "num_experts", "epochs", "lr", "batch_train", "seed", "sam"),
+    "Output": ("output_dir", "overwrite", "json"),
+}

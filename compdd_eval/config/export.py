@@ -1,6 +1,5 @@
 """Settings of `export`."""
 
-import os
 from dataclasses import dataclass
 
 from compdd_eval.config.prepare import PrepareConfig
@@ -21,7 +20,7 @@ class ExportConfig(PrepareConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "output_dir", os.path.expanduser(self.output_dir))
+        self._expand_home("output_dir")
 
 
 CONFIG = ExportConfig

@@ -3,16 +3,18 @@
 import os
 from dataclasses import dataclass
 
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class FigureConfig:
+class FigureConfig(Settings):
     """Draw what `complexity` measured: the subsets' sizes and complexity, and an example of each class with its map.
 
     Args:
         scores: Folder that `complexity` wrote.
-        output_dir: Folder for complexity.png, complexity.svg and gallery.png; default: figures in that of the scores.
+        output_dir: Folder for complexity.png, complexity.svg and gallery.png; default: figures in the folder of the
+            scores.
         subsets_dir: Folder with subset files of your own, such as `select` writes, in place of the sixteen.
         published: Draw the published complexity of the sixteen subsets in place of scores; needs --output_dir.
     """
@@ -23,9 +25,7 @@ class FigureConfig:
     published: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("scores", "output_dir", "subsets_dir"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        self._expand_home("scores", "output_dir", "subsets_dir")
         if self.published and self.scores is not None:
             raise InputError(f"{self.scores}: --published draws no scores; give one of them")
         if self.published and self.subsets_dir is not None:
@@ -35,7 +35,7 @@ class FigureConfig:
         if not self.published and self.scores is None:
             raise InputError("SCORES is missing; give the folder that `complexity` wrote, or --published")
         if self.output_dir is None:
-            object.__setattr__(self, "output_dir", os.path.join(self.scores, "figures"))
+            self._set("output_dir", os.path.join(self.scores, "figures"))
 
 
 CONFIG = FigureConfig

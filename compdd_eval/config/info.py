@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import check_num_proc
+from compdd_eval.config.checks import MOST_CORES
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.subsets import load_classes, load_subset, subset_names
 
 
 @dataclass(frozen=True)
-class InfoConfig:
+class InfoConfig(Settings):
     """Show the sixteen subsets, one of them, or what a copy of ImageNet can serve.
 
     Args:
@@ -29,7 +30,7 @@ class InfoConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_num_proc(self.num_proc)
+        self._check_number_of("num_proc", "processes", most=MOST_CORES)
         self.subsets()
 
     def subsets(self) -> list[Subset]:

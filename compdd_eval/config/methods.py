@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 
+from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
 
 @dataclass(frozen=True)
-class MethodsConfig:
+class MethodsConfig(Settings):
     """List the distillation methods: paper, cost, what they need, their settings.
 
     Args:
-        name: One method, to see all of its settings.
-        ipc: Images per class that its settings are for.
-        plugin: Python file of your own that registers methods; its code is run.
+        name: One method, with all of its settings.
+        ipc: Images per class for which settings are shown.
+        plugin: Python file of your own that registers methods; it is run.
         json: Print JSON, for programs.
     """
 

@@ -77,7 +77,7 @@ def own_file(recorded: str, given: str, flag: str) -> str:
     match = _FILE.fullmatch(recorded)
     if not match:
         return recorded
-    digits = match["digits"]
+    digits = match["digits"]  # compared with the content before the file is run
     files = [found["path"] for part in _parts(given) if (found := _FILE.fullmatch(part))]
     files = [file for file in files if digits and _stem(file) == _stem(match["path"])]
     if not files:

@@ -1,11 +1,11 @@
 """Settings of `prepare`."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from compdd_eval.config.checks import check_num_proc, check_published
+from compdd_eval.config.checks import MOST_CORES, check_published
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
 from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, selected_subset, subset_name
@@ -13,26 +13,25 @@ from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(Settings):
     """Build Comp-DD subsets from ImageNet, so that load_dataset("comp_dd", "bird-easy") works anywhere.
 
     Args:
-        data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives,
-            Parquet or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; else the environment variable
-            COMP_DD_IMAGENET.
+        data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives, Parquet
+            or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; default: the environment variable COMP_DD_IMAGENET.
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
         subset: Only easy or only hard.
-        published: Build music-hard as published, with nine classes, under the name music-hard-published instead.
+        published: Build music-hard as published, with nine classes, under the name music-hard-published.
         classes: Only these ten, joined by commas, for labels 0-9 (WordNet ids, ImageNet indices or names), or a list
             that the field uses: fruit, idc10, meow, nette, squawk, woof, yellow.
         subsets_dir: Folder with subset files of your own in place of the sixteen, such as `select` writes.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
-        num_proc: Subsets that are built at a time, each in a process of its own, and shards that are read at a time;
-            where it is more than the subsets, images of a subset that are read at a time.
-        strict: Refuse a copy that lacks images of a class, or a class; default: warn and build.
-        verify: Decode every image, list those that are bad, and build only if there are none.
-        link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and to that folder.
-        cache_dir: Where to; default: the cache of `datasets`, the only one that load_dataset looks into.
+        num_proc: Processes: subsets that are built at a time, or, where there are fewer subsets, images that are read
+            at a time; also shards that are read at a time.
+        strict: Refuse a copy that lacks a class, or images of one; without it, warn and build.
+        verify: Decode every image, list the bad ones, and build only if there are none.
+        link: Keep the paths of the images in place of their bytes: tiny, but bound to this disk and this folder.
+        cache_dir: Cache to build in; default: that of `datasets`, the only one that load_dataset looks into.
         json: Print JSON, for programs.
     """
 
@@ -52,14 +51,13 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         self.subsets()
-        check_num_proc(self.num_proc)
-        if self.cache_dir is not None:
-            object.__setattr__(self, "cache_dir", os.path.expanduser(self.cache_dir))
+        self._check_number_of("num_proc", "processes", most=MOST_CORES)
+        self._expand_home("cache_dir")
 
     def subsets(self) -> list[Subset]:
         """Return the subsets that are asked for."""
         if self.classes is not None:
-            return [selected_subset(self._selection(), "--")]
+            return [selected_subset(vars(self), "--")]
         if self.subsets_dir is not None:
             return [load_subset(name, self.published, self.subsets_dir) for name in self._own_names()]
         categories = CATEGORIES if self.category is None else (self.category,)
@@ -73,10 +71,6 @@ class PrepareConfig:
     def narrowed(self) -> bool:
         """Whether less than everything is asked for."""
         return any(value is not None for value in (self.category, self.subset, self.classes))
-
-    def _selection(self) -> dict[str, object]:
-        names = ("category", "subset", "published", "subsets_dir", "classes")
-        return {name: getattr(self, name) for name in names}
 
     def _own_names(self) -> list[str]:
         """Return the names of the user's own files that are asked for."""

@@ -1,12 +1,12 @@
 """How students are trained: the protocol, and the presets that the field uses."""
 
-import math
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, check_epochs
-from compdd_eval.utils.errors import require, unknown
+from compdd_eval.config.checks import AUTO
+from compdd_eval.config.settings import Settings
+from compdd_eval.utils.errors import unknown
 
 DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -39,8 +39,8 @@ _COMP_DD = {
     "resize": "squash",
 }
 _RDED = {
-    "epoch_eval_train": 299,
-    "batch_train": 50,
+    "epoch_eval_train": 299,  # 300 passes
+    "batch_train": 50,  # RDED's for IPC 10
     "optimizer": "adamw",
     "lr_net": 0.001,
     "schedule": "half-cosine",
@@ -97,36 +97,41 @@ def parse_strategy(strategy: str) -> list[str]:
     return operations
 
 
+def _is_rate(value: object) -> bool:
+    return value == AUTO or (isinstance(value, int | float) and 0 < value < float("inf"))
+
+
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Settings):
     """How a student is trained. What is left out (None) is taken from the preset.
 
     Args:
         protocol: Preset: comp-dd (the benchmark's evaluator), mtt, datm, dc-bench, rded or sre2l.
-        epoch_eval_train: Epochs E; passes 0 to E inclusive are made over the distilled images, so E + 1.
+        epoch_eval_train: Epochs E; E + 1 passes are made over the distilled images, as in the published evaluator.
         batch_train: Distilled images in a batch.
         optimizer: sgd, adam or adamw.
-        lr_net: Learning rate of the students where the distilled set has no learned rate; "auto" searches it on real
-            training images that are held out, for the set (whatever rate it has) and for the baseline alike.
+        lr_net: Learning rate of the students where the distilled set has no learned one; "auto" searches it. The search
+            is on real training images that are held out, for the set (whatever rate it has) and for the baseline alike.
         schedule: "step" multiplies the rate by 0.1 after pass E // 2 + 1 and starts the optimiser afresh, "cosine" and
             "linear" fall to 0, "half-cosine" falls to a half as in RDED, "constant".
         momentum: Momentum of SGD.
         weight_decay: Weight decay, on all parameters.
-        ema: Decay of an exponential moving average of the weights, which is then tested; 0 has none.
-        labels: "given" with the set, "hard" by class, "soft" stored with the set or else a teacher's, "soft+kd" the
-            teacher's outputs for every augmented batch (knowledge distillation).
+        ema: Decay of an exponential moving average of the weights, which is tested in their place; 0 for none.
+        labels: "given" with the set, "hard" by class, "soft" (of the set, else of the teacher) or "soft+kd" (of the
+            teacher, for each batch). The last is knowledge distillation: the teacher's outputs for every augmented
+            batch.
         temperature: Divides the logits of student and soft labels (or teacher) in the loss.
-        dsa: Whether the distilled images are augmented by DSA (differentiable siamese augmentation).
+        dsa: Augment the distilled images by DSA (differentiable siamese augmentation).
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each batch.
-        crop_pad: Padding of its crop operation as a share of the image size. 0.25 in the benchmark's evaluator,
-            0.125 in MTT, DATM, DC and DC-BENCH.
-        rrc: Random resized crops: the least share of the image's area; 0 makes none.
-        flip: Whether each image is flipped along its width with probability 0.5.
-        mix: "mixup" or "cutmix" mix the images of a batch and their labels.
-        mix_alpha: Parameter of the Beta distribution of their shares.
-        zca: Whether real images are whitened, by the training images of the subset; distilled images are taken as
-            whitened already.
-        antialias: Whether real images are resized with antialiasing; False for sets made before torchvision 0.17.
+        crop_pad: Padding of DSA's crop as a share of the image size. 0.25 in the benchmark's evaluator, 0.125 in MTT,
+            DATM, DC and DC-BENCH.
+        rrc: Random resized crops: the least share of the image's area; 0 for none.
+        flip: Flip each image horizontally with probability 0.5.
+        mix: "mixup" or "cutmix" mix the images of a batch and their labels; or "none".
+        mix_alpha: Parameter of the Beta distribution from which the mixing shares are drawn.
+        zca: Whiten real images (ZCA), by the training images of the subset; distilled images are taken as whitened
+            already.
+        antialias: Resize real images with antialiasing; false for sets made before torchvision 0.17.
         resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
     """
 
@@ -155,32 +160,30 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.protocol not in PRESETS:
             raise unknown("value of --protocol", self.protocol, PRESETS)
+        # a value that is given wins, even where it is that of another preset
         preset = PRESETS[self.protocol] | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
         for name, value in preset.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
+                self._set(name, value)
         self._check_training()
         self._check_augmentation()
 
     def _check_training(self) -> None:
-        check_epochs(self.epoch_eval_train)
-        require("--batch_train", self.batch_train, self.batch_train >= 1, "a whole number from 1")
-        if self.lr_net != AUTO:
-            number = isinstance(self.lr_net, int | float) and math.isfinite(self.lr_net) and self.lr_net > 0
-            require("--lr_net", self.lr_net, number, 'a finite number above 0, or "auto"')
-        require("--momentum", self.momentum, 0 <= self.momentum < 1, "a number in [0, 1)")
-        require("--weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "a finite number from 0")
-        require("--ema", self.ema, 0 <= self.ema < 1, "a number in [0, 1), for example 0.999")
-        require("--temperature", self.temperature, 0 < self.temperature < math.inf, "a finite number above 0")
+        self._check_whole("epoch_eval_train", "batch_train")
+        self._check("lr_net", _is_rate, 'a finite number above 0, or "auto"')
+        self._check_momentum("momentum")
+        self._check_from_zero("weight_decay")
+        self._check("ema", lambda value: 0 <= value < 1, "a number in [0, 1), for example 0.999")
+        self._check_above_zero("temperature")
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "labels": REGIMES, "mix": MIXES, "resize": RESIZES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(f"value of --{name}", getattr(self, name), allowed)
 
     def _check_augmentation(self) -> None:
-        require("--crop_pad", self.crop_pad, 0 <= self.crop_pad <= 1, "a number in [0, 1]")
-        require("--rrc", self.rrc, 0 <= self.rrc <= 1, "a share of the area in (0, 1], or 0 for none")
-        require("--mix_alpha", self.mix_alpha, 0 < self.mix_alpha < math.inf, "a finite number above 0")
+        self._check_share("crop_pad")
+        self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
+        self._check_above_zero("mix_alpha")
         parse_strategy(self.dsa_strategy)
 
     @property

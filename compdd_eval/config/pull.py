@@ -1,19 +1,18 @@
 """Settings of `pull`."""
 
-import os
 from dataclasses import dataclass
 
-from compdd_eval.config.checks import check_given
+from compdd_eval.config.settings import Settings
 
 
 @dataclass(frozen=True)
-class PullConfig:
+class PullConfig(Settings):
     """Download a distilled set from the Hugging Face Hub.
 
     Args:
         repo: The set: USER/NAME, or USER/NAME@REVISION for a branch, a tag or a commit.
-        folder: Where to.
-        overwrite: Replace another set that lies there.
+        folder: Folder to write to.
+        overwrite: Replace another set that the folder holds.
     """
 
     repo: str | None = None
@@ -21,9 +20,9 @@ class PullConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        check_given("REPO", self.repo, "pull USER/NAME my_set")
-        check_given("FOLDER", self.folder, "pull USER/NAME my_set")
-        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+        self._check_given("repo", "pull USER/NAME my_set")
+        self._check_given("folder", "pull USER/NAME my_set")
+        self._expand_home("folder")
 
 
 CONFIG = PullConfig

@@ -4,7 +4,6 @@ import os
 import re
 from dataclasses import dataclass
 
-from compdd_eval.config.checks import check_given
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.utils.errors import InputError, require
 
@@ -15,25 +14,24 @@ class PushConfig(ReadConfig):
 
     Args:
         path: The distilled set: a folder or a file, as --distilled of `evaluate` takes it.
-        repo_id: Dataset repository for the set (of a student, model repository), USER/NAME; it is made where there is
-            none.
+        repo_id: Repository, USER/NAME, which is made where there is none: a dataset for a set, a model for a student.
         private: Make a new repository private; refuse one that is public.
         results: Results of `evaluate` on the set: a folder of a run or a grid, a summary.json, or several joined by
             commas. They go into a table in the card and, for `leaderboard`, into the folder results/ of the repository,
             without places on this machine.
-        revision: Branch to push to; it is made where there is none. Default: main.
+        revision: Branch to push to, which is made where there is none; default: main.
         overwrite: Replace another set or student that the repository holds; its commits stay in the history.
-        student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, whose weights lie
-            beside it; it becomes a model repository.
-        benchmark: Repository for an export of the benchmark's images instead, USER/NAME; a new one is private. With
-            --student, the repository of the benchmark that it was tested on: then the result is sent along as the
-            Hub's leaderboard of that benchmark reads it.
-        folder: That export: what `export` wrote.
-        public: Let everybody download the benchmark's images. ImageNet's terms of access: "Researcher may provide
-            research associates and colleagues with access to the Database provided that they first agree to be bound by
-            these terms and conditions", and "Researcher shall use the Database only for non-commercial research and
-            educational purposes" (https://image-net.org/download.php). A public copy breaks them, unless ImageNet's
-            team allows it.
+        student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, with its weights beside
+            it. It becomes a model repository.
+        benchmark: Repository, USER/NAME, for an export of the benchmark's images; a new one is private. With --student,
+            the repository of the benchmark that it was tested on: then the result is sent along as the Hub's
+            leaderboard of that benchmark reads it.
+        folder: That export, as `export` wrote it.
+        public: Let everybody download the benchmark's images, which breaks ImageNet's terms of access, unless
+            ImageNet's team allows it: "Researcher may provide research associates and colleagues with access to the
+            Database provided that they first agree to be bound by these terms and conditions", and "Researcher shall
+            use the Database only for non-commercial research and educational purposes"
+            (https://image-net.org/download.php).
     """
 
     path: str | None = None
@@ -69,8 +67,8 @@ class PushConfig(ReadConfig):
         if self.public and (self.student or not self.benchmark):
             raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
         if not self.benchmark and not self.student:
-            check_given("PATH", self.path, "push my_set --repo_id USER/NAME")
-        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+            self._check_given("path", "push my_set --repo_id USER/NAME")
+        self._expand_home("folder", "student")
 
     @property
     def listed_results(self) -> list[str]:
@@ -85,8 +83,12 @@ class PushConfig(ReadConfig):
                 raise InputError(f"{flag} is for a distilled set, --student for a network; give one")
         if self.benchmark is not None:
             require("--benchmark", repr(self.benchmark), self.benchmark.count("/") == 1, "USER/NAME")
-        object.__setattr__(self, "student", os.path.expanduser(self.student))
 
 
 CONFIG = PushConfig
 POSITIONAL = ("path",)
+COMMON = {
+    "A distilled set": ("repo_id", "category", "subset", "results", "private", "revision", "overwrite"),
+    "A student": ("student",),
+    "An export of the benchmark's images": ("benchmark", "folder", "public"),
+}

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from compdd_eval.config.checks import check_results
+from compdd_eval.config.settings import Settings
 
 
 @dataclass(frozen=True)
-class StatusConfig:
+class StatusConfig(Settings):
     """Show what of evaluations, or of all cells of grids, is done, running, failed or unfinished.
 
     Args:
@@ -18,8 +18,8 @@ class StatusConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "results", self.results or ["results"])
-        check_results(self.results, 1, "status results")
+        self._set("results", self.results or ["results"])
+        self._check_list("results", 1, "status results")
 
 
 CONFIG = StatusConfig

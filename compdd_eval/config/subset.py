@@ -3,18 +3,20 @@
 from dataclasses import dataclass, replace
 
 from compdd_eval.config.checks import check_published
+from compdd_eval.config.settings import Settings
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.subsets import selected_subset
 from compdd_eval.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class SubsetConfig:
+class SubsetConfig(Settings):
     """Which subset. A list of a user's own is kept here by its classes, so that these settings tell it anywhere.
 
     Args:
-        category: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir, one that is there.
-        subset: easy or hard.
+        category: Category of the benchmark: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir,
+            one of that folder.
+        subset: Subset of the category: easy or hard.
         subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
         classes: In place of --category and --subset: ten classes joined by commas, for labels 0-9 (WordNet ids,
@@ -34,13 +36,11 @@ class SubsetConfig:
         subset = selected_subset(vars(self), "--")
         if subset is not None:
             check_published(self.published, [subset])
-            self._take(subset)
+            # the subset itself, not how it was asked for: results keep these settings
+            for name, value in (_NO_SUBSET | subset.selection).items():
+                self._set(name, value)
         elif self.published:
             raise InputError("--published needs --category music --subset hard")
-
-    def _take(self, subset: Subset) -> None:
-        for name, value in (_NO_SUBSET | subset.selection).items():
-            object.__setattr__(self, name, value)
 
     @property
     def selects(self) -> bool:

@@ -14,11 +14,11 @@ class TrainingDataConfig(SubsetConfig):
     """The real training images.
 
     Args:
-        data_path: A copy of ImageNet (a folder, or ILSVRC/imagenet-1k on the Hub), or "prepared" for what `prepare`
-            made; else the environment variable COMP_DD_IMAGENET, else what `prepare` made.
+        data_path: A copy of ImageNet, or "prepared" for what `prepare` made; default: the environment variable
+            COMP_DD_IMAGENET, else "prepared". The copy is a folder, or ILSVRC/imagenet-1k on the Hub.
         layout: How that copy of ImageNet is stored; "auto" looks at it.
         res: Resolution in pixels.
-        antialias: Whether real images are resized with antialiasing.
+        antialias: Resize real images with antialiasing.
         resize: "squash" real images to the resolution, or "crop": 8/7 of it for the shorter side, then the centre.
     """
 
@@ -32,6 +32,6 @@ class TrainingDataConfig(SubsetConfig):
         SubsetConfig.__post_init__(self)
         if not self.selects:
             raise no_subset()
-        require("--res", self.res, self.res >= 1, "a number of pixels from 1, for example 128")
+        self._check_res()
         folder = getattr(self, "output_dir", "-")
         require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")

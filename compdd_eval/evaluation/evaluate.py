@@ -25,7 +25,7 @@ from compdd_eval.evaluation.plan import (
 from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.summary import finish, planned
 from compdd_eval.evaluation.tables import print_plan, print_results
-from compdd_eval.evaluation.teachers import load_teacher, parse_teacher, teacher_task
+from compdd_eval.evaluation.teachers import load_teacher, teacher_task
 from compdd_eval.evaluation.trackers import Tracker, check_trackers, logging_dir
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.evaluation.training_images import make_training_sets
@@ -171,7 +171,7 @@ class Evaluation:
         if self.config.teacher is None:
             return
         task, accuracy = None, None
-        if parse_teacher(self.config.teacher)[1] is None:
+        if self.config.teacher_file is None:
             self._need_everything()
             task = teacher_task(self.inputs, self.trainer.training_sets)
             self._plan([task])

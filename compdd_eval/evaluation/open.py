@@ -18,7 +18,6 @@ from compdd_eval.evaluation.by_complexity import complexity_of
 from compdd_eval.evaluation.diagnosis import doubts_before_training
 from compdd_eval.evaluation.plan import EvaluationInputs, baseline_dir, conditions, student_names
 from compdd_eval.evaluation.real_images import RealImages
-from compdd_eval.evaluation.teachers import parse_teacher
 from compdd_eval.models.registry import create_model, find_model
 from compdd_eval.results.run_folder import INDEX_NAME, claim
 from compdd_eval.utils.errors import InputError
@@ -71,7 +70,7 @@ def _check_networks(config: EvaluateConfig) -> None:
     """Refuse unknown networks, and, once the resolution is known, those that cannot take the images."""
     if config.eval_mode is not None and len(config.models) > 1:
         raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
-    for model in [*student_names(config), *([parse_teacher(config.teacher)[0]] if config.teacher else [])]:
+    for model in [*student_names(config), *([config.teacher_name] if config.teacher else [])]:
         find_model(model)
         if config.res is not None:
             with torch.device("meta"):
@@ -87,7 +86,7 @@ def _with_pool(config: EvaluateConfig) -> EvaluateConfig:
 
 
 def _check_teacher_file(config: EvaluateConfig) -> None:
-    if config.teacher and (file := parse_teacher(config.teacher)[1]) and not file.is_file():
+    if (file := config.teacher_file) and not file.is_file():
         raise InputError(f"{file}: no such file; --teacher takes NAME, or NAME=FILE with its weights")
 
 

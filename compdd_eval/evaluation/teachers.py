@@ -10,7 +10,7 @@ import torch
 
 from compdd_eval.complexity.classifier import three_numbers
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import find_user_network, is_user_network, network_name
+from compdd_eval.config.network_names import find_user_network, is_user_network
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.evaluation.plan import (
@@ -35,15 +35,9 @@ from compdd_eval.utils.errors import InputError
 _IN_TRAINING = ("aux1.", "aux2.", "AuxLogits.")  # parts of torchvision's networks that only training uses
 
 
-def parse_teacher(text: str) -> tuple[str, Path | None]:
-    """Split `NAME` or `NAME=FILE`; the name is that of results."""
-    name, _, file = text.partition("=")
-    return network_name(name), Path(file).expanduser() if file else None
-
-
 def teacher_task(inputs: EvaluationInputs, training_sets: dict[str, TrainingSet]) -> Task:
     """Return the training of a teacher that has no file."""
-    name, _ = parse_teacher(inputs.config.teacher)
+    name = inputs.config.teacher_name
     rate = inputs.config.full_protocol.lr_net
     task = make_task(
         inputs, training_sets, None, FULL, Condition("hard"), name, TEACHER_SEED, rate, "recipe of a teacher"
@@ -66,8 +60,8 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
     Raises:
         InputError: The file cannot be read, or its weights are those of another network.
     """
-    name, file = parse_teacher(inputs.config.teacher)
-    file = file or task.weights
+    name = inputs.config.teacher_name
+    file = inputs.config.teacher_file or task.weights
     weights = read_weights(file, "--teacher takes NAME, or NAME=FILE with its weights")
     weights, outputs = _fitting(file, name, inputs.config.res, weights)
     recipe = f"weights of {file}"

@@ -17,24 +17,16 @@ def setup_logging() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    handler = _AboveProgress()
-    handler.setFormatter(_OneLine())
     logger = logging.getLogger("compdd_eval")
-    logger.handlers, logger.propagate = [handler], False
+    logger.handlers, logger.propagate = [_OneLineHandler()], False
     logger.setLevel(logging.INFO)
 
 
-class _AboveProgress(logging.Handler):
+class _OneLineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line on stderr without breaking a progress bar."""
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
-class _OneLine(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """Return `compdd_eval: warning: ...`; information goes without its level."""
+        """Write `compdd_eval: warning: ...` above the progress bars; information goes without its level."""
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        return f"compdd_eval: {level}{record.getMessage()}"
+        tqdm.write(f"compdd_eval: {level}{record.getMessage()}", file=sys.stderr)
 
 
 def print_json(content: object) -> None:
@@ -55,30 +47,19 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[obje
     At a terminal it is drawn, and folded to its width. Elsewhere it is plain text without folds, a line for each row
     however long, so that `grep` finds whole rows and a log has no line that means nothing by itself.
     """
-    title, columns, rows = _one_line(title), list(columns), [[_one_line(str(cell)) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _draw(title, columns, rows)
-    else:
-        print(_as_text(*([title, columns, rows] if _writes("±") else _in_ascii([title, columns, rows]))))
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    show = _draw if sys.stdout.isatty() else _print_text
+    show(_printable(title), [_printable(column) for column in columns], cells)
 
 
-def _writes(text: str) -> bool:
-    """Whether the encoding of stdout has these characters."""
+def _printable(text: object) -> str:
+    """Return a text as one line that stdout can write: names in files may hold line ends and codes of a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in str(text))
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
-        return True
+        "±".encode(sys.stdout.encoding or "utf-8")
+        return line
     except UnicodeEncodeError:
-        return False
-
-
-def _in_ascii(content: str | list) -> str | list:
-    """Write +- in all texts of a table."""
-    return content.replace("±", "+-") if isinstance(content, str) else [_in_ascii(part) for part in content]
-
-
-def _one_line(text: str) -> str:
-    """Put blanks in the place of what is not printed: names in files may hold line ends and codes of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+        return line.replace("±", "+-")
 
 
 def _draw(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -98,9 +79,9 @@ def _draw(title: str, columns: list[str], rows: list[list[str]]) -> None:
     console.print(table)
 
 
-def _as_text(title: str, columns: list[str], rows: list[list[str]]) -> str:
-    """Return a table without drawn lines, with an empty line after it."""
-    from rich.cells import cell_len
+def _print_text(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table without drawn lines, and an empty line after it."""
+    from rich.cells import cell_len  # columns of a terminal: two for a Chinese character
 
     names = [column.rstrip(">") for column in columns]
     body = [names, *rows]
@@ -115,4 +96,4 @@ def _as_text(title: str, columns: list[str], rows: list[list[str]]) -> str:
         return _GAP.join(parts).rstrip()
 
     head = [line(body[0]), _GAP.join("-" * width for width in widths)[:_RULE].rstrip()] if any(names) else []
-    return "\n".join([title, *head, *map(line, body[1:]), ""])
+    print(title, *head, *map(line, rows), "", sep="\n")

@@ -43,6 +43,7 @@ _ELSEWHERE = {  # what is no setting of any command
         "CUDA_VISIBLE_DEVICES"
     ),
 }
+# a list of choices is a help while it fits a line or two
 _MANY = 16  # choices; more are not listed where one is close
 _TOO_MANY = 70  # choices; more are never listed
 
@@ -86,6 +87,11 @@ def _meant(value: str, choices: list[str]) -> str | None:
             return f"did you mean {dashes + name!r}?"
     settings = {choice.removeprefix("--") for choice in choices} & _OTHER_WORDS.keys()
     return next((text for words, text in _ELSEWHERE.items() if settings and word in words.split()), None)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:

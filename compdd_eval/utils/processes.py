@@ -34,7 +34,7 @@ def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLik
 
 def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
     """Do the work on the main process and give every process its result, or its InputError or OSError."""
-    outcome: list = [None, None]
+    outcome: list = [None, None]  # result, error: sent as one, so that all processes raise together
     if accelerator.is_main_process:
         try:
             outcome[0] = work()

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,8 +41,7 @@ def run_file(path: Path, expected: str) -> ModuleType:
         del sys.modules[name]
         if isinstance(error, InputError):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: running it failed ({type(error).__name__}: {reason})") from error
+        raise InputError(f"{path}: running it failed ({type(error).__name__}: {first_line(error)})") from error
     return module
 
 
@@ -91,8 +90,7 @@ def made_network(what: str, build: Callable[[], object]) -> "nn.Module":
     except InputError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{what} failed ({reason})") from error
+        raise InputError(f"{what} failed ({first_line(error)})") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"{what} returned {type(network).__name__}, expected a torch.nn.Module")
     return network

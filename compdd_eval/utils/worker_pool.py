@@ -19,6 +19,7 @@ _CLEANING = 5  # seconds that a process has to remove its files
 @contextlib.contextmanager
 def processes(number: int) -> Iterator[ProcessPoolExecutor]:
     """Lend processes that know what this one knows, and that end with it, however it ends."""
+    # forked, for what this process knows, such as an opened copy of ImageNet, need not be read again or pickled
     context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(number, context, initializer=_end_with_parent, initargs=(os.getpid(),))
@@ -52,6 +53,6 @@ def _end_with_parent(parent: int) -> None:
             time.sleep(0.5)
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the main process says when to end
     signal.signal(signal.SIGTERM, clean_up)
     threading.Thread(target=watch, daemon=True).start()

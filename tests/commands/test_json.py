@@ -97,7 +97,7 @@ def printed(run, monkeypatch):
 
     def call(*arguments, status=0):
         with monkeypatch.context() as patch:
-            patch.setattr(console, "_as_text", no_table)
+            patch.setattr(console, "_print_text", no_table)
             found, out, errors = run(*arguments, "--json")
         assert found == status, errors
         return json.loads(out, parse_constant=pytest.fail)

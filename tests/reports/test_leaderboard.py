@@ -270,7 +270,7 @@ def test_the_command_makes_the_same_settings(tmp_path):
     assert "secret" not in command
     from compdd_eval.commands.parser import parse
 
-    config = parse(EvaluateConfig, "evaluate", parsed[4:])
+    config = parse(EvaluateConfig, parsed[4:])
     assert config.settings() == result.protocol.settings()
     assert (config.model, config.res, config.seed, config.baseline) == ("ConvNetD3,AlexNet", 64, 5, "random")
 
@@ -282,7 +282,7 @@ def test_the_command_of_a_preset_that_depends_on_a_flag(tmp_path, protocol):
     for epochs in (None, 300, 7):
         result = one_result(tmp_path / str(epochs), protocol={**protocol, "epoch_eval_train": epochs})
         parsed = words(command_of(result.run, result.protocol, None))
-        assert parse(EvaluateConfig, "evaluate", parsed[4:]).settings() == result.protocol.settings()
+        assert parse(EvaluateConfig, parsed[4:]).settings() == result.protocol.settings()
 
 
 def test_the_command_of_a_set_on_the_hub(tmp_path):

@@ -260,7 +260,7 @@ print(json.dumps([config["normalisation"], config["classes"]]))
     assert f"{100 * record.accuracy:.2f} % of 50 real validation images" in text
     command = re.search(r"```bash\n(.*?)```", text, re.DOTALL)[1].replace("\\\n", "")
     assert command.startswith("accelerate launch -m compdd_eval --")
-    config = parse(EvaluateConfig, "evaluate", shlex.split(command)[4:])
+    config = parse(EvaluateConfig, shlex.split(command)[4:])
     assert config.settings() == record.protocol and (config.models, config.seeds) == ([record.model], [record.seed])
     assert config.distilled == record.config["distilled"] and config.distilled.startswith("tester/set@")
 
