@@ -59,7 +59,6 @@ def _dispatch(arguments: list[str]) -> None:
     settings = import_module(f"compdd_eval.config.{command}")
     config = parse(settings.CONFIG, rest, getattr(settings, "POSITIONAL", ()))
     import_module(f"compdd_eval.commands.{command}").run(config)
-    _leave_process_group()
 
 
 def _no_command(word: str, rest: list[str]) -> InputError:
@@ -86,24 +85,28 @@ def _report(message: str) -> int:
     return 2
 
 
-def _leave_process_group() -> None:
-    distributed = getattr(sys.modules.get("torch"), "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
 def script() -> None:
-    """Run as a console script.
-
-    Processes beside the main one have nothing left to write: they end at once, since threads of the process group that
-    still run while the interpreter is taken down can abort a process that has done its work.
-    """
-    status = main()
-    if not _is_main_process():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    """Run as a console script, in each process of a launcher."""
+    status = 1
+    try:
+        status = main()
+    finally:
+        _leave_process_group(failed=status != 0)
     sys.exit(status)
+
+
+def _leave_process_group(failed: bool) -> None:
+    """End the threads of the process group.
+
+    After a collective they need Python once more, to give its tensors back. One that asks for it while the interpreter
+    is taken down aborts the process: "terminate called without an active exception".
+    """
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if failed and distributed.get_backend() != "gloo":  # NCCL would wait for processes that failed elsewhere
+        return
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

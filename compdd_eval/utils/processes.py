@@ -11,6 +11,9 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from compdd_eval.utils.errors import InputError
 
+if torch.distributed.is_available():  # imported with a group at hand, it would keep the threads of the group for ever
+    import torch.distributed.nn.functional
+
 T = TypeVar("T")
 _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
 

@@ -417,6 +417,46 @@ def test_exit_status_of_a_real_process(tmp_path):
     assert (done.returncode, done.stdout) == (2, "") and len(done.stderr.splitlines()) == 1
 
 
+ENDS_OF_A_PROCESS = """
+import sys, threading
+from pathlib import Path
+
+from compdd_eval import __main__, commands
+from compdd_eval.commands import methods
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import torch
+
+group = torch.distributed
+
+
+def end(outcome):
+    def run(config):
+        group.init_process_group("gloo", store=group.HashStore(), rank=0, world_size=1)
+        import torch.distributed.nn.functional  # as torch does by itself where something is compiled
+        if outcome:
+            raise outcome
+    return run
+
+
+sys.argv[1:] = ["methods"]
+for outcome in (None, InputError("bad"), KeyboardInterrupt(), ValueError("unexpected")):
+    methods.run = end(outcome)
+    try:
+        __main__.script()
+    except (SystemExit, ValueError) as error:
+        print(repr(error))
+    print("gloo" in "".join(task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the threads of C++ are in /proc")
+def test_no_thread_of_the_process_group_outlives_a_command(tmp_path):
+    """One that does can abort a process that has done its work, while the interpreter is taken down."""
+    done = python("-c", ENDS_OF_A_PROCESS, cwd=tmp_path)
+    ends = ["SystemExit(0)", "SystemExit(2)", "SystemExit(130)", "ValueError('unexpected')"]
+    assert done.stdout.split("\n")[:-1] == [line for end in ends for line in (end, "False")], done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher", [["accelerate.commands.launch", "-m"], ["torch.distributed.run", "--nproc_per_node", 2, "-m"]]
