@@ -255,7 +255,6 @@ def many(tmp_path_factory):
 
 
 SLOW_SCRIPT = """
-import signal
 import time
 
 import compdd_eval.data.imagenet.reader as reader
@@ -263,7 +262,6 @@ from compdd_eval.__main__ import script
 from compdd_eval.data.imagenet import scan_copy as spool
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell tests have it ignored
     plain, copy, part = reader.read_bytes, spool._copy, spool.read_part
     reader.read_bytes = lambda path: (time.sleep(0.01), plain(path))[1]
     spool._copy = lambda *arguments: (copy(*arguments), time.sleep(0.3))
