@@ -22,6 +22,7 @@ from compdd_eval.evaluation.evaluate import evaluate
 from compdd_eval.evaluation.plan import expected_students
 from compdd_eval.utils import console
 from tests.conftest import FAST, environment, students
+from tests.support.forked import launched
 
 BIRDS = ["--category", "bird", "--subset", "easy"]
 QUICK = [part for name, value in FAST.items() for part in (f"--{name}", value)]
@@ -281,11 +282,9 @@ def test_what_libraries_print_goes_to_stderr(capsys):
 
 @pytest.mark.slow
 def test_several_processes_print_one_document(drawn, my_set, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "compdd_eval", "evaluate"]
-    command += ["--data_path", str(drawn), "--distilled", str(my_set), *BIRDS, *map(str, QUICK), "--json"]
-    env = environment(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1", HF_DATASETS_CACHE=str(tmp_path / "cache"))
-    for arguments in (command, [*command[:7], "reproduce", "results/summary.json", "--json"]):
-        done = subprocess.run(arguments, cwd=tmp_path, env=env, capture_output=True, text=True)
+    command = ["evaluate", "--data_path", drawn, "--distilled", my_set, *BIRDS, *QUICK, "--json"]
+    for arguments in (command, ["reproduce", "results/summary.json", "--json"]):
+        done = launched(2, "-m", "compdd_eval", *arguments, cwd=tmp_path, HF_DATASETS_CACHE=str(tmp_path / "cache"))
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
 
