@@ -474,16 +474,3 @@ def test_a_dataset_on_the_hub(tiny, my_set, hub, tmp_path):
     assert [row["name"] for row in classes] == load_subset("bird-easy").label_names and len(images) == 10
     wrong = forked(*command, "--split", "nothing", cwd=tmp_path, **hub.environment)
     assert wrong.returncode == 2 and "split 'nothing' cannot be loaded" in wrong.stderr.splitlines()[-1]
-
-
-def test_what_scoring_costs(run):
-    status, out, lines = run(
-        "bench", "complexity", "--images", 2, "--side", 64, "--repeats", 1, "--threads", 1, "--json"
-    )
-    assert status == 0, lines
-    rows = json.loads(out)["rows"]
-    assert [row["method"] for row in rows] == ["smoothgradcampp", "gradcam", "gradcampp", "layercam"]
-    for row in rows:
-        assert (
-            row["ratio"] == pytest.approx(row["images_per_second"] / row["bare_images_per_second"]) and row["ratio"] > 0
-        )
