@@ -231,7 +231,7 @@ def test_the_best_is_kept_only_where_it_is_asked_for(make, tmp_path, monkeypatch
 
 def test_killed_and_run_again(drawn, tmp_path):
     """SIGKILL at any moment: the next start ends with the images of a run that was never stopped."""
-    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--steps", 1500]
+    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--steps", 500]
     arguments += ["--save_every", 20, "--batch_real", 2]
     for name, value in BIRDS.items():
         arguments += [f"--{name}", value]

@@ -21,10 +21,14 @@ _CONTEXT.set_forkserver_preload(["torch._dynamo", "torchvision", "scipy.stats", 
 
 
 class Forked:
-    """`python *arguments` with `-m MODULE`, `-c CODE` or a file, as `subprocess.Popen` would start it."""
+    """`python *arguments` with `-m MODULE`, `-c CODE` or a file, as `subprocess.Popen` would start it.
 
-    def __init__(self, *arguments: object, cwd: Path, session: bool = False, **changes: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    The environment is that of the tests with these changes; None takes a variable away.
+    """
+
+    def __init__(self, *arguments: object, cwd: Path, session: bool = False, **changes: str | None) -> None:
+        changed = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+        environment = {name: value for name, value in changed.items() if value is not None}
         self._folder = tempfile.TemporaryDirectory(prefix="compdd_forked_")
         self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         given = (list(map(str, arguments)), str(cwd), environment, session, list(map(str, self._files)))
