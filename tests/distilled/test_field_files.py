@@ -19,7 +19,7 @@ from compdd_eval.distilled.checks import RealImages, normalisation, whitening
 from compdd_eval.distilled.mosaics import cut_mosaics, looks_like_mosaics
 from compdd_eval.distilled.pixel_range import guess_pixel_range
 from compdd_eval.utils.errors import InputError
-from tests.commands.test_command_line import one_line
+from tests.support.bad_input import one_line
 from tests.support.forked import forked
 
 BIRDS = load_subset("bird-easy")

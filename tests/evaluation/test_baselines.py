@@ -326,7 +326,7 @@ def test_a_permuted_set_is_diagnosed(settings, drawn):
     train = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_train
     full = random_images(train, 12)
     moved = DistilledSet(full.images, (full.labels + 3) % 10)
-    options = {"model": "ConvNetD2", "epoch_eval_train": 20, "num_eval": 1}
+    options = {"model": "ConvNetW32", "epoch_eval_train": 20, "num_eval": 1}
     lines = evaluate(settings(**options), moved, quiet=True)["results"][0]["diagnosis"]
     assert any("another order of classes" in line for line in lines), lines
 
