@@ -74,6 +74,7 @@ def test_every_student_trains_and_sees(name):
     with torch.no_grad():
         logits = model.eval()(images)
     assert logits.shape == (4, 10) and logits.std(dim=0).min() > 0
+    assert count_flops(name, 10, (32, 32)) > 0
 
 
 @pytest.mark.parametrize("size", SIZES[1:])

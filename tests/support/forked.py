@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch._dynamo", "torchvision", "scipy.stats", "pyarrow.dataset", "jsonargparse"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch._dynamo", "torchvision", "scipy.stats", "pyarrow.dataset", "jsonargparse"])
 
 
 class Forked:
@@ -32,7 +32,7 @@ class Forked:
         self._folder = tempfile.TemporaryDirectory(prefix="compdd_forked_")
         self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         given = (list(map(str, arguments)), str(cwd), environment, session, list(map(str, self._files)))
-        self._process = _CONTEXT.Process(target=_begin, args=given)
+        self._process = CONTEXT.Process(target=_begin, args=given)
         self._process.start()
         self.pid = self._process.pid
 
