@@ -1,6 +1,7 @@
 """Small data that the tests make, in caches of their own, without a network."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 # one for all processes of this run: what a killed process leaves half written in a cache fails every later one
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(_HOME.name, "inductor"))
 os.environ["PET_STANDALONE"] = "1"  # `torchrun` takes a free port, for another test may run it at the same time
+# a shell starts its background jobs with SIGINT ignored, and processes inherit that: tests that press Ctrl-C would wait
+# for ever. What has a handler here is reset to the default in every process that a test starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda number, frame: None)
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
 from tests.conftest import ROOT, environment, python
-from tests.distilled.test_set import RunsCode
+from tests.support.bad_input import RunsCode, one_line
 
 DEFAULTS = {
     "model": "ConvNetD5",
@@ -97,16 +97,6 @@ def test_plural_categories_are_aliases():
     assert EvaluateConfig(category="birds", subset="easy").category == "bird"
     with pytest.raises(InputError):
         EvaluateConfig(category="musics", subset="easy")
-
-
-def one_line(result, *parts):
-    """Check that a call ended with status 2 and one clear line that has all these parts."""
-    status, _, errors = result
-    assert status == 2, result
-    lines = [line for line in errors if "warning" not in line]
-    assert len(lines) == 1 and lines[0].startswith("compdd_eval: error: "), errors
-    for part in parts:
-        assert str(part) in lines[0], lines[0]
 
 
 @pytest.mark.parametrize(

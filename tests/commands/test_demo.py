@@ -6,7 +6,7 @@ from PIL import Image
 
 from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.subsets import load_subset
-from tests.conftest import python
+from tests.support.forked import forked, launched
 
 
 def test_drawing_is_the_same_every_time_and_done_once(tmp_path):
@@ -38,9 +38,8 @@ def test_hard_images_are_busier(drawn):
 
 @pytest.mark.slow
 def test_demo_in_two_processes(tmp_path):
-    arguments = ["-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "compdd_eval", "demo"]
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_DATASETS_CACHE": str(tmp_path / "datasets")}
-    done = python(*arguments, cwd=tmp_path, ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1", **places)
+    done = launched(2, "-m", "compdd_eval", "demo", cwd=tmp_path, **places)
     assert done.returncode == 0, done.stderr
     assert "They are not ImageNet" in done.stdout
     means = {}
@@ -57,5 +56,5 @@ def test_demo_in_two_processes(tmp_path):
     assert done.stdout.splitlines()[-1].startswith("report: demo_results/report.html (4 runs")
     assert (tmp_path / "demo_results/report.html").read_text().count("<img ") == 2 * (10 + 100)
     code = "import datasets; datasets.load_dataset('comp_dd', 'round-easy')"
-    looked = python("-c", code, cwd=tmp_path, **places)
+    looked = forked("-c", code, cwd=tmp_path, **places)
     assert looked.returncode != 0 and "comp_dd" in looked.stderr  # the demo's cache is its own

@@ -16,7 +16,7 @@ from compdd_eval.config.export import ExportConfig
 from compdd_eval.config.prepare import PrepareConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
-from tests.conftest import python
+from tests.support.forked import forked
 from tests.support.hub_stand_in import Err
 
 EASY = load_subset("bird-easy")
@@ -190,7 +190,7 @@ def test_the_published_list(tmp_path, cache, drawn):
 
 def push(hub, out, *arguments, repo="tester/comp_dd", **changes):
     arguments = ["-m", "compdd_eval", "push", "--benchmark", repo, "--folder", out, *arguments]
-    done = python(*arguments, cwd=out, **{**hub.environment, **changes})
+    done = forked(*arguments, cwd=out, **{**hub.environment, **changes})
     assert "Traceback" not in done.stderr and "hf_of_a_test" not in done.stdout + done.stderr
     return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if line.startswith("compdd_eval:")]
 
@@ -215,9 +215,9 @@ def test_push_to_a_private_repository(hub, out, tmp_path):
         print(data.num_rows, data["train"].features["label"].names[0], sum(1 for _ in stream))
     """
     places = {**hub.environment, "HF_DATASETS_CACHE": str(tmp_path / "c")}
-    done = python("-c", code, cwd=tmp_path, **places)
+    done = forked("-c", code, cwd=tmp_path, **places)
     assert done.stdout.strip() == "{'train': 120, 'validation': 50} flamingo 50", done.stderr
-    done = python("-c", code, cwd=tmp_path, **{**places, "HF_TOKEN": "", "HF_DATASETS_CACHE": str(tmp_path / "d")})
+    done = forked("-c", code, cwd=tmp_path, **{**places, "HF_TOKEN": "", "HF_DATASETS_CACHE": str(tmp_path / "d")})
     assert done.returncode != 0, "private"
     status, printed, _ = push(hub, out)
     assert status == 0 and "nothing has changed in tester/comp_dd" in printed and len(repo.commits) == 2
@@ -232,7 +232,7 @@ def test_public_only_if_said(hub, out):
     repo.private = True
     status, printed, _ = push(hub, out, "--public")
     assert status == 0 and not repo.private and "(public" in printed
-    help_text = python("-m", "compdd_eval", "push", "--help", cwd=out).stdout
+    help_text = forked("-m", "compdd_eval", "push", "--help", cwd=out).stdout
     assert "non-commercial research and educational purposes" in " ".join(help_text.split())
 
 

@@ -1,13 +1,11 @@
-"""What `info` shows, and what `bench` measures."""
+"""What `info` shows."""
 
 import json
 import shutil
 
 import pytest
 
-from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.info import describe
-from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.info import InfoConfig
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subsets import load_subset, subset_names
@@ -79,13 +77,3 @@ def test_bad_input(run, tmp_path):
     ]:
         status, _, errors = run("info", *arguments)
         assert status == 2 and len(errors) == 1 and message in errors[0]
-
-
-def test_bench_measures_everything_it_names(tmp_path, run):
-    figures = bench_data(BenchConfig(images=1, side=64, repeats=1, output_dir=str(tmp_path)))
-    assert len(figures) == 13 and sum(figure.reached is not None for figure in figures) == 8
-    assert all(any(character.isdigit() for character in figure.value) for figure in figures)
-    assert not list(tmp_path.iterdir())
-    status, _, errors = run("bench", "dat")
-    assert status == 2 and "did you mean 'data'" in errors[0]
-    assert run("bench", "data", "--images", "0")[0] == 2

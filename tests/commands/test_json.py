@@ -5,8 +5,8 @@ import functools
 import json
 import os
 import pty
-import subprocess
-import sys
+import select
+import time
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,8 @@ from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.evaluation.evaluate import evaluate
 from compdd_eval.evaluation.plan import expected_students
 from compdd_eval.utils import console
-from tests.conftest import FAST, environment, students
+from tests.conftest import FAST, python, students
+from tests.support.forked import Forked, forked, launched
 
 BIRDS = ["--category", "bird", "--subset", "easy"]
 QUICK = [part for name, value in FAST.items() for part in (f"--{name}", value)]
@@ -36,6 +37,7 @@ def source_of(module: str) -> ast.Module:
     return ast.parse(Path(import_module(module).__file__).read_text(encoding="utf-8"))
 
 
+@functools.cache
 def imported(tree: ast.AST) -> dict[str, tuple[str, str]]:
     """Local name -> module of ours and the name there."""
     found = {}
@@ -281,11 +283,9 @@ def test_what_libraries_print_goes_to_stderr(capsys):
 
 @pytest.mark.slow
 def test_several_processes_print_one_document(drawn, my_set, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "compdd_eval", "evaluate"]
-    command += ["--data_path", str(drawn), "--distilled", str(my_set), *BIRDS, *map(str, QUICK), "--json"]
-    env = environment(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1", HF_DATASETS_CACHE=str(tmp_path / "cache"))
-    for arguments in (command, [*command[:7], "reproduce", "results/summary.json", "--json"]):
-        done = subprocess.run(arguments, cwd=tmp_path, env=env, capture_output=True, text=True)
+    command = ["evaluate", "--data_path", drawn, "--distilled", my_set, *BIRDS, *QUICK, "--json"]
+    for arguments in (command, ["reproduce", "results/summary.json", "--json"]):
+        done = launched(2, "-m", "compdd_eval", *arguments, cwd=tmp_path, HF_DATASETS_CACHE=str(tmp_path / "cache"))
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
 
@@ -307,18 +307,17 @@ CODE = f"from compdd_eval.utils.console import print_table; {TABLE}"
 def at_a_terminal(cwd, **changes):
     """Run the code with a pseudo-terminal as its stdout, and return what it writes there."""
     main, end = pty.openpty()
-    env = {name: value for name, value in environment().items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    env |= {"TERM": "xterm-256color", "COLUMNS": "60", "LINES": "24", **changes}
-    with subprocess.Popen([sys.executable, "-c", CODE], cwd=cwd, env=env, stdout=end, stdin=end) as process:
-        os.close(end)
-        text = b""
-        try:
-            while part := os.read(main, 65536):
-                text += part
-        except OSError:  # so ends a pseudo-terminal on Linux
-            pass
-        assert process.wait() == 0
+    terminal = f"import os; [os.dup2(os.open({os.ttyname(end)!r}, os.O_RDWR), number) for number in (0, 1)]; "
+    size = {"TERM": "xterm-256color", "COLUMNS": "60", "LINES": "24", "NO_COLOR": None, "FORCE_COLOR": None}
+    process = Forked("-c", terminal + CODE, cwd=cwd, **size | changes)
+    text, deadline = b"", time.monotonic() + 60
+    while process.poll() is None or select.select([main], [], [], 0)[0]:
+        assert time.monotonic() < deadline
+        if select.select([main], [], [], 0.05)[0]:
+            text += os.read(main, 65536)
+    assert process.wait() == 0, process.printed()
     os.close(main)
+    os.close(end)
     return text.decode()
 
 
@@ -334,10 +333,10 @@ def test_at_a_terminal(tmp_path):
 
 @pytest.mark.parametrize("changes", [{}, {"COLUMNS": "60"}, {"FORCE_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}])
 def test_at_a_pipe(tmp_path, changes):
-    command = [sys.executable, "-c", CODE]
-    text = subprocess.run(command, cwd=tmp_path, env=environment(**changes), capture_output=True, check=True).stdout
+    start = python if "PYTHONIOENCODING" in changes else forked  # Python reads it when it starts
+    text = start("-c", CODE, cwd=tmp_path, **changes).stdout
     sign, more = ("+-", "-") if "PYTHONIOENCODING" in changes else ("±", "")
-    assert text.decode().splitlines() == [
+    assert text.splitlines() == [
         "Accuracy [bold] in %",
         f"student  mean {sign} std",
         f"-------  ----------{more}  " + "-" * (99 - len(more)),

@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -26,8 +24,8 @@ from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.worker_pool import processes
-from tests.conftest import environment
 from tests.support import imagenet_layouts
+from tests.support.forked import Forked, forked
 
 EASY, HARD = load_subset("bird-easy"), load_subset("bird-hard")
 
@@ -255,7 +253,6 @@ def many(tmp_path_factory):
 
 
 SLOW_SCRIPT = """
-import signal
 import time
 
 import compdd_eval.data.imagenet.reader as reader
@@ -263,7 +260,6 @@ from compdd_eval.__main__ import script
 from compdd_eval.data.imagenet import scan_copy as spool
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell tests have it ignored
     plain, copy, part = reader.read_bytes, spool._copy, spool.read_part
     reader.read_bytes = lambda path: (time.sleep(0.01), plain(path))[1]
     spool._copy = lambda *arguments: (copy(*arguments), time.sleep(0.3))
@@ -280,11 +276,10 @@ def test_killed_at_any_point(many, tmp_path, layout, num_proc):
     cache, slow = tmp_path / "cache", tmp_path / "slow.py"
     slow.write_text(SLOW_SCRIPT)
     arguments = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc]
-    env = environment(HF_DATASETS_CACHE=str(cache))
+    places = {"cwd": tmp_path, "HF_DATASETS_CACHE": str(cache)}
     finished, scans = set(), set()
-    for wait in (4, 6, 8):
-        command = [sys.executable, slow, *map(str, arguments)]
-        child = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    for wait in (1, 3, 5):
+        child = Forked(slow, *arguments, **places)
         time.sleep(wait)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -296,11 +291,10 @@ def test_killed_at_any_point(many, tmp_path, layout, num_proc):
                 finished.add(name)
                 assert found[1].images == {"train": 400, "validation": 20}
     assert layout != "parquet" or scans
-    command = [sys.executable, "-m", "compdd_eval", *map(str, arguments)]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = forked("-m", "compdd_eval", *arguments, **places)
     assert done.returncode == 0, done.stderr
     code = "import datasets; print([datasets.load_dataset('comp_dd', f'bird-{d}').num_rows for d in ('easy', 'hard')])"
-    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    done = forked("-c", code, **places)
     assert json.loads(done.stdout.replace("'", '"')) == [{"train": 400, "validation": 20}] * 2
     left = [path.name for path in cache.glob("comp_dd/.staging/*") if path.is_dir()]
     assert left == []
@@ -308,9 +302,8 @@ def test_killed_at_any_point(many, tmp_path, layout, num_proc):
 
 @pytest.mark.parametrize("layout", ["imagefolder", "parquet"])
 def test_two_runs_at_the_same_time(shape, tmp_path, layout):
-    env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
-    command = [sys.executable, "-m", "compdd_eval", "prepare", "--category", "bird", "--data_path", str(shape(layout))]
-    runs = [subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    command = ["-m", "compdd_eval", "prepare", "--category", "bird", "--data_path", shape(layout)]
+    runs = [Forked(*command, cwd=tmp_path, HF_DATASETS_CACHE=str(tmp_path / "cache")) for _ in range(2)]
     printed = [run.communicate(timeout=300)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
     assert sum(text.count("current") + text.count("built") for text in printed) >= 4
@@ -334,9 +327,7 @@ def test_interrupted_from_a_terminal(many, tmp_path, layout, num_proc, more):
     cache, slow = tmp_path / "cache", tmp_path / "slow.py"
     slow.write_text(SLOW_SCRIPT)
     command = ["prepare", "--data_path", many / layout, "--category", "bird", "--num_proc", num_proc, *more]
-    command = [sys.executable, slow, *map(str, command)]
-    env = environment(HF_DATASETS_CACHE=str(cache))
-    child = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    child = Forked(slow, *command, cwd=tmp_path, session=True, HF_DATASETS_CACHE=str(cache))
     staging = cache / "comp_dd/.staging"
     deadline = time.monotonic() + 60
     while not list(staging.glob("bird-*.*/built*")) and time.monotonic() < deadline:

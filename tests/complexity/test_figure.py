@@ -12,7 +12,7 @@ from PIL import Image
 from compdd_eval.complexity.gallery import _wrapped
 from compdd_eval.data.subsets import CATEGORIES, load_subset, subset_names
 from compdd_eval.data.synsets import subsets_dir
-from tests.commands.test_command_line import one_line
+from tests.support.bad_input import one_line
 
 SETTINGS = {
     "model": "torchvision:resnet18",

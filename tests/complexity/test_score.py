@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
@@ -26,8 +24,9 @@ from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.evaluation.by_complexity import by_quartile
 from compdd_eval.utils.errors import InputError
-from tests.conftest import environment, python, save_image
+from tests.conftest import save_image
 from tests.support import imagenet_layouts
+from tests.support.forked import Forked, forked, launched
 
 pytest.importorskip("torchcam", reason="TorchCAM is an extra")
 
@@ -202,10 +201,7 @@ def test_every_layout_gives_the_same_numbers(run, flags, drawn, tmp_path):
 
 def test_two_processes_give_the_same_numbers(run, flags, tmp_path):
     assert run(*flags(output="one"))[0] == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "compdd_eval"]
-    command += map(str, flags(output="two"))
-    env = environment(ACCELERATE_USE_CPU="true")
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = launched(2, "-m", "compdd_eval", *flags(output="two"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert read(tmp_path / "one") == read(tmp_path / "two")
 
@@ -228,19 +224,16 @@ def test_finished_classes_are_kept(run, flags, tmp_path):
 
 def test_an_interrupted_run_goes_on(flags, tmp_path):
     """SIGKILL once some classes are finished; the end is that of a whole run."""
-    command = [sys.executable, "-m", "compdd_eval", *map(str, flags("--batch_size", 1))]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    process = Forked("-m", "compdd_eval", *flags("--batch_size", 1), cwd=tmp_path)
     parts = tmp_path / "scores/parts"
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None and not list(parts.glob("0*.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = python("-m", "compdd_eval", *flags("--batch_size", 1), cwd=tmp_path)
+    done = forked("-m", "compdd_eval", *flags("--batch_size", 1), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    whole = python("-m", "compdd_eval", *flags("--batch_size", 1, output="whole"), cwd=tmp_path)
+    whole = forked("-m", "compdd_eval", *flags("--batch_size", 1, output="whole"), cwd=tmp_path)
     assert whole.returncode == 0 and read(tmp_path / "scores") == read(tmp_path / "whole")
 
 
@@ -469,28 +462,15 @@ def test_quarters_by_hand():
 def test_a_dataset_on_the_hub(tiny, my_set, hub, tmp_path):
     """Any dataset with a column of images and one of class labels."""
     one = ["--category", "bird", "--subset", "easy"]
-    pushed = python(
+    pushed = forked(
         "-m", "compdd_eval", "push", my_set, "--repo_id", "tester/birds", *one, cwd=tmp_path, **hub.environment
     )
     assert pushed.returncode == 0, pushed.stderr
     settings = ["--model", tiny, "--image_size", 8, "--method", "gradcam", "--output_dir", tmp_path / "scores"]
     command = ["-m", "compdd_eval", "complexity", "--data_path", "tester/birds", *settings]
-    done = python(*command, cwd=tmp_path, **hub.environment)
+    done = forked(*command, cwd=tmp_path, **hub.environment)
     assert done.returncode == 0, done.stderr
     classes, images = read(tmp_path / "scores")
     assert [row["name"] for row in classes] == load_subset("bird-easy").label_names and len(images) == 10
-    wrong = python(*command, "--split", "nothing", cwd=tmp_path, **hub.environment)
+    wrong = forked(*command, "--split", "nothing", cwd=tmp_path, **hub.environment)
     assert wrong.returncode == 2 and "split 'nothing' cannot be loaded" in wrong.stderr.splitlines()[-1]
-
-
-def test_what_scoring_costs(run):
-    status, out, lines = run(
-        "bench", "complexity", "--images", 2, "--side", 64, "--repeats", 1, "--threads", 1, "--json"
-    )
-    assert status == 0, lines
-    rows = json.loads(out)["rows"]
-    assert [row["method"] for row in rows] == ["smoothgradcampp", "gradcam", "gradcampp", "layercam"]
-    for row in rows:
-        assert (
-            row["ratio"] == pytest.approx(row["images_per_second"] / row["bare_images_per_second"]) and row["ratio"] > 0
-        )

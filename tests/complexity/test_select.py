@@ -22,6 +22,7 @@ from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.evaluation.evaluate import evaluate
 from compdd_eval.utils.errors import InputError
 from tests.conftest import FAST
+from tests.support.bad_input import one_line
 
 EASY, HARD = load_subset("bird-easy"), load_subset("bird-hard")
 BIRDS = [*EASY.wnids, *HARD.wnids]
@@ -51,14 +52,6 @@ def chosen(birds, tmp_path, run):
     """Subset files out of these scores: bird-easy as published, bird-hard in reversed order."""
     assert run("select", birds, "--output_dir", tmp_path / "own")[0] == 0
     return tmp_path / "own"
-
-
-def one_line(result, *parts):
-    status, out, errors = result
-    lines = [line for line in errors if "warning" not in line]
-    assert status == 2 and len(lines) == 1 and lines[0].startswith("compdd_eval: error: "), result
-    for part in parts:
-        assert str(part) in lines[0], lines[0]
 
 
 def pool(means, half=None):

@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from compdd_eval.config.prepare import PrepareConfig
 from compdd_eval.data.prepared import config_root, find_prepared
 from compdd_eval.data.subsets import load_subset, subset_names
 from compdd_eval.utils.errors import InputError
-from tests.conftest import environment, python
+from tests.support.forked import Forked, forked
 
 FISH = load_subset("fish-easy")
 
@@ -70,13 +68,7 @@ def test_load_dataset_in_another_process_without_our_code(odd, cache, tmp_path):
         stream = next(iter(load_dataset("comp_dd", "fish-easy", split="train", streaming=True)))
         print(data["train"].num_rows, data["validation"].num_rows, len(part), stream["label"], stream["image"].mode)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "HF_DATASETS_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-    )
+    done = forked("-c", code, cwd=tmp_path, HF_DATASETS_CACHE=str(cache))
     assert done.stdout.split() == ["40", "10", "4", "0", "RGB"], done.stderr
 
 
@@ -186,8 +178,10 @@ def test_killed_builds_leave_the_cache_usable(odd, cache, tmp_path):
         "builder.on_images = lambda n: (print('images', flush=True), time.sleep(60))\n"
         "builder.download_and_prepare()"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment(), cwd=tmp_path)
-    assert child.stdout.readline() == b"images\n"
+    child = Forked("-c", code, cwd=tmp_path)
+    while "images\n" not in child.printed()[0]:
+        assert child.poll() is None
+        time.sleep(0.01)
     assert any((cache / "comp_dd/.staging").glob("fish-easy.*/built*"))
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -283,10 +277,10 @@ def test_real_photographs_of_every_subset(shared, cache):
 def test_real_subset_from_another_folder(shared, tmp_path):
     cache = str(tmp_path / "cache")
     arguments = ["prepare", "--data_path", shared / "imagenet_tiny", "--category", "insect", "--subset", "easy"]
-    done = python("-m", "compdd_eval", *arguments, cwd=tmp_path, HF_DATASETS_CACHE=cache)
+    done = forked("-m", "compdd_eval", *arguments, cwd=tmp_path, HF_DATASETS_CACHE=cache)
     assert done.returncode == 0, done.stderr
     code = "import datasets; d = datasets.load_dataset('comp_dd', 'insect-easy'); print(dict(d.num_rows))"
-    done = python("-c", code, cwd="/", HF_DATASETS_CACHE=cache)
+    done = forked("-c", code, cwd="/", HF_DATASETS_CACHE=cache)
     assert json.loads(done.stdout.replace("'", '"')) == {"train": 600, "validation": 500}
 
 

@@ -23,7 +23,8 @@ from compdd_eval.distilled.metadata import parse_facts, subset_stated
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.utils.errors import InputError
-from tests.conftest import FAST, python
+from tests.conftest import FAST
+from tests.support.forked import forked
 
 
 def test_sixteen_configurations_of_ten_classes_and_no_class_in_two():
@@ -286,7 +287,7 @@ def test_from_the_classes_to_a_report(classes, nette, cache, tmp_path, run):
     assert status == 0 and f'load_dataset("comp_dd", "{subset.name}") now works' in out
     code = f"import datasets; d = datasets.load_dataset('comp_dd', {subset.name!r}); t = d['train']"
     code += "; print([t.features['label'].names, t['imagenet_label'][::4], t['label'][::4], len(d['validation'])])"
-    done = python("-c", code, cwd=tmp_path, HF_DATASETS_CACHE=str(cache))
+    done = forked("-c", code, cwd=tmp_path, HF_DATASETS_CACHE=str(cache))
     expected = [subset.label_names, list(subset.class_map), list(range(10)), 20]
     assert done.stdout.strip() == str(expected), done.stderr
 

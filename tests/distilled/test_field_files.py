@@ -19,8 +19,8 @@ from compdd_eval.distilled.checks import RealImages, normalisation, whitening
 from compdd_eval.distilled.mosaics import cut_mosaics, looks_like_mosaics
 from compdd_eval.distilled.pixel_range import guess_pixel_range
 from compdd_eval.utils.errors import InputError
-from tests.commands.test_command_line import one_line
-from tests.conftest import python
+from tests.support.bad_input import one_line
+from tests.support.forked import forked
 
 BIRDS = load_subset("bird-easy")
 HARD = torch.arange(10).repeat_interleave(2)
@@ -554,7 +554,7 @@ def cases(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cases")
     code = (shared / "reports/make_cases.py").read_text().replace("compdd_eval.subsets", "compdd_eval.data.subsets")
     (folder / "make_cases.py").write_text(code)
-    done = python(folder / "make_cases.py", shared / "imagenet_tiny", folder, cwd=folder)
+    done = forked(folder / "make_cases.py", shared / "imagenet_tiny", folder, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 

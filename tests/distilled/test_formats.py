@@ -19,12 +19,8 @@ from compdd_eval.data.transforms import denormalise, normalise
 from compdd_eval.distilled import content
 from compdd_eval.distilled.write import format_of, write_distilled
 from compdd_eval.utils.errors import InputError
+from tests.support.drawn_sets import HARD, IMAGES, LOGITS, PIXELS, image_folder
 
-GENERATOR = torch.Generator().manual_seed(0)
-IMAGES = torch.randn(20, 3, 8, 8, generator=GENERATOR)
-PIXELS = (torch.rand(20, 3, 8, 8, generator=GENERATOR) * 255).round().to(torch.uint8)
-HARD = torch.arange(10).repeat_interleave(2)
-LOGITS = torch.randn(20, 10, generator=GENERATOR)
 FACTS = {
     "category": "bird",
     "subset": "easy",
@@ -268,19 +264,6 @@ def test_a_guess_of_the_pixel_range_is_a_warning(tmp_path, caplog, monkeypatch):
 
 
 # ---- image folders
-
-
-def image_folder(root, names, file_format="PNG", per_class=2, size=(8, 8)):
-    """Write noise; the red value of the first pixel of image i of class k is 10 k + i."""
-    for number, name in enumerate(names):
-        for index in range(per_class):
-            pixels = np.random.default_rng(number).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
-            pixels[0, 0, 0] = 10 * number + index
-            path = root / name / f"{index}.{file_format.lower()}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            options = {"lossless": True} if file_format == "WEBP" else {}
-            Image.fromarray(pixels).save(path, **options)
-    return root
 
 
 BIRDS = load_subset("bird-easy")

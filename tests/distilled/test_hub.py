@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from compdd_eval import DistilledSet
 from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
-from tests.conftest import environment, python, served
+from tests.conftest import environment, served
+from tests.support.forked import Forked, forked
 from tests.support.hub_client import Client
 from tests.support.hub_stand_in import Blob, Err, FakeHub
 
@@ -576,7 +579,7 @@ def test_sets_in_folders_of_a_repository(server, client, tmp_path):
     one_error(client("convert", f"{page}/tree/gone/edf", tmp_path / "x", *BIRDS), "no such revision")
     offline = {"HF_HUB_OFFLINE": "1"}
     code = "from compdd_eval import read_distilled, ReadConfig; print(read_distilled('tester/many/edf/ipc10').sha256)"
-    done = python("-c", code, cwd=tmp_path, **(server.environment | offline))
+    done = forked("-c", code, cwd=tmp_path, **(server.environment | offline))
     assert sets["ipc10"].sha256 in done.stdout, done.stderr
 
 
@@ -650,21 +653,17 @@ def test_the_benchmark_and_a_set_are_told_apart(run):
 
 def test_an_interrupted_pull_leaves_nothing(server, client, mine, tmp_path):
     """Killed while it downloads: no folder, and the next try has it."""
-    import subprocess
-    import sys
-    import time
-
     assert client("push", mine, "--repo_id", "tester/killed")[0] == 0
     server.log.clear()
-    env = environment(**server.environment | {"HF_HOME": str(tmp_path / "home")})
-    command = [sys.executable, "-m", "compdd_eval", "pull", "tester/killed", str(tmp_path / "copy")]
+    places = server.environment | {"HF_HOME": str(tmp_path / "home")}
+    command = ["-m", "compdd_eval", "pull", "tester/killed", tmp_path / "copy"]
     with server.lock:  # answers nothing
-        process = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE)
+        process = Forked(*command, cwd=tmp_path, **places)
         deadline = time.monotonic() + 60
         while not server.log and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "copy").exists()
-    done = python(*command[1:], cwd=tmp_path, **server.environment | {"HF_HOME": str(tmp_path / "home")})
+    done = forked(*command, cwd=tmp_path, **places)
     assert done.returncode == 0 and DistilledSet.load(tmp_path / "copy").sha256 == make_set().sha256, done.stderr

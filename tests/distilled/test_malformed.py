@@ -17,9 +17,8 @@ from safetensors.torch import save_file
 
 from compdd_eval import DistilledSet
 from compdd_eval.distilled.write import write_distilled
-from tests.commands.test_command_line import one_line
-from tests.distilled.test_formats import HARD, IMAGES, LOGITS, image_folder
-from tests.distilled.test_set import RunsCode
+from tests.support.bad_input import RunsCode, one_line
+from tests.support.drawn_sets import HARD, IMAGES, LOGITS, image_folder
 
 BIRDS = ["--category", "bird", "--subset", "easy"]
 FACTS = {"category": "bird", "subset": "easy"}

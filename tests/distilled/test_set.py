@@ -1,4 +1,3 @@
-import os
 import pickle
 
 import numpy as np
@@ -13,6 +12,7 @@ from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.set import read_distilled
 from compdd_eval.utils.errors import InputError
+from tests.support.bad_input import RunsCode
 
 IMAGES = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 HARD = torch.arange(20) % 10
@@ -27,16 +27,6 @@ def changed(tensor, index, value):
     tensor = tensor.clone()
     tensor[index] = value
     return tensor
-
-
-class RunsCode:
-    """What a hostile pickle holds."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
 
 
 def test_facts_of_a_set():

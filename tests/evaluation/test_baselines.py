@@ -7,8 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -34,7 +32,8 @@ from compdd_eval.models.imagenet import OfImageNet, statistics_of
 from compdd_eval.results.student_result import read_student
 from compdd_eval.training.augment import augment_batch, mix_batch
 from compdd_eval.utils.errors import InputError
-from tests.conftest import FAST, environment, students
+from tests.conftest import FAST, students
+from tests.support.forked import Forked, forked, launched
 
 QUICK = {**FAST, "model": "LeNet", "num_eval": 2, "full_epochs": 2}
 
@@ -327,7 +326,7 @@ def test_a_permuted_set_is_diagnosed(settings, drawn):
     train = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_train
     full = random_images(train, 12)
     moved = DistilledSet(full.images, (full.labels + 3) % 10)
-    options = {"model": "ConvNetD2", "epoch_eval_train": 20, "num_eval": 1}
+    options = {"model": "ConvNetW32", "epoch_eval_train": 20, "num_eval": 1}
     lines = evaluate(settings(**options), moved, quiet=True)["results"][0]["diagnosis"]
     assert any("another order of classes" in line for line in lines), lines
 
@@ -386,11 +385,10 @@ def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn
         assert status == 0, errors
         return [(state["name"], state["state"], state["note"]) for state in json.loads(text)]
 
-    command = [sys.executable, "-m", "compdd_eval", "--grid", str(file), "--output_dir", str(out)]
-    options = {"cwd": tmp_path, "env": environment(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = ["-m", "compdd_eval", "--grid", file, "--output_dir", out]
     stale, told = ["done", "running", "waiting"], ["done", "unfinished", "unfinished"]
     for sent, exit_status, index in ((signal.SIGKILL, -9, stale), (signal.SIGINT, 130, told)):
-        process = subprocess.Popen(command, **options)
+        process = Forked(*command, cwd=tmp_path)
         try:
             until(process, lambda: (out / names[1] / "run.json").exists() and states(out)[1][1] == "running")
             waits = f"waits for {names[1]}, which runs now"
@@ -399,7 +397,7 @@ def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn
             process.send_signal(sent)
             assert process.wait(60) == exit_status
         finally:
-            process.kill()
+            process.end()
         note = "the grid was interrupted; run the same command to go on"
         expected = list(zip(names, ["done", "unfinished", "unfinished"], [None, note, note], strict=True))
         assert states(out) == expected and states(out / names[1]) == expected[1:2]
@@ -595,9 +593,8 @@ def test_processes_and_ddp_give_the_same_accuracies(drawn, my_set, tmp_path):
     for name, number, more in [("one", 1, []), ("two", 2, []), ("three", 3, []), ("ddp", 2, ["--parallel", "ddp"])]:
         out = tmp_path / name
         flags = arguments(drawn, my_set, out, "--num_eval", "3", "--baseline", "random", *more)
-        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(number), "-m", "compdd_eval"]
-        env = environment(ACCELERATE_USE_CPU="true", HF_DATASETS_CACHE=str(tmp_path / "cache"))
-        done = subprocess.run([sys.executable, *launcher, *flags], env=env, capture_output=True, text=True, timeout=300)
+        cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
+        done = launched(number, "-m", "compdd_eval", *flags, cwd=tmp_path, **cache)
         assert done.returncode == 0, done.stderr
         entry = json.loads((out / "summary.json").read_text())["results"][0]
         found.append((entry["accuracies"], entry["random"]["accuracies"]))
@@ -611,10 +608,10 @@ def test_killed_at_any_moment(drawn, my_set, tmp_path):
     """SIGKILL at random moments: no file is corrupt, nothing finished is lost, and the end is that of a whole run."""
     rng, out = random.Random(0), tmp_path / "killed"
     flags = arguments(drawn, my_set, out, "--num_eval", "20", "--baseline", "random", "--epoch_eval_train", "40")
-    command, kept, kills = [sys.executable, "-m", "compdd_eval", *flags], {}, 0
-    env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
+    command, kept, kills = ["-m", "compdd_eval", *flags], {}, 0
+    places = {"cwd": tmp_path, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
     while kills < 20:
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = Forked(*command, **places)
         before, limit = len(students(out)), time.monotonic() + 60
         while len(students(out)) == before and process.poll() is None and time.monotonic() < limit:
             if rng.random() < 0.005:
@@ -632,8 +629,9 @@ def test_killed_at_any_moment(drawn, my_set, tmp_path):
             json.loads(path.read_text())
         assert set(kept) <= set(students(out))
     assert kills >= 20
-    subprocess.run(command, env=env, check=True, capture_output=True)
     whole = tmp_path / "whole"
-    subprocess.run([*command[:-8], *command[-8:], "--output_dir", str(whole)], env=env, check=True, capture_output=True)
+    for more in ([], ["--output_dir", whole]):
+        done = forked(*command, *more, **places)
+        assert done.returncode == 0, done.stderr
     ends = [json.loads((folder / "summary.json").read_text())["results"] for folder in (out, whole)]
     assert ends[0] == ends[1]

@@ -1,6 +1,4 @@
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from compdd_eval.results.student_result import SCHEMA_VERSION, read_student
 from compdd_eval.training.train import train_student
 from compdd_eval.utils.errors import InputError
 from tests.conftest import FAST, environment, students
+from tests.support.forked import launched, ranks
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_real_images_carry_over(settings, drawn, cache):
     """Students of all real images do far better than chance, those of shuffled labels do not."""
     train = load_comp_dd(drawn, "bird", "easy", (32, 32)).dst_train
     full = random_images(train, 12)
-    options = {"model": "ConvNetD2", "epoch_eval_train": 15, "num_eval": 1}
+    options = {"model": "ConvNetW32", "epoch_eval_train": 15, "num_eval": 1}
     accuracy = evaluate(settings(output_dir="out_a", **options), full, quiet=True)["results"][0]["accuracy_mean"]
     shuffled = DistilledSet(full.images, full.labels[torch.randperm(120, generator=torch.Generator().manual_seed(0))])
     chance = evaluate(settings(output_dir="out_b", **options), shuffled, quiet=True)["results"][0]["accuracy_mean"]
@@ -264,19 +263,17 @@ def test_killed_runs_lose_no_finished_student(settings, drawn, my_set, tmp_path)
     arguments = flags(drawn, my_set, **options)
     done = 0
     for _ in range(6):
-        process = launch(2, *arguments, cwd=tmp_path)
+        processes = ranks(2, "-m", "compdd_eval", *arguments, cwd=tmp_path)
         deadline = time.time() + 120
-        while process.poll() is None and len(students(tmp_path / "killed")) <= done and time.time() < deadline:
+        while processes[0].poll() is None and len(students(tmp_path / "killed")) <= done and time.time() < deadline:
             time.sleep(0.02)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        for process in processes:
+            process.end()
         found = students(tmp_path / "killed")
         assert len(found) >= done and all(read_student(path) for path in found)
         done = len(found)
-    process = launch(1, *arguments, cwd=tmp_path)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
+    ended = launched(1, "-m", "compdd_eval", *arguments, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     whole = evaluate(settings(**{**options, "output_dir": str(tmp_path / "whole")}), quiet=True)
     assert json.loads((tmp_path / "killed/summary.json").read_text())["results"] == whole["results"]
 
@@ -289,7 +286,7 @@ def test_real_images_one_and_ten_per_class(shared, cache, tmp_path):
         data_path=imagenet,
         category="insect",
         subset="easy",
-        model="ConvNetD3",
+        model="ConvNetW32",
         res=32,
         epoch_eval_train=20,
         num_eval=1,

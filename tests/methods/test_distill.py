@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import fields
 
@@ -18,7 +15,8 @@ from compdd_eval.methods.distill import distill
 from compdd_eval.methods.learning_loop import CHECKPOINT_NAME
 from compdd_eval.methods.registry import ByIPC, Method, find_method, list_methods, load_plugin, register_method, settled
 from compdd_eval.utils.errors import InputError
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT
+from tests.support.forked import Forked, forked, launched
 
 PLUGIN = str(ROOT / "tests/support/own_method.py")
 BIRDS = {"category": "bird", "subset": "easy", "res": 16, "model": "ConvNetD1", "threads": 1}
@@ -162,9 +160,8 @@ def test_an_edited_plugin_is_another_method(drawn, tmp_path):
     statuses = []
     for content in (text, text, text.replace("gap.square()", "gap.abs()")):
         plugin.write_text(content)
-        command = [sys.executable, "-m", "compdd_eval", *map(str, arguments), "--output_dir", str(tmp_path / "set")]
-        env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
-        statuses.append(subprocess.run(command, env=env, capture_output=True, text=True).returncode)
+        command = ["-m", "compdd_eval", *arguments, "--output_dir", "set"]
+        statuses.append(forked(*command, cwd=tmp_path, HF_DATASETS_CACHE=str(tmp_path / "cache")).returncode)
     assert statuses == [0, 0, 2]
 
 
@@ -234,23 +231,22 @@ def test_the_best_is_kept_only_where_it_is_asked_for(make, tmp_path, monkeypatch
 
 def test_killed_and_run_again(drawn, tmp_path):
     """SIGKILL at any moment: the next start ends with the images of a run that was never stopped."""
-    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--steps", 1500]
+    arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--steps", 500]
     arguments += ["--save_every", 20, "--batch_real", 2]
     for name, value in BIRDS.items():
         arguments += [f"--{name}", value]
-    env = environment(HF_DATASETS_CACHE=str(tmp_path / "cache"))
 
     def start(folder):
-        command = [sys.executable, "-m", "compdd_eval", *map(str, arguments), "--output_dir", str(tmp_path / folder)]
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = ["-m", "compdd_eval", *arguments, "--output_dir", folder]
+        return Forked(*command, cwd=tmp_path, HF_DATASETS_CACHE=str(tmp_path / "cache"))
 
     killed = start("killed")
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed/progress" / CHECKPOINT_NAME).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.2)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
     assert not (tmp_path / "killed/distilled.json").exists()
     again, whole = start("killed"), start("whole")
     for process in (again, whole):
@@ -361,14 +357,11 @@ def test_methods_lists_them(run):
     assert status == 2 and "did you mean 'edf'" in lines[0]
 
 
-def torchrun(processes, *arguments, cwd):
-    """Run the command in real CPU processes, as a launcher does."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", processes, "-m", "compdd_eval"]
+def in_processes(processes, *arguments, cwd):
+    """Run the command in CPU processes, as a launcher does."""
     for name, value in BIRDS.items():
         arguments += (f"--{name}", value)
-    changes = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(cwd / "cache")}
-    command = [str(part) for part in [*command, *arguments]]
-    done = subprocess.run(command, cwd=cwd, env=environment(**changes), capture_output=True, text=True, timeout=600)
+    done = launched(processes, "-m", "compdd_eval", *arguments, cwd=cwd, HF_DATASETS_CACHE=str(cwd / "cache"))
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
@@ -381,12 +374,12 @@ def test_two_processes_make_the_same_set(method, drawn, tmp_path):
     arguments = ["distill", method, *data, "--ipc", 2, "--preset", "smoke", "--steps", 4, "--plugin", PLUGIN]
     if method == "edf":
         trained = ["--num_experts", 1, "--epochs", 20, "--compile", "never", "--output_dir", "experts"]
-        torchrun(2, "experts", *data, *trained, cwd=tmp_path)
+        in_processes(2, "experts", *data, *trained, cwd=tmp_path)
         arguments += ["--experts", "experts", "--syn_steps", 2]
     tested = ["--eval_every", 4, "--num_eval", 2, "--epoch_eval_train", 1]
-    printed = torchrun(2, *arguments, *tested, "--output_dir", "two", cwd=tmp_path)
+    printed = in_processes(2, *arguments, *tested, "--output_dir", "two", cwd=tmp_path)
     assert ("cannot be shared" in printed) == (method == "pixel-means")
-    torchrun(1, *arguments, *tested, "--output_dir", "one", cwd=tmp_path)
+    in_processes(1, *arguments, *tested, "--output_dir", "one", cwd=tmp_path)
     two, one = (DistilledSet.load(tmp_path / name) for name in ("two", "one"))
     if method == "edf":
         torch.testing.assert_close(two.images, one.images, rtol=0, atol=1e-4)

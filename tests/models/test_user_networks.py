@@ -35,6 +35,7 @@ from compdd_eval.training.predict import predict
 from compdd_eval.utils.code_digest import code_digest
 from compdd_eval.utils.errors import InputError
 from tests.conftest import environment, students
+from tests.support.forked import forked, launched
 
 
 class Net(nn.Module):
@@ -144,12 +145,7 @@ def test_classes_and_functions_in_python(settings, net, tmp_path):
 
 def test_reproduce_knows_no_class_of_another_process(settings, net, tmp_path):
     evaluate(settings(model=Net, num_eval=1), quiet=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "compdd_eval", "reproduce", "results/summary.json"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+    done = forked("-m", "compdd_eval", "reproduce", "results/summary.json", cwd=tmp_path)
     assert done.returncode == 2 and "its code is not here; give its file, or its class" in done.stderr
 
 
@@ -304,10 +300,8 @@ def test_names_that_mean_no_network(run, net, drawn, my_set, cache, tmp_path):
 @pytest.mark.slow
 def test_two_processes_build_it(settings, net, drawn, my_set, tmp_path):
     alone = evaluate(settings(model="net.py", num_eval=3), quiet=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "compdd_eval"]
-    command += flags(drawn, my_set, "both", "--model", "net.py", "--num_eval", "3")
-    env = environment(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    command = flags(drawn, my_set, "both", "--model", "net.py", "--num_eval", "3")
+    done = launched(2, "-m", "compdd_eval", *command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "both/summary.json").read_text())["results"] == alone["results"]
 

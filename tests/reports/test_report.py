@@ -38,7 +38,7 @@ def results(drawn, tmp_path_factory):
     soft = torch.nn.functional.one_hot(more.labels, 10) * 0.7 + 0.03
     sets = {"hard": hard, "soft": DistilledSet(more.images, soft, label_kind="probabilities")}
     common = {**FAST, "data_path": str(drawn), "category": "bird", "subset": "easy", "num_eval": 2, "eval_every": 1}
-    common |= {"model": "ConvNetD3,MLP", "baseline": "random,full", "full_epochs": 2}
+    common |= {"model": "ConvNetD1,MLP", "baseline": "random,full", "full_epochs": 2}
     common |= {"baseline_dir": str(root / "baselines")}
     for name, distilled in sets.items():
         config = EvaluateConfig(**common, output_dir=str(root / "results" / name))
@@ -179,7 +179,7 @@ def test_a_summary_alone(run, copied):
 def test_a_moved_folder_keeps_its_curves(copied):
     (one,) = read_runs(str(copied / "hard"))
     students = read_students(one)
-    assert {model: len(members) for model, members in students.items()} == {"ConvNetD3": 2, "MLP": 2}
+    assert {model: len(members) for model, members in students.items()} == {"ConvNetD1": 2, "MLP": 2}
     curve = loss_curve(students["MLP"])
     losses = np.array([student.losses for student in students["MLP"]])
     assert curve.mean == pytest.approx(losses.mean(axis=0).tolist()) and curve.low == losses.min(axis=0).tolist()

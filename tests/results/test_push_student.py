@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -32,6 +31,7 @@ from compdd_eval.results.student_result import read_student, weights_path
 from compdd_eval.training.predict import predict
 from compdd_eval.utils.errors import InputError
 from tests.conftest import ROOT, environment, served, students
+from tests.support.forked import forked, launched
 from tests.support.hub_client import Client
 from tests.support.hub_stand_in import Blob, Err, FakeHub, Repo
 
@@ -162,11 +162,8 @@ def test_keeping_weights_changes_no_result(settings, tmp_path, run):
 
 @pytest.mark.parametrize("parallel", ["students", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_every_process_keeps_its_students(drawn, my_set, tmp_path, parallel):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "compdd_eval"]
     arguments = [*BIRDS, "--data_path", drawn, "--distilled", my_set, *SHORT, "--parallel", parallel, "--save_students"]
-    command += [*map(str, arguments), "--output_dir", str(tmp_path / "results")]
-    env = environment(ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = launched(2, "-m", "compdd_eval", *arguments, "--output_dir", "results", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = students(tmp_path / "results")
     assert len(files) == 2
@@ -416,9 +413,8 @@ def test_flags_that_do_not_go_together(run, arguments, part):
     ],
 )
 def test_no_access(server, place, result, changes, part):
-    command = [sys.executable, "-m", "compdd_eval", "push", "--student", str(result), "--repo_id", "tester/no"]
-    env = environment(**server.environment | changes)
-    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+    command = ["-m", "compdd_eval", "push", "--student", result, "--repo_id", "tester/no"]
+    done = forked(*command, cwd=place, **server.environment | changes)
     assert done.returncode == 2 and part in done.stderr and "Traceback" not in done.stderr
     assert ("model", "tester/no") not in server.repos
 

@@ -1,26 +1,28 @@
 """The real clients in a process of their own, since they read where the Hub is when they are imported.
 
-`python -m tests.support.hub_client` runs one call a line of stdin: {"arguments": [...]} for the command line or
-{"code": "..."}, with {"environment": {...}} for this call, and answers with status, stdout and stderr.
+It runs one call after another: {"arguments": [...]} for the command line or {"code": "..."}, with
+{"environment": {...}} for this call, and answers with status, stdout and stderr.
 """
 
 import contextlib
 import io
-import json
 import os
-import subprocess
 import sys
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+from tests.support.forked import CONTEXT
 
 
 class Client:
     """A process that runs calls one after another."""
 
     def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "tests.support.hub_client"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, cwd=cwd, env=environment, **pipes)
+        self._calls, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=_serve, args=(theirs, str(cwd), environment))
+        self._process.start()
+        theirs.close()
 
     def __call__(self, *arguments: object, **environment: str) -> tuple[int, str, list[str]]:
         """Run the command line: exit status, stdout, lines of stderr that are ours."""
@@ -37,13 +39,12 @@ class Client:
         return answer["stdout"]
 
     def stop(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        self._calls.send(None)
+        self._process.join()
 
     def _ask(self, call: dict) -> dict:
-        self._process.stdin.write(json.dumps(call) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        self._calls.send(call)
+        return self._calls.recv()
 
 
 def _run(call: dict) -> int:
@@ -70,6 +71,10 @@ def _answer(call: dict) -> dict:
     return {"status": status, "stdout": out.getvalue(), "stderr": err.getvalue()}
 
 
-if __name__ == "__main__":
-    for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line))), file=sys.__stdout__, flush=True)
+def _serve(calls: Connection, cwd: str, environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.path.insert(0, cwd)
+    while (call := calls.recv()) is not None:
+        calls.send(_answer(call))

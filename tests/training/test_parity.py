@@ -1,39 +1,16 @@
 """Networks, augmentation and training against numbers of the reference implementation (tests/parity)."""
 
-import json
-import sys
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from compdd_eval import create_model, diff_augment, list_models, soft_cross_entropy, train_student
+from compdd_eval import create_model, diff_augment, soft_cross_entropy, train_student
 from compdd_eval.config.protocol import DSA_OPERATIONS, Protocol, parse_strategy
 from compdd_eval.data.label_kinds import infer_label_kind
-from compdd_eval.models.cost import count_flops
-from compdd_eval.models.pools import EVAL_MODES, eval_pool
-from compdd_eval.models.registry import register_model
 from compdd_eval.training.predict import predict
 from compdd_eval.utils.errors import InputError
-from tests.conftest import ROOT
-
-PARITY = ROOT / "tests/parity"
-NETWORKS = json.loads((PARITY / "networks.json").read_text())
-RUNS = json.loads((PARITY / "training.json").read_text())
-
-
-def normal(seed, shape):
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
-
-
-def fill(model, seed):
-    random = np.random.RandomState(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            values = 0.05 * random.standard_normal(tuple(parameter.shape))
-            parameter.copy_(torch.from_numpy(values.astype(np.float32)))
-    return model.eval()
+from tests.support.parity import NETWORKS, PARITY, RUNS, fill, normal
 
 
 @pytest.mark.parametrize("key", NETWORKS)
@@ -43,81 +20,6 @@ def test_networks_equal_the_reference(key):
     assert [list(p.shape) for p in model.parameters()] == NETWORKS[key]["parameter_shapes"]
     logits = fill(model, 0)(normal(1, (2, 3, int(size), int(size))))
     assert torch.allclose(logits, torch.tensor(NETWORKS[key]["logits"]), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", list_models())
-def test_every_student_trains(name):
-    """Forward, backward and steps: all parameters change, and images lead to different logits."""
-    torch.manual_seed(0)
-    model = create_model(name, im_size=(32, 32))
-    before = [p.clone() for p in model.parameters()]
-    images, how = torch.randn(4, 3, 32, 32), Protocol(epoch_eval_train=1, dsa=False)
-    losses = train_student(model, images, torch.arange(4), label_kind="hard", lr=0.01, protocol=how)
-    assert len(losses) == 2 and all(np.isfinite(losses))
-    # the bias before an instance norm has no gradient but rounding; decay alone changes a zero by nothing
-    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
-    with torch.no_grad():
-        logits = model.eval()(images)
-    assert logits.shape == (4, 10) and logits.std(dim=0).min() > 0
-
-
-@pytest.mark.parametrize("size", [32, 64, 128, 224])
-def test_every_student_takes_the_sizes_of_the_field(size):
-    """Shapes alone; parameters keep those of the native size but where the field's ConvNets grow."""
-    for name in list_models():
-        assert count_flops(name, 10, (size, size)) > 0
-        if not name.startswith("ConvNet"):
-            with torch.device("meta"):
-                native = create_model(name, im_size=(64, 64) if "Tiny" in name else (32, 32))
-                here = create_model(name, im_size=(size, size))
-            assert [p.shape for p in native.parameters()] == [p.shape for p in here.parameters()]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ConvNetD3", "ConvNetBN", "LeNet", "MLP"])
-def test_small_students_compile(name):
-    torch.manual_seed(0)
-    model = create_model(name, im_size=(32, 32))
-    images = torch.randn(4, 3, 32, 32)
-    compiled = torch.compile(model.eval())
-    assert torch.allclose(compiled(images), model(images), atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "torchvision:vit_b_16"])
-def test_networks_of_torchvision(name):
-    model = create_model(name, im_size=(32, 32)).eval()
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-
-
-def test_networks_of_libraries_that_are_not_there(monkeypatch):
-    with pytest.raises(InputError, match="did you mean 'resnet50'"):
-        create_model("torchvision:resnet500")
-    with pytest.raises(InputError, match="did you mean 'torchvision'"):
-        create_model("torchvison:resnet50")
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r"pip install .compdd-eval\[timm\]"):
-        create_model("timm:resnet18")
-
-
-def test_pools():
-    assert eval_pool("M", "MLP", (128, 128)) == ["ConvNetD5", "AlexNet", "VGG11", "ResNet18"]
-    assert eval_pool("M", "MLP", (32, 32))[0] == "ConvNetD3" and eval_pool("M", "MLP", (64, 64))[0] == "ConvNetD4"
-    assert eval_pool("S", "LeNet", (32, 32)) == ["LeNet"] and eval_pool("C", "ConvNet", (32, 32)) == ["ConvNet"]
-    for mode in EVAL_MODES:
-        assert set(eval_pool(mode, "LeNet", (32, 32))) <= set(list_models())
-    with pytest.raises(InputError, match="unknown value of --eval_mode 'Z'"):
-        eval_pool("Z", "LeNet", (32, 32))
-
-
-def test_models_of_other_sizes():
-    assert sum(p.numel() for p in create_model("ConvNetD5").parameters()) == 615_690
-    assert create_model("ConvNetD3", 7, (40, 65), 1)(torch.randn(2, 1, 40, 65)).shape == (2, 7)
-    with pytest.raises(InputError, match="did you mean 'ConvNetD5'"):
-        create_model("convnetd55")
-    with pytest.raises(InputError, match="VGG11 cannot take images of 16 x 16 pixels.*at least 32"):
-        create_model("VGG11", im_size=(16, 16))
-    with pytest.raises(ValueError, match="registered already"):
-        register_model("ConvNet")(lambda: None)
 
 
 def dsa_cases():

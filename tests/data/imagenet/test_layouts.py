@@ -25,8 +25,9 @@ from compdd_eval.data.imagenet.scan_copy import scan_copied
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
-from tests.conftest import python, save_image
+from tests.conftest import save_image
 from tests.support import imagenet_layouts
+from tests.support.forked import forked
 from tests.support.hub_stand_in import Blob, Err, Repo
 
 EASY, HARD = load_subset("bird-easy"), load_subset("bird-hard")
@@ -625,13 +626,13 @@ PREPARE = ["-m", "compdd_eval", "prepare", "--category", "bird", "--subset", "ea
 
 def test_the_repository_on_the_hub(hub, repository, five, tmp_path):
     places = {**hub.environment, "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    done = python(*PREPARE, HUB_NAME, cwd=tmp_path, **places)
+    done = forked(*PREPARE, HUB_NAME, cwd=tmp_path, **places)
     assert done.returncode == 0 and "120 / 13000" in done.stdout, done.stderr
     sent = sum(int(status == 206) for _, _, status in hub.log)
     assert sent > 0 and not list((tmp_path / "hub_home").rglob("*.parquet"))
-    again = python(*PREPARE, f"hf://datasets/ILSVRC/imagenet-1k@{repository.refs['main']}", cwd=tmp_path, **places)
+    again = forked(*PREPARE, f"hf://datasets/ILSVRC/imagenet-1k@{repository.refs['main']}", cwd=tmp_path, **places)
     assert again.returncode == 0 and "current" in again.stdout, again.stderr
-    other = python(*PREPARE, five["imagefolder"], cwd=tmp_path, **places)
+    other = forked(*PREPARE, five["imagefolder"], cwd=tmp_path, **places)
     assert "current" in other.stdout, "the sizes are known once the images were read"
 
 
@@ -655,7 +656,7 @@ def test_failures_on_the_hub(hub, repository, tmp_path, name, environment, messa
     if name == "disabled":
         hub.refusals, name = [("GET", "/resolve/", Err(403, None, "Access to this resource is disabled."))], HUB_NAME
     places = {**hub.environment, "HF_DATASETS_CACHE": str(tmp_path / "cache"), **environment}
-    done = python(*PREPARE, name, cwd=tmp_path, **places)
+    done = forked(*PREPARE, name, cwd=tmp_path, **places)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("compdd_eval:")]
     assert len(errors) == 1 and re.search(message, errors[0]), done.stderr

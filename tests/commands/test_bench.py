@@ -1,0 +1,104 @@
+"""What `bench` measures, and the plain loop that it compares with."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from compdd_eval import create_model, diff_augment
+from compdd_eval.commands.bench.data import bench_data
+from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
+from compdd_eval.commands.bench.plain_loop import plain_passes
+from compdd_eval.commands.bench.scaling import bench_scaling, print_scaling
+from compdd_eval.commands.bench.train import bench_train, print_rows, whole_table_hours
+from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.protocol import Protocol
+from tests.support.parity import normal
+
+
+def test_bench_measures_everything_it_names(tmp_path, run):
+    figures = bench_data(BenchConfig(images=1, side=64, repeats=1, output_dir=str(tmp_path)))
+    assert len(figures) == 13 and sum(figure.reached is not None for figure in figures) == 8
+    assert all(any(character.isdigit() for character in figure.value) for figure in figures)
+    assert not list(tmp_path.iterdir())
+    status, _, errors = run("bench", "dat")
+    assert status == 2 and "did you mean 'data'" in errors[0]
+    assert run("bench", "data", "--images", "0")[0] == 2
+
+
+@pytest.mark.slow
+def test_bench_train_prints_rows(capsys):
+    settings = {"res": 8, "ipc": "2,1", "model": "ConvNetD1", "passes": 2, "threads": 1, "students_per_device": 2}
+    rows = bench_train(BenchConfig("train", **settings))
+    print_rows(BenchConfig("train", json=True, **settings), rows)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rows"] == rows and list(dict.fromkeys(row["ipc"] for row in rows)) == [2, 1]
+    assert {row["precision"] for row in rows} >= {"float32", "bfloat16"}
+    for row in rows:
+        assert row["resolution"] == 8 and row["images_per_second"] > 0 and row["peak_memory_bytes"] > 10**6
+        assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
+    assert len(printed["whole_table_hours"]) == len(rows) / 2
+    print_rows(BenchConfig("train", **settings), rows)
+    text = capsys.readouterr().out
+    assert "2 students together" in text and "plain loop, float32" in text and "All 16 subsets at IPC 2, 1" in text
+
+
+def test_the_whole_table_is_projected_from_what_was_measured():
+    row = {"name": "ours", "precision": "float32", "students_per_hour": 120, "test_seconds": 6}
+    rows = [{**row, "ipc": 1}, {**row, "ipc": 10, "students_per_hour": 60}, {**row, "name": "half", "ipc": 1}]
+    assert whole_table_hours(rows) == {"ours, float32": pytest.approx(16 * 5 * (30 + 6 + 60 + 6) / 3600)}
+
+
+@pytest.mark.slow
+def test_bench_scaling_prints_rows(capsys):
+    config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
+    rows = bench_scaling(config)
+    print_scaling(config, rows)
+    assert "2 processes" in capsys.readouterr().out
+    one, two = rows
+    assert (one["processes"], one["threads"], one["efficiency"]) == (1, 2, 1)
+    assert (two["processes"], two["threads"]) == (2, 1) and two["efficiency"] > 0
+
+
+def test_the_bench_says_where_memory_ran_out(run):
+    """Half a terabyte is refused at once."""
+    if torch.cuda.is_available():
+        pytest.skip("this is about CPUs")
+    status, _, lines = run("bench", "train", "--res", 9000, "--ipc", 50, "--model", "ConvNetD1", "--passes", 1)
+    assert status == 2 and lines == [
+        "compdd_eval: error: plain loop: out of memory; give a smaller --res, --ipc or --model"
+    ]
+
+
+@pytest.mark.parametrize("operation", ["color", "crop", "cutout", "flip", "scale", "rotate"])
+def test_the_plain_loop_does_the_work_of_ours(operation):
+    """Its augmentation changes images as ours does: mean size of the change, over many draws."""
+    images = normal(1, (400, 3, 16, 16))
+    protocol = Protocol(dsa_strategy=operation)
+    ours = diff_augment(images, operation, protocol.crop_pad, torch.Generator().manual_seed(0))
+    random.seed(0)
+    plain = augment_plainly(images, protocol)
+    assert plain.shape == images.shape
+    change, expected = ((x - images).abs().mean().item() for x in (plain, ours))
+    assert change == pytest.approx(expected, rel=0.15) and change > 0
+
+
+def test_the_plain_loop_learns():
+    model = create_model("ConvNetD1", im_size=(16, 16))
+    passes = plain_passes(model, normal(1, (20, 3, 16, 16)), torch.arange(20) % 10, Protocol(dsa=False))
+    found = [next(passes) for _ in range(10)]
+    assert found[-1] < 0.9 * found[0]
+
+
+def test_what_scoring_costs(run):
+    status, out, lines = run(
+        "bench", "complexity", "--images", 2, "--side", 64, "--repeats", 1, "--threads", 1, "--json"
+    )
+    assert status == 0, lines
+    rows = json.loads(out)["rows"]
+    assert [row["method"] for row in rows] == ["smoothgradcampp", "gradcam", "gradcampp", "layercam"]
+    for row in rows:
+        assert (
+            row["ratio"] == pytest.approx(row["images_per_second"] / row["bare_images_per_second"]) and row["ratio"] > 0
+        )
