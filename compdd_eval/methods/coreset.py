@@ -33,8 +33,8 @@ def squared_distances(features: torch.Tensor, point: torch.Tensor) -> torch.Tens
     """Return the squared distance of each feature `[n, D]` to a point `[D]`, float64 `[n]`."""
     point, distances = point.double(), torch.empty(len(features), dtype=torch.float64)
     parts = _parts(features)
-    for part, found in zip(parts, distances.tensor_split(len(parts)), strict=True):
-        torch.sum((part.double() - point).square_(), 1, out=found)
+    for part, result in zip(parts, distances.tensor_split(len(parts)), strict=True):
+        torch.sum((part.double() - point).square_(), 1, out=result)
     return distances
 
 
@@ -44,7 +44,7 @@ def by_class(job: Job, choose: Callable[[torch.Tensor, int], list[int]]) -> list
     check_ipc(real.labels, config.ipc, real.classes)
     space = FeatureSpace(job)
     for label in tqdm(real.classes, unit="class", desc=config.method):
-        members = real.places(label)
+        members = real.indices_of(label)
         features = space.of(members)
         chosen += members[choose(features, config.ipc)].tolist()
         space.facts["dimensions"] = features.shape[1]

@@ -14,6 +14,7 @@ from compdd_eval.methods.trajectory_matching import (
     match_expert,
 )
 
+# `first_max_start_epoch` and `max_start_epoch` are T and T+ of the paper; what follows is by images per class
 DATM_SETTINGS = STUDENTS | {
     "steps": 10_000,
     "lr_img": ByIPC({1: 1e4, 10: 1e3, 50: 1e2}),
@@ -41,5 +42,12 @@ DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 20}
     smoke=DATM_SMOKE,
 )
 def datm(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
-    """Match one part of an expert's trajectory from a window that grows; see `match_expert`."""
+    """Make a step of MTT, with easy parts of the trajectories first and labels that are learned.
+
+    1. Labels begin as the logits of an expert, for images that it classifies correctly (`begin_with_soft_labels`).
+    2. The start epoch is drawn from a window whose end grows from `first_max_start_epoch` to `max_start_epoch`, one
+       epoch after the other (`window_end`).
+    3. Student steps and loss are those of MTT; its gradient moves the label logits, too.
+    4. A step whose loss is above `match_threshold` changes nothing.
+    """
     return match_expert(job, synthetic, step)[0]

@@ -22,12 +22,14 @@ from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.training.memory import images_at_a_time
 
+# `get_loops` of the release (DatasetCondensation, utils.py): by images per class, the updates of the images by one
+# network, and the passes over the synthetic images that train it after each of them
 _OUTER = {1: 1, 10: 10, 20: 20, 30: 30, 40: 40, 50: 50}
 _INNER = {1: 1, 10: 50, 20: 25, 30: 20, 40: 15, 50: 10}
-_NETWORKS = 1000
+_NETWORKS = 1000  # `--Iteration` of the release (main.py): each is a new network of random weights
 _MOMENTUM = {True: 0.0, False: 0.5}  # with and without DSA, of the network's SGD: the releases of DSA and of DC
-_TINY = 1e-6  # added to the product of the norms
-_BATCH_NORM_IMAGES = 16  # of each class, which give batch norm its statistics
+_TINY = 1e-6  # added to the product of the norms: `distance_wb` of the release
+_BATCH_NORM_IMAGES = 16  # of each class, which give batch norm its statistics: `BNSizePC` of the release
 _NETWORK, _VELOCITY = "network.", "velocity."  # in the job's memory
 
 
@@ -76,6 +78,7 @@ def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
             expected = _real_gradients(network, real, label)
             found = torch.autograd.grad(_loss(network, made, label), _matched(network), create_graph=True)
         loss = gradient_distance(found, expected)
+        # to the images alone: the network is trained in between, by its own loss
         loss.backward(inputs=[synthetic.images])
         total = total + loss.detach()
     return total
@@ -162,8 +165,8 @@ def _train(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, synth
     part = images_at_a_time(network, images, job.config.batch_train, job.device)
     for _ in range(job.config.inner_loop):
         order = torch.randperm(len(images), generator=generator).to(job.device)
-        for places in order.split(job.config.batch_train):
-            inputs, targets = job.augment(images[places], generator, siamese=False), labels[places]
+        for indices in order.split(job.config.batch_train):
+            inputs, targets = job.augment(images[indices], generator, siamese=False), labels[indices]
             optimizer.zero_grad()
             for batch, wanted in zip(inputs.split(part), targets.split(part), strict=True):
                 loss = F.cross_entropy(network(batch), wanted) * (len(batch) / len(inputs))

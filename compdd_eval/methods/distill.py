@@ -45,8 +45,8 @@ from compdd_eval.utils.processes import make_accelerator, on_main_process, repea
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
-_PLACES = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_PLACES += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
+_DECIDE_NOTHING = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
+_DECIDE_NOTHING += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
@@ -77,14 +77,14 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     repeatable()
     keep_memory()
     set_precision("float32")
-    with ExitStack() as held:
-        on_main_process(accelerator, lambda: _claim(config, held))
+    with ExitStack() as locks:
+        on_main_process(accelerator, lambda: _claim(config, locks))
         return Distillation(config, method, accelerator, quiet, plugin).run()
 
 
-def _claim(config: DistillConfig, held: ExitStack) -> None:
+def _claim(config: DistillConfig, locks: ExitStack) -> None:
     folder = Path(config.output_dir)
-    claim(folder, held)
+    claim(folder, locks)
     check_card(folder)
 
 
@@ -141,7 +141,7 @@ class Distillation:
     def _digest(self, real: TrainingImages) -> str:
         """Return a digest of all that decides the synthetic images but the number of steps."""
         settings = asdict(self.config)
-        for name in (*_PLACES, *_WATCHING):
+        for name in (*_DECIDE_NOTHING, *_WATCHING):
             settings.pop(name)
         settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
         if self.config.experts is not None:
@@ -178,22 +178,22 @@ class Distillation:
             shutil.rmtree(self.progress_dir / name, ignore_errors=True)
 
     def _select(self, job: Job) -> DistilledSet:
-        places = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
-        chosen = images_at(job.real.split, places, self.config.seed)
+        indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        chosen = images_at(job.real.split, indices, self.config.seed)
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)
 
-    def _checked(self, places: object, real: TrainingImages) -> list[int]:
+    def _checked(self, indices: object, real: TrainingImages) -> list[int]:
         """Return the positions that a method chose, or raise InputError."""
         expected = f"{self.method.name}: expected {self.config.ipc} positions of each class in the training images"
-        if not isinstance(places, list) or not all(isinstance(place, int) for place in places):
-            raise InputError(f"{expected}, as a list of int; it returned {type(places).__name__}")
-        if len(set(places)) < len(places) or not set(places) <= set(range(len(real))):
+        if not isinstance(indices, list) or not all(isinstance(index, int) for index in indices):
+            raise InputError(f"{expected}, as a list of int; it returned {type(indices).__name__}")
+        if len(set(indices)) < len(indices) or not set(indices) <= set(range(len(real))):
             raise InputError(f"{expected}, each once and below {len(real)}")
-        counts = torch.bincount(real.labels[places], minlength=NUM_CLASSES)[real.classes]
+        counts = torch.bincount(real.labels[indices], minlength=NUM_CLASSES)[real.classes]
         if not bool((counts == self.config.ipc).all()):
             raise InputError(f"{expected}; it returned {counts.tolist()}")
-        return places
+        return indices
 
     def _learn(self, job: Job) -> DistilledSet:
         begin = self.method.begin or Synthetic.begin

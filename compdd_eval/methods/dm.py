@@ -57,12 +57,14 @@ def match_distributions(job: Job, synthetic: Synthetic, step: int) -> torch.Tens
         synthetic.images.grad = torch.zeros_like(synthetic.images)
         return total
     network = job.network("dm", step).requires_grad_(False)
+    # batches of labels that pass the network together
     for labels in [job.real.classes] if has_batch_norm(network) else [[label] for label in job.labels]:
         real, made = zip(*[siamese_pair(job, synthetic, step, label) for label in labels], strict=True)
         with layers_draw(job, "layers", step, labels):
             expected = _features(network, torch.cat(real)).split([len(images) for images in real])
             found = embed(network, torch.cat(made)).split([len(images) for images in made])
         gaps = {label: a.mean(dim=0) - b.mean(dim=0) for label, a, b in zip(labels, expected, found, strict=True)}
+        # with batch norm every process has all classes in hand, and counts its own
         loss = torch.stack([gap.square().sum() for label, gap in gaps.items() if label in job.labels]).sum()
         loss.backward()
         total = total + loss.detach()

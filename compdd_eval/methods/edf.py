@@ -43,7 +43,12 @@ def _inputs(config: DistillConfig) -> list[str]:
     smoke=DATM_SMOKE | {"interval": 25},
 )
 def edf(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
-    """Match one part of an expert's trajectory, and multiply the gradients of the images by what their maps say.
+    """Make a step of DATM, with two changes.
+
+    1. Common pattern dropout: the share `loss_threshold` of the parameters, those that match best, is left out of the
+       loss.
+    2. Discriminative area enhancement: every `interval` steps the images get Grad-CAM maps; the gradient of a pixel is
+       multiplied by `beta` + its activation where that is high, else by 1.
 
     Raises:
         InputError: TorchCAM is missing, or the expert has no convolution.
@@ -53,5 +58,6 @@ def edf(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
         job.memory[_MAPS] = activation_maps(job, synthetic, step)
     distance, matched = match_expert(job, synthetic, step, config.loss_threshold)
     if matched:
+        # a process holds the gradients of its own share: they are multiplied before the sum, which changes nothing
         synthetic.images.grad *= enhancement_factors(job.memory[_MAPS], config.beta, config.map_threshold)
     return distance

@@ -77,13 +77,13 @@ class FeatureSpace:
             self._read()
 
     @torch.no_grad()
-    def of(self, places: Sequence[int] | torch.Tensor) -> torch.Tensor:
+    def of(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """Return the features of the images at some positions, float32 `[n, D]` on the CPU.
 
         Raises:
             InputError: Some are not finite.
         """
-        parts = torch.as_tensor(places).split(_AT_A_TIME)
+        parts = torch.as_tensor(indices).split(_AT_A_TIME)
         features = torch.cat([self._of_batch(self._job.real.at(part)).float().cpu() for part in parts])
         if not features.isfinite().all():
             raise InputError(f"{_FLAG} {self.facts['kind']}: gives features that are not finite; take others")

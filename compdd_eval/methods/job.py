@@ -40,18 +40,18 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def places(self, label: int) -> torch.Tensor:
-        """Return the positions of a class, int64."""
+    def indices_of(self, label: int) -> torch.Tensor:
+        """Return the indices of the images of a class, int64, in the order of the split."""
         return (self.labels == label).nonzero().flatten()
 
-    def at(self, places: torch.Tensor | Sequence[int]) -> torch.Tensor:
-        """Return images at some positions, float32 `[n, 3, H, W]` on the device."""
-        places = torch.as_tensor(places, device=self.images.device)
-        return self.images[places].to(self._device)
+    def at(self, indices: torch.Tensor | Sequence[int]) -> torch.Tensor:
+        """Return some images by their indices, float32 `[n, 3, H, W]` on the device."""
+        indices = torch.as_tensor(indices, device=self.images.device)
+        return self.images[indices].to(self._device)
 
     def batch(self, label: int, number: int, generator: torch.Generator) -> torch.Tensor:
         """Draw images of a class without replacement, on the device; all of it where it has no more than `number`."""
-        members = self.places(label)
+        members = self.indices_of(label)
         return self.at(members[torch.randperm(len(members), generator=generator)[:number]])
 
 
@@ -153,8 +153,8 @@ class Synthetic:
     def begin(cls, job: Job) -> "Synthetic":
         """Begin with real photographs that the seed draws, or with noise, ordered by class, with hard labels."""
         config, real = job.config, job.real
-        places = draw_indices(real.labels, config.ipc, config.seed)
-        images, classes = real.at(places), real.labels[places].to(job.device)
+        indices = draw_indices(real.labels, config.ipc, config.seed)
+        images, classes = real.at(indices), real.labels[indices].to(job.device)
         if config.init == "noise":
             images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
         return cls(images, classes, classes, config.lr_student)

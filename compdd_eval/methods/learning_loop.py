@@ -73,6 +73,7 @@ class Learning:
             "labels": (config.lr_label, config.momentum_label),
             "lr": (config.lr_lr, config.momentum_lr),
         }
+        # a tensor without a rate is learned by nobody: its gradient is left alone
         learned = {name: tensor for name, tensor in synthetic.learned().items() if rates[name][0] is not None}
         self._learned = learned
         groups = [

@@ -41,5 +41,13 @@ MTT_SMOKE = {
     smoke=MTT_SMOKE,
 )
 def mtt(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
-    """Match one part of an expert's trajectory; see `match_expert`."""
+    """Make a step: a student on the synthetic images goes where an expert on the real images went (algorithm 1).
+
+    1. Draw an expert and one of its epochs t below `max_start_epoch`; the student starts from its weights theta_t.
+    2. The student makes `syn_steps` SGD steps on batches of the synthetic images, at the learned rate.
+    3. The loss is |student - theta_{t+M}|^2 / |theta_t - theta_{t+M}|^2, with M `expert_epochs`.
+    4. It is differentiated through all student steps, by the images and by the rate.
+
+    1 is `draw_part`, 2 to 4 are `compdd_eval.methods.student_steps`.
+    """
     return match_expert(job, synthetic, step)[0]

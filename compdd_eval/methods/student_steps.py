@@ -84,6 +84,7 @@ class Distance:
     def __call__(self, theta: torch.Tensor) -> torch.Tensor:
         """Return the distance of `theta`, a scalar that is part of its graph."""
         squares = (theta - self.target).square()
+        # the smallest ones: what a student matches anyway (EDF, common pattern dropout)
         left_out = int(self.dropped * len(squares))
         if left_out:
             squares = squares.sort().values[left_out:]
@@ -91,9 +92,9 @@ class Distance:
 
 
 def batches(number: int, batch: int, steps: int, generator: torch.Generator) -> list[torch.Tensor]:
-    """Draw the places of the synthetic images of each student step, int64, as published.
+    """Draw the indices of the synthetic images of each student step, int64, as published.
 
-    All places in random order are cut into batches, which are used up from the last on; then they are drawn anew.
+    All indices in random order are cut into batches, which are used up from the last on; then they are drawn anew.
 
     Args:
         number: Synthetic images.
@@ -144,10 +145,10 @@ class StudentSteps:
     def _unrolled(self, distance: Distance, most: float | None) -> tuple[torch.Tensor, bool]:
         """One graph over all steps."""
         theta = distance.start.detach().requires_grad_()
-        for step, places in enumerate(self._batches):
-            loss = self._loss(theta, self._augmented(step), self._synthetic.labels[places.to(self._job.device)])
-            (slope,) = torch.autograd.grad(loss / len(places), theta, create_graph=True)
-            theta = theta - self._synthetic.lr * slope
+        for step, indices in enumerate(self._batches):
+            loss = self._loss(theta, self._augmented(step), self._synthetic.labels[indices.to(self._job.device)])
+            (slope,) = torch.autograd.grad(loss / len(indices), theta, create_graph=True)
+            theta = theta - self._synthetic.lr * slope  # theta_{k+1} = theta_k - lr g_k
         loss = distance(theta)
         matched = most is None or bool(loss <= most)
         if matched:
@@ -156,6 +157,7 @@ class StudentSteps:
 
     def _recomputed(self, distance: Distance, most: float | None) -> tuple[torch.Tensor, bool]:
         """The adjoint recursion: one step's graph at a time."""
+        # forward: keep each theta_k, and no graph
         thetas = [distance.start.detach()]
         rate = self._synthetic.lr.detach()
         for step in range(len(self._batches)):
@@ -165,6 +167,7 @@ class StudentSteps:
         value = self._job.sum(loss.detach().clone()) / self._job.processes  # all decide by the same number
         if most is not None and value > most:
             return value, False
+        # backward: lambda_N, then every step again, from the last to the first
         (adjoint,) = torch.autograd.grad(loss, last)
         for step in reversed(range(len(self._batches))):
             adjoint = adjoint + self._job.sum(self._back(thetas.pop(), adjoint, step))
@@ -176,9 +179,9 @@ class StudentSteps:
         return self._job.augment(images, self._job.generator("dsa", self._number, step), siamese=False)
 
     def _shares(self, step: int) -> Sequence[torch.Tensor]:
-        """Return this process's places in the batch of a step, in parts that go through the network at a time."""
-        places = torch.arange(len(self._batches[step]), device=self._job.device)
-        share = places.tensor_split(self._job.processes)[self._job.rank]
+        """Return this process's positions in the batch of a step, in parts that go through the network at a time."""
+        positions = torch.arange(len(self._batches[step]), device=self._job.device)
+        share = positions.tensor_split(self._job.processes)[self._job.rank]
         return share.split(self._part) if len(share) else []
 
     def _loss(self, theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -207,15 +210,18 @@ class StudentSteps:
         slopes = [torch.zeros_like(tensor) for tensor in wanted]
         theta, of_theta, of_rate = theta.requires_grad_(), torch.zeros_like(theta), torch.zeros_like(rate)
         for part in self._shares(step):
-            own = [tensor.detach()[part].requires_grad_(tensor.requires_grad) for tensor in (images, labels)]
-            loss = self._loss(theta, *own) / len(images)
+            leaves = [tensor.detach()[part].requires_grad_(tensor.requires_grad) for tensor in (images, labels)]
+            loss = self._loss(theta, *leaves) / len(images)
             (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
-            along = slope @ adjoint
+            along = slope @ adjoint  # <g_k, lambda_{k+1}>
             of_rate -= along.detach()
-            found = torch.autograd.grad(-rate * along, [theta, *[tensor for tensor in own if tensor.requires_grad]])
-            of_theta += found[0]
-            for total, gradient in zip(slopes, found[1:], strict=True):
+            # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
+            gradients = torch.autograd.grad(
+                -rate * along, [theta, *[tensor for tensor in leaves if tensor.requires_grad]]
+            )
+            of_theta += gradients[0]
+            for total, gradient in zip(slopes, gradients[1:], strict=True):
                 total[part] = gradient
-        torch.autograd.backward(wanted, slopes)
+        torch.autograd.backward(wanted, slopes)  # from the augmented batch back through the augmentation
         synthetic.lr.grad = of_rate if synthetic.lr.grad is None else synthetic.lr.grad + of_rate
         return of_theta

@@ -74,8 +74,8 @@ def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, 
     repeatable()
     keep_memory()
     set_precision("float32")
-    with ExitStack() as held:
-        on_main_process(accelerator, lambda: claim(Path(config.output_dir), held))
+    with ExitStack() as locks:
+        on_main_process(accelerator, lambda: claim(Path(config.output_dir), locks))
         return _ExpertTrainer(config, accelerator).run()
 
 
@@ -255,20 +255,20 @@ class _ExpertTrainer:
 
     def _trajectory(self, seed: int, bar: tqdm) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
         """Return the snapshots of an expert and what is recorded with them; its seed decides all random numbers."""
-        config, own = self.config, _own_seed(seed)
+        config, expert_seed = self.config, _expert_seed(seed)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(own)
+            torch.manual_seed(expert_seed)
             network = self._in_place(create_model(config.model, NUM_CLASSES, (config.res,) * 2).to(self.device))
-            training = self._training(network, own)
+            training = self._training(network, expert_seed)
             snapshots = {
                 name: torch.empty((config.epochs + 1, *parameter.shape))
                 for name, parameter in network.named_parameters()
             }
             losses = []
-            _keep(network, snapshots, 0)
+            _copy_parameters(network, snapshots, 0)
             for epoch, loss in enumerate(training.passes(), start=1):
                 losses.append(float(loss))
-                if not (math.isfinite(losses[-1]) and _keep(network, snapshots, epoch)):
+                if not (math.isfinite(losses[-1]) and _copy_parameters(network, snapshots, epoch)):
                     raise InputError(f"the expert with seed {seed} diverged in epoch {epoch}; give a smaller --lr")
                 bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                 bar.update()
@@ -304,12 +304,12 @@ def _settings(config: ExpertsConfig) -> dict[str, object]:
     return settings | {name: getattr(config, name) if config.sam else None for name in _SAM}
 
 
-def _own_seed(seed: int) -> int:
+def _expert_seed(seed: int) -> int:
     """Return a seed of experts alone: the first weights of no student that is evaluated are those of an expert."""
     return int.from_bytes(hashlib.sha256(f"expert {seed}".encode()).digest()[:8], "big") >> 1
 
 
-def _keep(network: nn.Module, snapshots: dict[str, torch.Tensor], epoch: int) -> bool:
+def _copy_parameters(network: nn.Module, snapshots: dict[str, torch.Tensor], epoch: int) -> bool:
     """Copy the parameters into the snapshots; return whether they are finite."""
     finite = True
     for name, parameter in network.named_parameters():

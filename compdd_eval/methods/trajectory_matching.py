@@ -158,17 +158,17 @@ def begin_with_soft_labels(job: Job) -> Synthetic:
     experts_of(config).check_images(real.digest)
     check_ipc(real.labels, config.ipc, real.classes)
     logits = predict_logits(trained_expert(job, "begin"), real.images)
-    places: list[int] = []
+    indices: list[int] = []
     filled = 0
     for label in real.classes:
-        found, wrong = _recognised(real.places(label), logits, label, job.generator("begin", label))
-        places += (found + wrong)[: config.ipc]
+        found, wrong = _recognised(real.indices_of(label), logits, label, job.generator("begin", label))
+        indices += (found + wrong)[: config.ipc]
         filled += max(0, config.ipc - len(found))
     job.notes["filled_up"] = filled
-    images, classes = real.at(places), real.labels[places].to(job.device)
+    images, classes = real.at(indices), real.labels[indices].to(job.device)
     if config.init == "noise":
         images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
-    return Synthetic(images, logits[places].to(job.device), classes, config.lr_student)
+    return Synthetic(images, logits[indices].to(job.device), classes, config.lr_student)
 
 
 def _recognised(

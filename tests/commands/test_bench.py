@@ -10,8 +10,9 @@ from compdd_eval import create_model, diff_augment
 from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.commands.bench.scaling import bench_scaling, print_scaling
-from compdd_eval.commands.bench.train import bench_train, print_rows, whole_table_hours
+from compdd_eval.commands.bench.scaling import bench_scaling
+from compdd_eval.commands.bench.scaling import print_rows as print_scaling
+from compdd_eval.commands.bench.train import as_json, bench_train, print_rows, whole_table_hours
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.protocol import Protocol
 from tests.support.parity import normal
@@ -31,8 +32,7 @@ def test_bench_measures_everything_it_names(tmp_path, run):
 def test_bench_train_prints_rows(capsys):
     settings = {"res": 8, "ipc": "2,1", "model": "ConvNetD1", "passes": 2, "threads": 1, "students_per_device": 2}
     rows = bench_train(BenchConfig("train", **settings))
-    print_rows(BenchConfig("train", json=True, **settings), rows)
-    printed = json.loads(capsys.readouterr().out)
+    printed = json.loads(json.dumps(as_json(rows)))
     assert printed["rows"] == rows and list(dict.fromkeys(row["ipc"] for row in rows)) == [2, 1]
     assert {row["precision"] for row in rows} >= {"float32", "bfloat16"}
     for row in rows:

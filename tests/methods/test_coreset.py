@@ -50,7 +50,7 @@ class Images:
     def __len__(self):
         return len(self.labels)
 
-    def places(self, label):
+    def indices_of(self, label):
         return (self.labels == label).nonzero().flatten()
 
     def at(self, places):
@@ -159,7 +159,7 @@ def test_each_class_by_itself_in_the_order_of_choice(method):
         return
     definition = dict(zip(("k-center", "herding"), (farthest_first, nearest_mean_first), strict=True))[method]
     for label in range(4):
-        members = job.real.places(label)
+        members = job.real.indices_of(label)
         expected = definition(job.real.images[members].flatten(1).double().tolist(), 3)
         assert places[3 * label : 3 * label + 3] == members[expected].tolist()
     assert job.notes["features"] == {"kind": "pixels", "dimensions": 192}

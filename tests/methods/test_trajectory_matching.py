@@ -57,7 +57,7 @@ class Real:
     def __len__(self):
         return len(self.labels)
 
-    def places(self, label):
+    def indices_of(self, label):
         return (self.labels == label).nonzero().flatten()
 
     def at(self, places):
@@ -98,10 +98,10 @@ def toy_job(method="mtt", kind=ToyJob, **settings):
 
 def toy_synthetic(job, soft=False):
     real = job.real
-    places = [place for label in real.classes for place in real.places(label)[:IPC].tolist()]
-    logits = torch.randn((len(places), CLASSES), generator=job.generator("logits"), dtype=torch.float64)
-    labels = logits if soft else real.labels[places]
-    synthetic = Synthetic(real.at(places), labels, real.labels[places], 0.3)
+    indices = [index for label in real.classes for index in real.indices_of(label)[:IPC].tolist()]
+    logits = torch.randn((len(indices), CLASSES), generator=job.generator("logits"), dtype=torch.float64)
+    labels = logits if soft else real.labels[indices]
+    synthetic = Synthetic(real.at(indices), labels, real.labels[indices], 0.3)
     synthetic.lr = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     return synthetic
 
@@ -344,7 +344,7 @@ def test_soft_labels_begin_as_an_experts_logits():
     synthetic = find_method("datm").begin(job)
     missing = 0
     for label in range(CLASSES):
-        members = job.real.places(label).tolist()
+        members = job.real.indices_of(label).tolist()
         good = [place for place in members if right[place]]
         sure = sorted(set(members) - set(good), key=lambda place: -logits[place].softmax(0)[label])
         missing += max(0, IPC - len(good))

@@ -1,24 +1,22 @@
 """Measure how fast this machine does the work."""
 
+from importlib import import_module
+
 from compdd_eval.config.bench import BenchConfig
 
 
 def run(config: BenchConfig) -> None:
-    """Measure and print the ratios."""
-    if config.what == "train":
-        from compdd_eval.commands.bench.train import bench_train as measure
-        from compdd_eval.commands.bench.train import print_rows as show
-    elif config.what == "scaling":
-        from compdd_eval.commands.bench.scaling import bench_scaling as measure
-        from compdd_eval.commands.bench.scaling import print_scaling as show
-    elif config.what == "complexity":
-        from compdd_eval.commands.bench.complexity import bench_complexity as measure
-        from compdd_eval.commands.bench.complexity import print_complexity as show
-    else:
-        from compdd_eval.commands.bench.data import bench_data as measure
-        from compdd_eval.commands.bench.data import print_figures as show
-    from compdd_eval.utils.console import stdout_to_stderr
+    """Measure and print the ratios.
 
+    Each `what` is a file of its name beside this one, with three functions: `bench_NAME(config)` returns rows,
+    `print_rows(config, rows)` prints them as a table, `as_json(rows)` returns what `--json` prints.
+    """
+    from compdd_eval.utils.console import print_json, stdout_to_stderr
+
+    bench = import_module(f"{__name__}.{config.what}")
     with stdout_to_stderr(config.json):
-        found = measure(config)
-    show(config, found)
+        rows = getattr(bench, f"bench_{config.what}")(config)
+    if config.json:
+        print_json(bench.as_json(rows))
+    else:
+        bench.print_rows(config, rows)

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import models
 from tqdm import tqdm
 
-from compdd_eval.commands.bench.train import machine
+from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.complexity.classifier import Classifier
 from compdd_eval.complexity.images import ClassImages
 from compdd_eval.complexity.maps import SAMPLES, mapper_of
@@ -18,9 +18,10 @@ from compdd_eval.complexity.score import score_class
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.complexity import METHODS, ComplexityConfig
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.utils.console import print_json, print_table
+from compdd_eval.utils.console import print_table
 
 _LAYER = "layer4"
+_RATES = ("images_per_second", "bare_images_per_second")
 _COUNTS = dict.fromkeys(METHODS, (1, 1)) | {"smoothgradcampp": (1 + SAMPLES, SAMPLES)}  # forward, backward passes
 
 
@@ -32,7 +33,7 @@ def bench_complexity(config: BenchConfig) -> list[dict[str, object]]:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device_type())
     torch.manual_seed(0)
     network = models.resnet18(weights=None).eval().requires_grad_(False).to(device)
     classifier = Classifier(network, _LAYER, IMAGENET_MEAN, IMAGENET_STD, device, 1000, "random", "")
@@ -51,7 +52,7 @@ def _timed(
     settings = ComplexityConfig(method=method)
     size = settings.image_size
     images = torch.randn(min(settings.batch_size, config.images), 3, size, size)
-    images = images.to(classifier.device)
+    images = images.to(classifier.device)  # drawn on the CPU: the same everywhere
     names = [str(place) for place in range(classifier.outputs)]
     ours, bare = [], []
     with mapper_of(classifier, method) as mapper:
@@ -63,12 +64,7 @@ def _timed(
                 bare.append(len(images) / passes)
             bar.update()
     rates = sum(ours) / len(ours), sum(bare) / len(bare)
-    return {
-        "method": method,
-        "images_per_second": rates[0],
-        "bare_images_per_second": rates[1],
-        "ratio": rates[0] / rates[1],
-    }
+    return {"method": method, **dict(zip(_RATES, rates, strict=True)), "ratio": rates[0] / rates[1]}
 
 
 def _bare(classifier: Classifier, images: torch.Tensor, forward: int, backward: int) -> None:
@@ -85,7 +81,7 @@ def _bare(classifier: Classifier, images: torch.Tensor, forward: int, backward: 
         torch.cuda.synchronize()
 
 
-def _seconds(work: object) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -107,15 +103,13 @@ def _drawn(number: int, side: int) -> ClassImages:
     return ClassImages(0, "", "drawn", [f"{place}.JPEG" for place in range(number)], read)
 
 
-def print_complexity(config: BenchConfig, rows: list[dict[str, object]]) -> None:
-    """Print a table, or JSON where that is asked for."""
-    if config.json:
-        print_json({"rows": rows})
-        return
-    lines = [
-        [row["method"], *[f"{row[name]:.1f}" for name in ("images_per_second", "bare_images_per_second")]]
-        + [f"{row['ratio']:.2f} x"]
-        for row in rows
-    ]
+def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {"rows": rows}
+
+
+def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
+    """Print a table."""
+    lines = [[row["method"], *(f"{row[rate]:.1f}" for rate in _RATES), f"{row['ratio']:.2f} x"] for row in rows]
     header = ["method", "images/s>", "bare passes>", "ratio>"]
     print_table(f"Complexity of {config.images} images: ResNet-18 at 224 px, {machine()}", header, lines)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import logging
 import multiprocessing
@@ -30,7 +31,7 @@ from compdd_eval.data.drawn_imagenet import DIFFICULTIES, draw_image
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import CATEGORIES, load_subset, subset_names
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, decode_rgb, normalise, preprocess
-from compdd_eval.utils.console import print_json, print_table
+from compdd_eval.utils.console import print_table
 from compdd_eval.utils.files import check_writable
 
 _VALIDATION = 5  # images of each class
@@ -38,13 +39,6 @@ _POOL = 48  # different images; all files are copies of one of them
 _QUALITY, _NOISE = 92, 16  # give files of ImageNet's size, 110 KB at 400 pixels
 _SIZE = (128, 128)
 _ONE = subset_names()[0]
-# prints the peak in bytes; on Linux `ru_maxrss` of a child begins at its parent's, VmHWM does not
-_PEAK = """
-import pathlib, re, resource
-status = pathlib.Path("/proc/self/status")
-known = re.search(r"VmHWM:\\s*(\\d+) kB", status.read_text()) if status.exists() else None
-print(int(known[1]) * 1024 if known else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
 
 
 @dataclass(frozen=True)
@@ -86,30 +80,33 @@ class _Bench:
         """Building from class folders, against copying the same files."""
         subset = load_subset(_ONE)
         folders = [f"{split}/{wnid}" for split in ("train", "val") for wnid in subset.wnids]
-        copied, built = self._time_both(
+        copied, built = self._time(
             "building one subset",
             lambda: _copy(self.tree, folders, self.place / "copy"),
             lambda: self._prepare(self.tree, _ONE.split("-")),
+            building=True,
         )
         yield _ratio("build one subset, rate against copying its files", copied / built, 0.8)
-        copied, self.built = self._time_both(
+        copied, self.built = self._time(
             "building sixteen subsets",
             lambda: shutil.copytree(self.tree, self.place / "copy"),
             lambda: self._prepare(self.tree),
+            building=True,
         )
         ratio = self.built / copied
         value = f"{ratio:.2f} x ({self._rate(self.built)})"
         yield Figure("build sixteen subsets, time against copying", ratio, value, "at most 1.5 x", ratio < 1.5)
-        two = self._time("building with two processes", lambda: self._prepare(self.tree, num_proc=2))
-        yield Figure("the same with --num_proc 2", two / copied, f"{two / copied:.2f} x ({self._rate(two)})")
-        linked = self._time("linking", lambda: self._prepare(self.tree, link=True))
-        yield Figure("the same with --link", linked / copied, f"{linked / copied:.2f} x ({self._rate(linked)})")
+        for flags, options in (("--num_proc 2", {"num_proc": 2}), ("--link", {"link": True})):
+            build = functools.partial(self._prepare, self.tree, **options)
+            (seconds,) = self._time(f"building with {flags}", build, building=True)
+            ratio = seconds / copied
+            yield Figure(f"the same with {flags}", ratio, f"{ratio:.2f} x ({self._rate(seconds)})")
 
     def archives(self) -> Iterator[Figure]:
         """Building from the official archives, against building from class folders."""
         with self._telling("packing archives"):
             _pack(self.tree, self.place / "archives")
-        packed = self._time("building from archives", lambda: self._prepare(self.place / "archives"))
+        (packed,) = self._time("building from archives", lambda: self._prepare(self.place / "archives"), building=True)
         yield _ratio("build from tar archives, rate against the folder", self.built / packed, 0.5)
         shutil.rmtree(self.place / "archives")
 
@@ -127,18 +124,18 @@ class _Bench:
         self._prepare(self.tree)
         original, datasets.config.HF_DATASETS_CACHE = datasets.config.HF_DATASETS_CACHE, self.cache
         try:
-            loaded = self._time("load_dataset", lambda: datasets.load_dataset("comp_dd", _ONE))
+            (loaded,) = self._time("load_dataset", lambda: datasets.load_dataset("comp_dd", _ONE))
         finally:
             datasets.config.HF_DATASETS_CACHE = original
-        opened = self._time("load_comp_dd", lambda: self._open())
+        (opened,) = self._time("load_comp_dd", self._open)
         for name, seconds in (('load_dataset("comp_dd", ...)', loaded), ("load_comp_dd, both splits", opened)):
             yield Figure(f"open a prepared subset: {name}", seconds, f"{seconds:.3f} s", "under 0.2 s", seconds < 0.2)
 
     def decoding(self) -> Iterator[Figure]:
         """Decoding to 128 x 128 pixels, against PIL alone and against the transform as it was published."""
-        ours = self._time("decoding", lambda: [_ours(data) for data in self.pool])
-        published = self._time("the published transform", lambda: [_published(data) for data in self.pool])
-        in_8_bits = self._time("PIL", lambda: [_pil(data) for data in self.pool])
+        (ours,) = self._time("decoding", lambda: [_ours(data) for data in self.pool])
+        (published,) = self._time("the published transform", lambda: [_published(data) for data in self.pool])
+        (in_8_bits,) = self._time("PIL", lambda: [_pil(data) for data in self.pool])
         difference = max(float((_ours(data) - _published(data)).abs().mean()) for data in self.pool)
         in_255 = difference * 255 * float(np.mean(IMAGENET_STD))
         rate = len(self.pool) / ours
@@ -150,7 +147,7 @@ class _Bench:
         yield Figure("rate against PIL's own resize (pixels rounded to 8 bits)", ratio, f"{ratio:.2f} x")
         with multiprocessing.get_context("spawn").Pool(2, _one_thread) as processes:
             processes.map(_decoded, self.pool[:2])
-            both = self._time("two processes", lambda: processes.map(_decoded, self.pool * 2, chunksize=_POOL // 4))
+            (both,) = self._time("two processes", lambda: processes.map(_decoded, self.pool * 2, chunksize=_POOL // 4))
         rate = 2 * len(self.pool) / both
         yield Figure("decode to 128 px, two processes", rate, f"{rate:,.0f} images/s")
 
@@ -171,32 +168,22 @@ class _Bench:
     def _rate(self, seconds: float) -> str:
         return f"{self.images / seconds:,.0f} images/s, {self.bytes / seconds / 10**6:,.0f} MB/s"
 
-    def _time(self, name: str, work: Callable[[], object]) -> float:
-        """Return the least seconds of several timings; removing what was there before is not timed."""
-        least = float("inf")
-        with self._telling(name):
-            for _ in range(self.config.repeats):
-                for folder in ("copy", "cache"):
-                    if name.startswith(("building", "linking")):
-                        shutil.rmtree(self.place / folder, ignore_errors=True)
-                start = time.perf_counter()
-                work()
-                least = min(least, time.perf_counter() - start)
-        return least
+    def _time(self, name: str, *works: Callable[[], object], building: bool = False) -> list[float]:
+        """Return the least seconds of several timings of each work; they take turns, so that a busy disk slows all.
 
-    def _time_both(self, name: str, first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-        """Return the least seconds of two things that are done in turns, so that a busy disk slows both."""
-        least = [float("inf")] * 2
+        What was built before is removed first, which is not timed.
+        """
+        least = [float("inf")] * len(works)
         with self._telling(name):
             for _ in range(self.config.repeats):
-                for number, work in enumerate((first, second)):
-                    for folder in ("copy", "cache"):
-                        shutil.rmtree(self.place / folder, ignore_errors=True)
-                    os.sync()
+                for number, work in enumerate(works):
+                    if building:
+                        self._fresh("copy"), self._fresh("cache")
+                        os.sync()  # what the last one left to write is not timed either
                     start = time.perf_counter()
                     work()
                     least[number] = min(least[number], time.perf_counter() - start)
-        return least[0], least[1]
+        return least
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -289,7 +276,8 @@ def _peak(tree: Path, cache: Path, selection: list[str] | None) -> float:
         "from compdd_eval.__main__ import main\n"
         "with contextlib.redirect_stdout(sys.stderr):\n"
         f"    main({arguments!r})\n"
-        f"{_PEAK}"
+        "from compdd_eval.commands.bench.machine import peak_of_process\n"
+        "print(peak_of_process())\n"
     )
     root = str(Path(__file__).resolve().parents[3])
     paths = os.pathsep.join(path for path in (root, os.environ.get("PYTHONPATH")) if path)
@@ -321,14 +309,14 @@ def _pil(data: bytes) -> torch.Tensor:
     return normalise(transforms.functional.to_tensor(image))
 
 
-def print_figures(config: BenchConfig, figures: list[Figure]) -> None:
-    """Print a table of what was measured, or JSON where that is asked for."""
-    if config.json:
-        print_json({"rows": [asdict(figure) for figure in figures]})
-        return
-    rows = []
-    for figure in figures:
-        reached = "" if figure.reached is None else ("reached" if figure.reached else "missed")
-        rows.append([figure.name, figure.value, figure.target, reached])
+def as_json(figures: list[Figure]) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {"rows": [asdict(figure) for figure in figures]}
+
+
+def print_rows(config: BenchConfig, figures: list[Figure]) -> None:
+    """Print a table of what was measured."""
+    reached = {None: "", True: "reached", False: "missed"}
+    rows = [[figure.name, figure.value, figure.target, reached[figure.reached]] for figure in figures]
     title = f"Bench: data, {len(CATEGORIES) * 2} subsets on {os.cpu_count()} CPU cores"
     print_table(title, ["", "measured", "target", ""], rows)

@@ -8,13 +8,14 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
-from compdd_eval.commands.bench.train import contestants, device_type, machine
+from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.train import contestants
 from compdd_eval.commands.bench.worker import Worker
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.network_names import pinned, without_folders
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.models.cost import count_flops
-from compdd_eval.utils.console import print_json, print_table
+from compdd_eval.utils.console import print_table
 
 
 def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
@@ -78,11 +79,13 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
     ]
 
 
-def print_scaling(config: BenchConfig, rows: list[dict[str, object]]) -> None:
-    """Print a table, or JSON where that is asked for."""
-    if config.json:
-        print_json({"rows": rows})
-        return
+def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {"rows": rows}
+
+
+def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
+    """Print a table."""
     lines = [
         [
             row["ipc"],

@@ -1,7 +1,6 @@
 """Measure how fast students train, as ratios to a plain loop; all take turns, each in a process of its own."""
 
 import contextlib
-import os
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +8,7 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
+from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.commands.bench.worker import Contestant, Worker
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.checks import AUTO
@@ -21,16 +21,11 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model, is_listed
 from compdd_eval.training.memory import students_at_a_time
 from compdd_eval.training.stack import can_be_stacked
-from compdd_eval.utils.console import print_json, print_table
+from compdd_eval.utils.console import print_table
 
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
 _PROTOCOL = Protocol()
 _STUDENTS_OF_A_RESULT = EvaluateConfig.num_eval
-
-
-def device_type() -> str:
-    """Return `cuda` where there is a GPU, else `cpu`."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def contestants(device: str, together: int = 1) -> list[Contestant]:
@@ -135,12 +130,13 @@ def whole_table_hours(rows: list[dict[str, object]]) -> dict[str, float]:
     return {name: students * sum(found.values()) / 3600 for name, found in by_name.items() if found.keys() == ipcs}
 
 
+def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {"rows": rows, "whole_table_hours": whole_table_hours(rows)}
+
+
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
-    """Print a table, or JSON where that is asked for."""
-    hours = whole_table_hours(rows)
-    if config.json:
-        print_json({"rows": rows, "whole_table_hours": hours})
-        return
+    """Print a table, and the hours of all of Comp-DD."""
     lines = [
         [
             f"{row['ipc']}",
@@ -159,10 +155,5 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     print_table(title, header, lines)
     ipcs = ", ".join(map(str, config.ipcs))
     print(f"All {len(subset_names())} subsets at IPC {ipcs}, {_STUDENTS_OF_A_RESULT} students each, projected:")
-    for name, number in hours.items():
+    for name, number in whole_table_hours(rows).items():
         print(f"  {name}: {number:,.1f} h")
-
-
-def machine() -> str:
-    """Return what the figures were measured on, in words."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"

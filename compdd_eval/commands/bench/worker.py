@@ -5,17 +5,15 @@ process's.
 """
 
 import multiprocessing
-import re
-import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from compdd_eval.commands.bench.machine import peak_of_process
 from compdd_eval.commands.bench.plain_loop import plain_passes
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.protocol import Protocol
@@ -193,8 +191,4 @@ def _peak_rate(precision: str, device: str) -> float:
 
 def _peak_memory(device: str) -> int:
     """Return the peak in bytes: of the GPU's memory, or of the whole process."""
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    known = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return int(known[1]) * 1024 if known else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_of_process() if device == "cpu" else torch.cuda.max_memory_allocated(device)
