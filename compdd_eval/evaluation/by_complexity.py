@@ -20,9 +20,9 @@ def complexity_of(folder: str, file_names: list[str], wnids: list[str]) -> list[
     known = read_complexity(Path(folder))
     missing = [name for name in file_names if name not in known]
     if missing:
-        found = f"{len(missing)} of {len(file_names)} validation images ({missing[0]}, ...)"
+        which = f"{len(missing)} of {len(file_names)} validation images ({missing[0]}, ...)"
         raise InputError(
-            f"{folder}: has no complexity of {found}; run complexity --split validation --classes "
+            f"{folder}: has no complexity of {which}; run complexity --split validation --classes "
             f"{','.join(wnids)} first"
         )
     return [known[name] for name in file_names]
@@ -39,18 +39,18 @@ def by_quartile(complexity: list[float], students: list[StudentResult]) -> list[
     """
     order = np.argsort(np.asarray(complexity), kind="stable")
     right = np.array([student.right for student in students], dtype=float)
-    found = []
-    for number, places in enumerate(np.array_split(order, QUARTERS), start=1):
-        values = [complexity[place] for place in places]
-        accuracies = right[:, places].mean(axis=1).tolist() if len(places) else []
-        found.append(
+    quarters = []
+    for number, indices in enumerate(np.array_split(order, QUARTERS), start=1):
+        values = [complexity[index] for index in indices]
+        accuracies = right[:, indices].mean(axis=1).tolist() if len(indices) else []
+        quarters.append(
             {
                 "quartile": number,
                 "low": min(values, default=None),
                 "high": max(values, default=None),
-                "images": len(places),
+                "images": len(indices),
                 "accuracy": float(np.mean(accuracies)) if accuracies else None,
                 "accuracies": accuracies,
             }
         )
-    return found
+    return quarters

@@ -28,15 +28,15 @@ def diagnose(inputs: EvaluationInputs, entry: dict[str, object]) -> list[str]:
     """
     total = len(inputs.validation.labels)
     chance = 1 / len(inputs.validation.labels.unique())
-    found = _permutation(inputs, entry)
-    if not found and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry["accuracies"]):
+    causes = _permutation(inputs, entry)
+    if not causes and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry["accuracies"]):
         return []
-    found += [*_odd(_checks(inputs)), *inputs.doubts]
+    causes += [*_odd(_checks(inputs)), *inputs.doubts]
     if entry["diverged_seeds"]:
-        found.append(f"training: the loss was not finite (rate {entry['lr']:g}); a lower rate may help")
-    if not found:
-        found.append("the checks of `validate` find nothing wrong with images, normalisation and order of labels")
-    return found
+        causes.append(f"training: the loss was not finite (rate {entry['lr']:g}); a lower rate may help")
+    if not causes:
+        causes.append("the checks of `validate` find nothing wrong with images, normalisation and order of labels")
+    return causes
 
 
 def _permutation(inputs: EvaluationInputs, entry: dict[str, object]) -> list[str]:
@@ -75,12 +75,12 @@ def _real_images(inputs: EvaluationInputs) -> RealImages:
 
 def _checks(inputs: EvaluationInputs) -> list[Check]:
     distilled, subset = inputs.distilled, inputs.subset
-    found = [
+    checks = [
         value_range(distilled),
         class_balance(distilled, subset),
         soft_labels(distilled),
         duplicates(distilled),
     ]
     if not inputs.config.zca:
-        found.append(normalisation(distilled, _real_images(inputs)))
-    return found
+        checks.append(normalisation(distilled, _real_images(inputs)))
+    return checks

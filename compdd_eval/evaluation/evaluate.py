@@ -1,14 +1,13 @@
 """Evaluate a distilled set: its students and those of its baselines, shared out over the processes."""
 
 import contextlib
-import logging
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
 
-from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.open import open_inputs, with_networks
@@ -16,13 +15,14 @@ from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import (
     Condition,
     EvaluationInputs,
+    Planner,
     Task,
+    Teacher,
+    TrainingSet,
+    best_rates,
     conditions,
     expected_students,
-    make_task,
-    sources,
 )
-from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.summary import finish, planned
 from compdd_eval.evaluation.tables import print_plan, print_results
 from compdd_eval.evaluation.teachers import load_teacher, teacher_task
@@ -30,13 +30,11 @@ from compdd_eval.evaluation.trackers import Tracker, check_trackers, logging_dir
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.evaluation.training_images import make_training_sets
 from compdd_eval.results.run_folder import RunFile
-from compdd_eval.results.student_result import FULL, SET, SUMMARY_NAME, StudentResult
+from compdd_eval.results.student_result import FULL, SUMMARY_NAME
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of, set_precision
 from compdd_eval.utils.environment import environment
 from compdd_eval.utils.processes import make_accelerator, on_main_process, repeatable, set_threads
-
-_logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -66,20 +64,12 @@ def evaluate(
         InputError: Anything in the settings or the data that the user can mend.
     """
     accelerator = accelerator or accelerator_of(config)
-    threads = set_threads(config.threads, accelerator)
-    repeatable()
-    keep_memory()
-    with contextlib.ExitStack() as held:  # the lock of the output folder, on the main process
-        run = Evaluation(accelerator, threads)
-        run.open(config, distilled, cache_dir, held)
+    with contextlib.ExitStack() as locks:
+        run = Evaluation(config, accelerator, locks, distilled, cache_dir)
         if config.dry_run:
-            number = expected_students(run.config)
-            if accelerator.is_main_process and not quiet:
-                print_plan(run.inputs, run.environment, number, [], None)
-            return planned(run.inputs, run.environment, number)
+            return run.plan(quiet)
         with run.recorded():
-            summary = run.all(quiet)
-    return summary
+            return run.results(quiet)
 
 
 def accelerator_of(config: EvaluateConfig) -> Accelerator:
@@ -90,160 +80,129 @@ def accelerator_of(config: EvaluateConfig) -> Accelerator:
 
 
 class Evaluation:
-    """One run, step by step; every process goes through all steps.
+    """One run; every process goes through all steps.
 
     Args:
+        config: All settings.
         accelerator: Devices and processes.
-        threads: CPU threads of each process.
+        locks: Keeps the lock of the output folder, on the main process.
+        distilled: The set; None reads the files that the configuration names.
+        cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
+
+    Raises:
+        InputError: Set, validation images or settings do not go together, or the output folder is in use.
     """
 
-    def __init__(self, accelerator: Accelerator, threads: int) -> None:
-        self.accelerator, self.threads = accelerator, threads
-        self.real: RealImages | None = None  # on the main process
-
-    def open(
+    def __init__(
         self,
         config: EvaluateConfig,
-        distilled: DistilledSet | None,
-        cache_dir: str | os.PathLike | None,
-        held: contextlib.ExitStack,
+        accelerator: Accelerator,
+        locks: contextlib.ExitStack,
+        distilled: DistilledSet | None = None,
+        cache_dir: str | os.PathLike | None = None,
     ) -> None:
-        """Read and check set and validation images; `held` keeps the lock of the output folder."""
-        precision = precision_of(config.precision, self.accelerator.device)
+        self.accelerator = accelerator
+        threads = set_threads(config.threads, accelerator)
+        repeatable()
+        keep_memory()
+        precision = precision_of(config.precision, accelerator.device)
         config = config.changed(precision=precision, json=False)  # results do not record how they were printed
-        set_precision(config.precision)
-        self.environment = environment(self.accelerator, self.threads, config.precision)
+        set_precision(precision)
+        self.environment = environment(accelerator, threads, precision)
 
         def read() -> EvaluationInputs:
-            inputs, self.real = open_inputs(config, distilled, cache_dir, held)
+            # real images stay on the main process, which sends the others what they need
+            inputs, self._real = open_inputs(config, distilled, cache_dir, locks)
             return inputs
 
-        self.inputs: EvaluationInputs = on_main_process(self.accelerator, read)
-        self.config = with_networks(self.inputs.config)
-        self.conditions = conditions(self.config)
-        self.run_file = RunFile(Path(self.config.output_dir), [])
+        self.inputs: EvaluationInputs = on_main_process(accelerator, read)
+        self.config = with_networks(self.inputs.config)  # on every process: each runs the files of networks itself
+        self._run_file = RunFile(Path(self.config.output_dir), [])
+
+    def plan(self, quiet: bool) -> dict[str, object]:
+        """Return what would be done, as of `planned`, and print it."""
+        number = expected_students(self.config)
+        if self.accelerator.is_main_process and not quiet:
+            print_plan(self.inputs, self.environment, number, [], None)
+        return planned(self.inputs, self.environment, number)
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
         """Keep `run.json`, with the error where the run ends with one."""
-        main = self.accelerator.is_main_process
-        if main:
-            self.run_file.write()
+        self._write_run_file()
         try:
             yield
         except KeyboardInterrupt:
-            raise
+            raise  # stopped by the user, to be resumed: no error of the run
         except BaseException as error:
-            self.run_file.error = str(error) or type(error).__name__
-            if main:
-                self.run_file.write()
+            self._run_file.error = str(error) or type(error).__name__
+            self._write_run_file()
             raise
-        self.run_file.finished = True
-        if main:
-            self.run_file.write()
+        self._run_file.finished = True
+        self._write_run_file()
 
-    def all(self, quiet: bool) -> dict[str, object]:
+    def _write_run_file(self) -> None:
+        if self.accelerator.is_main_process:
+            self._run_file.write()
+
+    def results(self, quiet: bool) -> dict[str, object]:
         """Train, test and compare everything; return the summary."""
-        tracker = Tracker(self.accelerator, self.config, self.inputs)
-        self.trainer = StudentTrainer(self.inputs, self.accelerator, self.environment, tracker.log)
-        self.prepare_teacher()
-        self.prepare_materials([*self.config.seeds])
-        search = self.search_tasks()
-        if search:
-            self._plan(search)
-        found = self.trainer.run(search)
-        tasks = self.tasks(_best_rates(search, found))
-        self._plan(tasks)
-        if self.accelerator.is_main_process and not quiet:
-            print_plan(self.inputs, self.environment, len(tasks), tasks, self.trainer.teacher)
-        students = self.trainer.run(tasks)
-        outcome = Outcome(tasks, students)
+        main, tracker = self.accelerator.is_main_process, Tracker(self.accelerator, self.config, self.inputs)
+        trainer = StudentTrainer(self.inputs, self.accelerator, self.environment, tracker.log)
+
+        # The teacher comes first, since training images may get their labels from it.
+        teacher = self.teacher(trainer)
+        training_sets = self.training_sets(conditions(self.config), self.config.seeds, teacher)
+        planner = Planner(self.inputs, training_sets, teacher)
+
+        # Rates are searched next (--lr_net auto), on held-out training images: validation images choose nothing.
+        search = planner.search()
+        self._expect(search)
+        searched = trainer.run(search)
+
+        tasks = planner.students(best_rates(search, searched))
+        self._expect(tasks)
+        if main and not quiet:
+            print_plan(self.inputs, self.environment, len(tasks), tasks, teacher)
+        outcome = Outcome(tasks, trainer.run(tasks))
+
         summary = on_main_process(
-            self.accelerator, lambda: finish(self.inputs, self.conditions, outcome, self.trainer.teacher, search, found)
+            self.accelerator,
+            lambda: finish(self.inputs, conditions(self.config), outcome, teacher, search, searched),
         )
         tracker.close()
-        if self.accelerator.is_main_process and not quiet:
+        if main and not quiet:
             print_results(summary, Path(self.config.output_dir) / SUMMARY_NAME)
         return summary
 
-    def prepare_teacher(self) -> None:
+    def teacher(self, trainer: StudentTrainer) -> Teacher | None:
         """Read the teacher, training it first where it has no file."""
         if self.config.teacher is None:
-            return
+            return None
         task, accuracy = None, None
         if self.config.teacher_file is None:
-            self._need_everything()
-            task = teacher_task(self.inputs, self.trainer.training_sets)
-            self._plan([task])
-            accuracy = self.trainer.run([task])[0].accuracy
-        self.trainer.teacher = on_main_process(self.accelerator, lambda: load_teacher(self.inputs, task, accuracy))
+            task = teacher_task(self.inputs, self.everything)
+            self._expect([task])
+            accuracy = trainer.run([task])[0].accuracy
+        return on_main_process(self.accelerator, lambda: load_teacher(self.inputs, task, accuracy))
 
-    def prepare_materials(self, seeds: list[int]) -> None:
-        """Make all training images, on the main process, and give them to the others."""
-        if FULL in self.config.baselines:
-            self._need_everything()
+    def training_sets(
+        self, conditions: list[Condition], seeds: Sequence[int], teacher: Teacher | None
+    ) -> dict[str, TrainingSet]:
+        """Make what students train on, by `training_set_key`, on the main process, and give it to the others."""
+        full = {FULL: self.everything} if FULL in self.config.baselines else {}
+        device = self.accelerator.device
+        return full | on_main_process(
+            self.accelerator,
+            lambda: make_training_sets(self.inputs, self._real, conditions, seeds, teacher, device),
+        )
 
-        def make() -> dict:
-            teacher, device = self.trainer.teacher, self.accelerator.device
-            return make_training_sets(self.inputs, self.real, self.conditions, seeds, teacher, device)
+    @functools.cached_property
+    def everything(self) -> TrainingSet:
+        """All training images, with hard labels; every process must ask for them."""
+        return on_main_process(self.accelerator, lambda: self._real.everything())
 
-        self.trainer.training_sets |= on_main_process(self.accelerator, make)
-
-    def search_tasks(self) -> list[Task]:
-        """Return the students that choose the rates: one for each candidate, of each condition, source and model."""
-        if self.config.lr_net != AUTO:
-            return []
-        return [
-            self.task(source, condition, model, self.config.seed, rate, "candidate", searching=True)
-            for condition in self.conditions
-            for source in sources(self.config)
-            for model in self.config.models
-            for rate in self.config.candidates
-        ]
-
-    def tasks(self, rates: dict[tuple, float]) -> list[Task]:
-        """Return all students that are reported: of the set, of random images, of all images."""
-        found = [
-            self.task(source, condition, model, seed, *self._rate(source, condition, model, rates))
-            for condition in self.conditions
-            for source in sources(self.config)
-            for model in self.config.models
-            for seed in self.config.seeds
-        ]
-        if FULL in self.config.baselines:
-            rate = self.config.full_protocol.lr_net
-            found += [
-                self.task(FULL, Condition("hard"), model, seed, rate, "recipe of --baseline full")
-                for model in self.config.models
-                for seed in self.config.seeds
-            ]
-        return found
-
-    def _rate(self, source: str, condition: Condition, model: str, rates: dict[tuple, float]) -> tuple[float, str]:
-        if self.config.lr_net == AUTO:
-            held_out = len(self.inputs.held_out.labels)
-            return rates[source, condition, model], f"searched on {held_out} held-out training images"
-        if source == SET and self.inputs.distilled.lr is not None:
-            return self.inputs.distilled.lr, "learned with the set"
-        return self.config.rate, "--lr_net"
-
-    def task(self, *arguments: object, **options: object) -> Task:
-        """Put together one student, as of `make_task`."""
-        return make_task(self.inputs, self.trainer.training_sets, self.trainer.teacher, *arguments, **options)
-
-    def _need_everything(self) -> None:
-        if FULL not in self.trainer.training_sets:
-            self.trainer.training_sets[FULL] = on_main_process(self.accelerator, lambda: self.real.everything())
-
-    def _plan(self, tasks: list[Task]) -> None:
-        if self.accelerator.is_main_process:
-            self.run_file.add([task.path for task in tasks])
-
-
-def _best_rates(tasks: list[Task], students: list[StudentResult]) -> dict[tuple, float]:
-    """Return the rate with the best accuracy on the held-out images; the lower one where two are equal."""
-    best: dict[tuple, tuple] = {}
-    for task, student in zip(tasks, students, strict=True):
-        key, score = (task.source, task.condition, task.model), (student.accuracy, -task.lr)
-        best[key] = max(best.get(key, score), score)
-    return {key: -score[1] for key, score in best.items()}
+    def _expect(self, tasks: list[Task]) -> None:
+        """Write down which students will be there, for `status`."""
+        if tasks and self.accelerator.is_main_process:
+            self._run_file.add([task.path for task in tasks])

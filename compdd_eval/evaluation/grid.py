@@ -67,14 +67,14 @@ def read_cells(config: EvaluateConfig) -> list[Cell]:
             f"{config.grid}: {CELLS} must be a list of settings, such as - {{distilled: a, category: bird}}"
         )
     given = _given(config)
-    found: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     for first in together:
         merged = content | first | given
         axes = {name: value for name, value in merged.items() if isinstance(value, list) and not _is_one(name, value)}
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
-            _add(found, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
-    return list(found.values())
+            _add(cells, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
+    return list(cells.values())
 
 
 def _is_one(name: str, value: list) -> bool:
@@ -86,21 +86,23 @@ def _is_list_of_classes(part: object) -> bool:
     return isinstance(part, str) and ("," in part or part.strip().lower() in [*config_names(), *related_names()])
 
 
-def _add(found: dict[str, Cell], config: EvaluateConfig, settings: dict, differs: dict) -> None:
+def _add(cells: dict[str, Cell], config: EvaluateConfig, settings: dict, differs: dict) -> None:
     _check_types(config.grid, settings)
     name = "_".join(_slug(key, value) for key, value in differs.items()) or "cell"
     root = Path(config.output_dir)
+    # one folder of baselines for all cells, so that cells of one subset share them
     options = {"baseline_dir": str(root / "baselines"), **settings}
     try:
         cell = EvaluateConfig(**options, output_dir=str(root / name), overwrite=config.overwrite)
     except InputError as error:
         raise InputError(f"{config.grid}: {name}: {error}") from error
-    if name in found and found[name].config != cell:
+    if name in cells and cells[name].config != cell:
+        # different settings, such as two long paths, can end in one name
         name = f"{name}-{digest_of(differs)[:6]}"
         cell = cell.changed(output_dir=str(root / name))
-    if name in found:
+    if name in cells:
         raise InputError(f"{config.grid}: {name} is there twice; leave one of them out")
-    found[name] = Cell(name, differs, cell, expected_students(cell))
+    cells[name] = Cell(name, differs, cell, expected_students(cell))
 
 
 def _given(config: EvaluateConfig) -> dict[str, object]:
@@ -124,6 +126,7 @@ def _check_types(file: str, settings: dict[str, object]) -> None:
         if name not in hints:
             raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
         accepted = tuple(part for part in (str, list, bool, int, float, type(None)) if part in _parts(hints[name]))
+        # to Python true is an int; to a reader of the file it is no number
         right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
         if not right and not (float in accepted and isinstance(value, int) and not isinstance(value, bool)):
             kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
@@ -158,8 +161,8 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
     """
     accelerator = accelerator or accelerator_of(config)
     root = Path(config.output_dir)
-    with contextlib.ExitStack() as held:
-        cells = on_main_process(accelerator, lambda: _open(config, root, held, quiet))
+    with contextlib.ExitStack() as locks:
+        cells = on_main_process(accelerator, lambda: _open(config, root, locks, quiet))
         if config.dry_run:
             return cells
         try:
@@ -187,12 +190,12 @@ def grid_content(config: EvaluateConfig, cells: list[Cell]) -> dict[str, object]
     return {"index": index, CELLS: [_content_of(cell) for cell in cells]}
 
 
-def _open(config: EvaluateConfig, root: Path, held: contextlib.ExitStack, quiet: bool) -> list[Cell]:
+def _open(config: EvaluateConfig, root: Path, locks: contextlib.ExitStack, quiet: bool) -> list[Cell]:
     cells = read_cells(config)
     if not quiet:
         _print_plan(cells)
     if not config.dry_run:
-        claim(root, held)
+        claim(root, locks)
         if (root / SUMMARY_NAME).exists():
             raise InputError(f"{root}: holds the results of a single evaluation; give another --output_dir")
         _write_index(cells, root)

@@ -30,15 +30,16 @@ def open_inputs(
     config: EvaluateConfig,
     distilled: DistilledSet | None,
     cache_dir: str | os.PathLike | None,
-    held: contextlib.ExitStack,
+    locks: contextlib.ExitStack,
 ) -> tuple[EvaluationInputs, RealImages]:
-    """Read the set and the validation images, and take the output folder; `held` keeps its lock."""
+    """Read the set and the validation images, and take the output folder; `locks` keeps that of the folder."""
+    # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
     config = with_networks(config)
     _check_networks(config)
     _check_teacher_file(config)
     distilled = distilled or load_distilled(config)
     asked, config = config, settled(config, distilled)
-    if asked.res is None:
+    if asked.res is None:  # they were checked without a resolution, which the set has said by now
         _check_networks(config)
     config = _with_pool(config)
     subset = config.load_subset()
@@ -47,7 +48,7 @@ def open_inputs(
     set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
     root = Path(config.output_dir)
     if not config.dry_run:
-        claim_output_dir(root, set_name, subset.name, held)
+        claim_output_dir(root, set_name, subset.name, locks)
         if config.baselines or config.teacher:
             check_writable(baseline_dir(config), "--baseline_dir")
     real = RealImages(config, subset, cache_dir)
@@ -102,16 +103,16 @@ def _check_soft_labels(config: EvaluateConfig, distilled: DistilledSet) -> None:
         raise InputError(f"soft labels are asked for, but random images have hard ones; {advice}")
 
 
-def claim_output_dir(root: Path, set_name: str, config_name: str, held: contextlib.ExitStack) -> None:
+def claim_output_dir(root: Path, set_name: str, config_name: str, locks: contextlib.ExitStack) -> None:
     """Take a folder for this run; refuse one of another set or subset, one in use, one that cannot be written."""
-    claim(root, held)
+    claim(root, locks)
     if (root / INDEX_NAME).exists():
         raise InputError(f"{root}: holds the results of a grid; give another --output_dir")
     for path in sorted(root.glob("*/*/*/*/seed*.json")):
-        found = path.relative_to(root).parts[:2]
-        if found != (set_name, config_name):
+        there = path.relative_to(root).parts[:2]
+        if there != (set_name, config_name):
             raise InputError(
-                f"{root}: holds results of set {found[0]} on {found[1]}, this is set {set_name} on {config_name}; "
+                f"{root}: holds results of set {there[0]} on {there[1]}, this is set {set_name} on {config_name}; "
                 "give another --output_dir"
             )
 

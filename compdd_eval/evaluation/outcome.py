@@ -63,15 +63,15 @@ class Outcome:
 
     def scores(self, wanted: list[str], labels: str) -> list[dict[str, object]]:
         """Return LRS and ARS of each model with what they are made of, as fractions in [0, 1]."""
-        found = []
+        scores = []
         for model in dict.fromkeys(task.model for task in self.tasks if task.source == SET):
             entry: dict[str, object] = {"model": model}
             if "lrs" in wanted:
                 entry |= self._label_robustness(model, Condition(labels))
             if "ars" in wanted:
                 entry |= self._augmentation_robustness(model, labels)
-            found.append(entry)
-        return found
+            scores.append(entry)
+        return scores
 
     def _label_robustness(self, model: str, given: Condition) -> dict[str, object]:
         real, hard = self._mean(FULL, None, model), self._mean(SET, Condition("hard"), model)
@@ -91,9 +91,11 @@ class Outcome:
 
 
 def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> dict[str, object]:
-    found = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
-    found["bootstrap_interval"] = paired_bootstrap_interval([run.right for run in ours], [run.right for run in random])
-    return found | {"verdict": verdict(found["interval"])}
+    improvement = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
+    improvement["bootstrap_interval"] = paired_bootstrap_interval(
+        [run.right for run in ours], [run.right for run in random]
+    )
+    return improvement | {"verdict": verdict(improvement["interval"])}
 
 
 def verdict(interval: list[float] | None) -> str:

@@ -14,11 +14,19 @@ from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.imagenet import Statistics
 from compdd_eval.models.pools import eval_pool
-from compdd_eval.results.student_result import FULL, RANDOM, SCHEMA_VERSION, SET, student_path, weights_path
+from compdd_eval.results.student_result import (
+    FULL,
+    RANDOM,
+    SCHEMA_VERSION,
+    SET,
+    StudentResult,
+    student_path,
+    weights_path,
+)
 from compdd_eval.utils.digests import digest_of
 
-TEACHER_SEED = 0
-_SOME_SIZE = 128
+TEACHER_SEED = 0  # one teacher for all students, whatever their seeds
+_SOME_SIZE = 128  # stands for a resolution that the set will say; decides depths of a pool, not their number
 _APART = ("protocol", "lr_net", "labels")  # fields of a protocol that do not decide a student's numbers by themselves
 
 
@@ -45,12 +53,12 @@ class Condition:
 
 def conditions(config: EvaluateConfig) -> list[Condition]:
     """Return all conditions of a run, that of the protocol first."""
-    found = [Condition(config.labels), *[Condition(labels) for labels in config.listed("regimes")]]
+    asked = [Condition(config.labels), *[Condition(labels) for labels in config.listed("regimes")]]
     if "lrs" in config.listed("scores"):
-        found.append(Condition("hard"))
+        asked.append(Condition("hard"))
     if "ars" in config.listed("scores"):
-        found.append(Condition(config.labels, augmented=False))
-    return list(dict.fromkeys(found))
+        asked.append(Condition(config.labels, augmented=False))
+    return list(dict.fromkeys(asked))  # those asked for twice are trained once
 
 
 @dataclass(frozen=True)
@@ -160,22 +168,25 @@ class Task:
     Attributes:
         source: `distilled`, `random` or `full`.
         condition: How its images are labelled and augmented.
-        material: Key of its training images.
+        training_set: What it trains on.
+        test_set: What it is tested on: validation images, or held-out ones where it is there to choose a rate.
+        teacher: What gave, or gives, it soft labels, or None.
         model: Student network.
         seed: Seed of its weights, order and augmentation.
         protocol: How it is trained.
         lr: Learning rate of the first pass.
         lr_source: Where the rate came from, in words.
-        searching: Whether it is tested on the held-out images, to choose a rate.
+        searching: Whether it is there to choose a rate.
         digests: `distilled` (its training images), `validation` (what it is tested on), `config`.
         path: Its result file.
         weights: Where its weights are kept, or None.
-        cost: Floating-point operations of its training, roughly; decides which process trains it.
     """
 
     source: str
     condition: Condition
-    training_set: str
+    training_set: TrainingSet = field(repr=False)
+    test_set: TestSet = field(repr=False)
+    teacher: Teacher | None
     model: str
     seed: int
     protocol: Protocol
@@ -185,7 +196,17 @@ class Task:
     digests: dict[str, str]
     path: Path
     weights: Path | None
-    cost: float
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of all forward passes of its training."""
+        images = self.training_set.images
+        return count_flops(self.model, NUM_CLASSES, tuple(images.shape[-2:])) * self.protocol.passes * len(images)
+
+    @property
+    def steps(self) -> int:
+        """Batches of its training."""
+        return -(-len(self.training_set.images) // self.protocol.batch_train) * self.protocol.passes
 
 
 def training_set_key(source: str, condition: Condition, seed: int) -> str:
@@ -195,56 +216,139 @@ def training_set_key(source: str, condition: Condition, seed: int) -> str:
     return f"{source}/{condition.labels}" + (f"/{seed}" if source == RANDOM else "")
 
 
-def make_task(
-    inputs: EvaluationInputs,
-    training_sets: dict[str, TrainingSet],
-    teacher: Teacher | None,
-    source: str,
-    condition: Condition,
-    model: str,
-    seed: int,
-    lr: float,
-    lr_source: str,
-    searching: bool = False,
-) -> Task:
-    """Put together what one student needs; whether its weights are kept decides neither its digest nor its path."""
-    config = inputs.config
-    protocol = config.full_protocol if source == FULL else condition.protocol(config)
-    training_set = training_set_key(source, condition, seed)
-    trained_on = training_sets[training_set]
-    tested = inputs.held_out if searching else inputs.validation
-    digests = {"distilled": trained_on.digest, "validation": tested.digest}
-    decisive = {name: value for name, value in protocol.settings().items() if name not in _APART}
-    decisive |= {"lr": lr, "label_kind": trained_on.label_kind, "res": config.res, "eval_every": config.eval_every}
-    if config.precision != "float32":
-        decisive |= {"precision": config.precision}
-    if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
-        decisive |= {"teacher": teacher.digest}
-    if is_user_network(model):
-        decisive |= {"network": find_user_network(model).digest}
-    digests["config"] = digest_of([decisive, digests, SCHEMA_VERSION])
-    path = _path(inputs, source, model, digests["config"], seed, searching)
-    kept = config.save_students and source == SET and not searching
-    return Task(
-        source=source,
-        condition=condition,
-        training_set=training_set,
-        model=model,
-        seed=seed,
-        protocol=protocol,
-        lr=lr,
-        lr_source=lr_source,
-        searching=searching,
-        digests=digests,
-        path=path,
-        weights=weights_path(path) if kept else None,
-        cost=count_flops(model, NUM_CLASSES, (config.res, config.res)) * protocol.passes * len(trained_on.images),
-    )
+@dataclass(frozen=True)
+class Planner:
+    """Puts together the students of a run.
+
+    Attributes:
+        inputs: The run.
+        training_sets: What students train on, by `training_set_key`.
+        teacher: What gives soft labels, or None.
+    """
+
+    inputs: EvaluationInputs
+    training_sets: dict[str, TrainingSet]
+    teacher: Teacher | None = None
+
+    def task(
+        self,
+        source: str,
+        condition: Condition,
+        model: str,
+        seed: int,
+        lr: float,
+        lr_source: str,
+        searching: bool = False,
+    ) -> Task:
+        """Put together one student; whether its weights are kept decides neither its digest nor its path."""
+        config = self.inputs.config
+        protocol = config.full_protocol if source == FULL else condition.protocol(config)
+        training_set = self.training_sets[training_set_key(source, condition, seed)]
+        test_set = self.inputs.held_out if searching else self.inputs.validation
+        digests = {"distilled": training_set.digest, "validation": test_set.digest}
+        digests["config"] = digest_of([self._decisive(protocol, training_set, model, lr), digests, SCHEMA_VERSION])
+        path = _path(self.inputs, source, model, digests["config"], seed, searching)
+        kept = config.save_students and source == SET and not searching
+        taught = protocol.labels == "soft+kd" or "teacher" in training_set.remark
+        return Task(
+            source=source,
+            condition=condition,
+            training_set=training_set,
+            test_set=test_set,
+            teacher=self.teacher if taught else None,
+            model=model,
+            seed=seed,
+            protocol=protocol,
+            lr=lr,
+            lr_source=lr_source,
+            searching=searching,
+            digests=digests,
+            path=path,
+            weights=weights_path(path) if kept else None,
+        )
+
+    def _decisive(self, protocol: Protocol, training_set: TrainingSet, model: str, lr: float) -> dict[str, object]:
+        """Return all but the images that decides a student's numbers.
+
+        A setting that came later is in it only where it is not the default, so that older results keep their place.
+        """
+        config = self.inputs.config
+        decisive = {name: value for name, value in protocol.settings().items() if name not in _APART}
+        decisive |= {
+            "lr": lr,
+            "label_kind": training_set.label_kind,
+            "res": config.res,
+            "eval_every": config.eval_every,
+        }
+        if config.precision != "float32":
+            decisive |= {"precision": config.precision}
+        if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
+            decisive |= {"teacher": self.teacher.digest}
+        if is_user_network(model):
+            decisive |= {"network": find_user_network(model).digest}
+        return decisive
+
+    def search(self) -> list[Task]:
+        """Return the students that choose the rates: one for each candidate, of each condition, source and model."""
+        config = self.inputs.config
+        if config.lr_net != AUTO:
+            return []
+        return [
+            self.task(source, condition, model, config.seed, rate, "candidate", searching=True)
+            for condition in conditions(config)
+            for source in sources(config)
+            for model in config.models
+            for rate in config.candidates
+        ]
+
+    def students(self, searched_rates: dict[tuple, float]) -> list[Task]:
+        """Return all students that are reported: of the set, of random images, of all images."""
+        config = self.inputs.config
+        tasks = [
+            self.task(source, condition, model, seed, *self._rate(source, condition, model, searched_rates))
+            for condition in conditions(config)
+            for source in sources(config)
+            for model in config.models
+            for seed in config.seeds
+        ]
+        if FULL in config.baselines:
+            rate = config.full_protocol.lr_net
+            tasks += [
+                self.task(FULL, Condition("hard"), model, seed, rate, "recipe of --baseline full")
+                for model in config.models
+                for seed in config.seeds
+            ]
+        return tasks
+
+    def _rate(
+        self, source: str, condition: Condition, model: str, searched_rates: dict[tuple, float]
+    ) -> tuple[float, str]:
+        """Return the learning rate and where it came from: a search wins over the set's own, that over --lr_net."""
+        config = self.inputs.config
+        if config.lr_net == AUTO:
+            held_out = len(self.inputs.held_out.labels)
+            return searched_rates[source, condition, model], f"searched on {held_out} held-out training images"
+        if source == SET and self.inputs.distilled.lr is not None:
+            return self.inputs.distilled.lr, "learned with the set"
+        return config.rate, "--lr_net"
+
+
+def best_rates(tasks: list[Task], students: list[StudentResult]) -> dict[tuple, float]:
+    """Return the rate with the best accuracy on the held-out images; the lower one where two are equal.
+
+    Its keys are (source, condition, model).
+    """
+    best: dict[tuple, tuple] = {}
+    for task, student in zip(tasks, students, strict=True):
+        key, score = (task.source, task.condition, task.model), (student.accuracy, -task.lr)
+        best[key] = max(best.get(key, score), score)
+    return {key: -negative_rate for key, (_, negative_rate) in best.items()}
 
 
 def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: int, searching: bool) -> Path:
     """Return the result file: of a baseline in its own folder, of a search apart from the results."""
     root = Path(inputs.config.output_dir) if source == SET else baseline_dir(inputs.config)
+    # baselines lie apart, without the set's name: those of one subset serve every set
     names = {SET: inputs.set_name, RANDOM: f"random-ipc{inputs.distilled.ipc:g}", FULL: FULL}
     if searching:
         root = root / "search"

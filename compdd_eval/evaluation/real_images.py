@@ -23,7 +23,7 @@ from compdd_eval.utils.files import check_writable
 _logger = logging.getLogger(__name__)
 HELD_OUT = 50  # training images a class that choose the rate, as many as ImageNet has for validation
 _HELD_OUT_SHARE = 0.2  # or this share of a class, where it is small
-_HELD_OUT_SEED = 0
+_HELD_OUT_SEED = 0  # the same images for every set, so that rates of sets are chosen alike
 
 
 class RealImages:
@@ -32,7 +32,7 @@ class RealImages:
     def __init__(self, config: EvaluateConfig, subset: Subset, cache_dir: str | os.PathLike | None) -> None:
         self._config, self._subset, self._cache_dir = config, subset, cache_dir
         self._splits: dict[str, SubsetSplit] = {}
-        self._all: tuple[torch.Tensor, str] | None = None
+        self._decoded_training: tuple[torch.Tensor, str] | None = None
         self._whitening: Whitening | None = None
 
     def validation(self) -> TestSet:
@@ -49,15 +49,15 @@ class RealImages:
 
     def held_out(self) -> TestSet:
         """Decode the training images that are held out for the search of a rate; random draws leave them out."""
-        train, places = self._split("train"), self.held_out_places()
-        images = torch.stack([train[place][0] for place in places])
-        digest = train.digest_of(places)
-        origin = f"{len(places)} training images of {train.origin}"
-        return TestSet(self._whitened(images), train.labels[places], digest, origin, len(places))
+        train, indices = self._split("train"), self.held_out_indices()
+        images = torch.stack([train[index][0] for index in indices])
+        digest = train.digest_of(indices)
+        origin = f"{len(indices)} training images of {train.origin}"
+        return TestSet(self._whitened(images), train.labels[indices], digest, origin, len(indices))
 
-    def held_out_places(self) -> list[int]:
-        """Return the positions of the held-out images in the training split."""
-        labels, places = self._split("train").labels, []
+    def held_out_indices(self) -> list[int]:
+        """Return the indices of the held-out images in the training split."""
+        labels, indices = self._split("train").labels, []
         generator = torch.Generator().manual_seed(_HELD_OUT_SEED)
         for label in labels.unique().tolist():
             members = (labels == label).nonzero().flatten()
@@ -67,24 +67,25 @@ class RealImages:
                     f"label {label} has {len(members)} training images, too few to hold some out for --lr_net auto; "
                     "give a rate"
                 )
-            places += members[torch.randperm(len(members), generator=generator)[:number]].sort().values.tolist()
-        return places
+            indices += members[torch.randperm(len(members), generator=generator)[:number]].sort().values.tolist()
+        return indices
 
     def drawn(self, ipc: float, seed: int, exclude: list[int]) -> TrainingSet:
         """Return random training images, drawn by a seed; kept in the baselines' folder."""
         if ipc != int(ipc):
             raise InputError(f"--baseline random: the set has {ipc:g} images per class, expected a whole number")
         train = self._split("train")
-        places = draw_indices(train.labels, int(ipc), seed, exclude)
-        name = f"random-ipc{ipc:g}-seed{seed}-{digest_of([train.digest_of(places), *self._transform])}"
-        drawn = self._kept(name, lambda: images_at(train, places, seed))
-        if self._config.zca:
+        indices = draw_indices(train.labels, int(ipc), seed, exclude)
+        name = f"random-ipc{ipc:g}-seed{seed}-{digest_of([train.digest_of(indices), *self._transform])}"
+        drawn = self._cached(name, lambda: images_at(train, indices, seed))
+        if self._config.zca:  # after caching: the cached images are not whitened, whatever --zca says
             drawn = replace(drawn, images=self._whitened(drawn.images))
         return TrainingSet.of(drawn)
 
     def everything(self) -> TrainingSet:
         """Return all training images, with hard labels."""
         images, digest = self._decode_all()
+        # the digest is of the files; how they were decoded decides the images as well
         digest = digest_of([digest, *self._transform, self._config.zca])
         return TrainingSet(self._whitened(images), self._split("train").labels, "hard", digest)
 
@@ -92,13 +93,13 @@ class RealImages:
     def _transform(self) -> list[object]:
         return [self._config.res, self._config.antialias, self._config.resize]
 
-    def _kept(self, name: str, draw: Callable[[], DistilledSet]) -> DistilledSet:
+    def _cached(self, name: str, draw: Callable[[], DistilledSet]) -> DistilledSet:
         """Return what lies in the baselines' folder under a name, or draw it and put it there."""
         folder = baseline_dir(self._config) / "images" / name
         if folder.exists():
             try:
                 return DistilledSet.load(folder)
-            except InputError as error:
+            except InputError as error:  # of another version, or cut short
                 _logger.warning(f"{error}; drawn again")
                 shutil.rmtree(folder)
         check_writable(folder.parent, "--baseline_dir")
@@ -107,9 +108,9 @@ class RealImages:
         return drawn
 
     def _decode_all(self) -> tuple[torch.Tensor, str]:
-        if self._all is None:
-            self._all = self._split("train").decode(progress=True)
-        return self._all
+        if self._decoded_training is None:
+            self._decoded_training = self._split("train").decode(progress=True)
+        return self._decoded_training
 
     def _whitened(self, images: torch.Tensor) -> torch.Tensor:
         if not self._config.zca:

@@ -11,13 +11,13 @@ from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import network_name, own_file, recorded_network
 from compdd_eval.config.reproduce import ReproduceConfig
 from compdd_eval.evaluation.evaluate import Evaluation, accelerator_of
-from compdd_eval.evaluation.plan import Condition
+from compdd_eval.evaluation.plan import Condition, Planner
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.models.registry import find_model
 from compdd_eval.results.result_files import read_results, read_summary
 from compdd_eval.results.student_result import FULL, StudentResult, read_student
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import on_main_process
 
 EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differs"
 
@@ -78,6 +78,7 @@ def _records(path: Path) -> list[Path]:
 def _beside(summary: Path, student: Path, content: dict) -> Path:
     """Find a student of a summary also where the output folder was moved."""
     root = Path(content["config"]["output_dir"])
+    # paths in a summary are those of the machine that wrote it
     if not student.exists() and student.is_relative_to(root):
         return summary.parent / student.relative_to(root)
     return student
@@ -101,6 +102,7 @@ def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> Eva
     settings |= {"seed": record.seed, "num_eval": 1, "overwrite": False, "log_with": None}
     settings["model"] = own_file(recorded_network(settings["model"], record.model), config.model or "", "--model")
     settings |= {"threads": config.threads or record.environment["threads"], "parallel": "students", "grid": None}
+    # as they were for this student: the last bits depend on them
     settings |= {"precision": record.environment["precision"], "compile": "always" if record.compiled else "never"}
     settings["eval_every"] = settings["eval_every"] if record.curve else 0
     settings["save_students"] = False
@@ -128,25 +130,27 @@ def _teacher(record: StudentResult, recorded: str, given: str) -> str:
 
 
 def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Comparison:
-    threads = set_threads(settings.threads, accelerator)
-    repeatable()
-    with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as place, contextlib.ExitStack() as held:
-        run = Evaluation(accelerator, threads)
-        changes = {"output_dir": str(Path(place) / "out"), "baseline_dir": None}
-        run.open(settings.changed(**changes), None, None, held)
-        run.trainer = StudentTrainer(run.inputs, accelerator, run.environment, lambda student: None)
-        condition = _condition(record, settings)
-        run.conditions = [] if record.source == FULL else [condition]
-        run.prepare_teacher()
-        run.prepare_materials([record.seed])
-        searching = record.tested_on != "validation"
-        task = run.task(
-            record.source, condition, record.model, record.seed, record.lr, record.lr_source, searching=searching
-        )
-        if task.digests["distilled"] != record.digests["distilled"] or _other_validation(task.digests, record):
-            again = None
+    """Train one student once more, in a folder that is thrown away, and compare; not where its images are others."""
+    with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as folder, contextlib.ExitStack() as locks:
+        settings = settings.changed(output_dir=str(Path(folder) / "out"), baseline_dir=None)
+        run = Evaluation(settings, accelerator, locks)
+        trainer = StudentTrainer(run.inputs, accelerator, run.environment)
+        teacher, condition = run.teacher(trainer), _condition(record, settings)
+        if record.source == FULL:
+            training_sets = {FULL: run.everything}
         else:
-            again = run.trainer.run([task])[0]
+            training_sets = run.training_sets([condition], [record.seed], teacher)
+        task = Planner(run.inputs, training_sets, teacher).task(
+            record.source,
+            condition,
+            record.model,
+            record.seed,
+            record.lr,
+            record.lr_source,
+            searching=record.tested_on != "validation",
+        )
+        same_images = all(task.digests[name] == record.digests[name] for name in ("distilled", "validation"))
+        again = trainer.run([task])[0] if same_images else None
         return on_main_process(accelerator, lambda: _compare(str(path), record, task.digests, again, run.environment))
 
 
@@ -154,10 +158,6 @@ def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
     if record.source == FULL:
         return Condition("hard")
     return Condition(record.labels, record.augmented or not settings.augmented)
-
-
-def _other_validation(digests: dict[str, str], record: StudentResult) -> bool:
-    return digests["validation"] != record.digests["validation"]
 
 
 def _compare(

@@ -28,9 +28,9 @@ def collect_weights(accelerator: Accelerator, tasks: list[Task]) -> None:
     """Let the main process have weights that lie on the disk of another machine; every process must call this."""
     if accelerator.num_processes == 1:
         return
-    places = [task.weights for task in tasks if task.weights is not None]
-    for path in on_main_process(accelerator, lambda: [place for place in places if not place.exists()]):
-        found = gather_object([path.read_bytes()] if path.exists() else [])
-        if accelerator.is_main_process and found:
+    paths = [task.weights for task in tasks if task.weights is not None]
+    for path in on_main_process(accelerator, lambda: [kept for kept in paths if not kept.exists()]):
+        copies = gather_object([path.read_bytes()] if path.exists() else [])
+        if accelerator.is_main_process and copies:
             with atomic_write(path) as temporary:
-                temporary.write_bytes(found[0])
+                temporary.write_bytes(copies[0])

@@ -141,12 +141,16 @@ def _ratio(ratio: dict[str, object]) -> str:
     return f"{100 * ratio['ratio']:.1f} %" + (f" ({span(ratio['interval'])})" if ratio["interval"] else "")
 
 
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{100 * accuracy:.1f}"
+
+
 def _print_quarters(entries: list[dict[str, object]]) -> None:
     rows = []
-    for place, quarter in enumerate(entries[0]["accuracy_by_complexity"]):
-        found = [entry["accuracy_by_complexity"][place]["accuracy"] for entry in entries]
-        bounds = span([quarter["low"], quarter["high"]]) if quarter["images"] else "-"
-        rows.append([bounds, quarter["images"], *["-" if value is None else f"{100 * value:.1f}" for value in found]])
+    for quarters in zip(*[entry["accuracy_by_complexity"] for entry in entries], strict=True):
+        first = quarters[0]  # all students were tested on the same images
+        bounds = span([first["low"], first["high"]]) if first["images"] else "-"
+        rows.append([bounds, first["images"], *[_percent(quarter["accuracy"]) for quarter in quarters]])
     columns = ["complexity in %", "images>", *[f"{entry['model']}>" for entry in entries]]
     print_table("Accuracy in % by quarters of the validation images, the least complex first", columns, rows)
 
@@ -154,7 +158,6 @@ def _print_quarters(entries: list[dict[str, object]]) -> None:
 def _print_classes(summary: dict[str, object]) -> None:
     rows = []
     for label, name in enumerate(summary["class_names"]):
-        values = [entry["per_class_accuracy"][label] for entry in summary["results"]]
-        rows.append([name, *["-" if value is None else f"{100 * value:.1f}" for value in values]])
+        rows.append([name, *[_percent(entry["per_class_accuracy"][label]) for entry in summary["results"]]])
     columns = ["class", *[f"{entry['model']}>" for entry in summary["results"]]]
     print_table("Accuracy of each class in %, mean over students", columns, rows)

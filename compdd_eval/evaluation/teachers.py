@@ -17,11 +17,11 @@ from compdd_eval.evaluation.plan import (
     TEACHER_SEED,
     Condition,
     EvaluationInputs,
+    Planner,
     Task,
     Teacher,
     TrainingSet,
     baseline_dir,
-    make_task,
 )
 from compdd_eval.evaluation.train_students import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
@@ -35,13 +35,12 @@ from compdd_eval.utils.errors import InputError
 _IN_TRAINING = ("aux1.", "aux2.", "AuxLogits.")  # parts of torchvision's networks that only training uses
 
 
-def teacher_task(inputs: EvaluationInputs, training_sets: dict[str, TrainingSet]) -> Task:
-    """Return the training of a teacher that has no file."""
+def teacher_task(inputs: EvaluationInputs, everything: TrainingSet) -> Task:
+    """Return the training of a teacher that has no file, on all training images."""
     name = inputs.config.teacher_name
     rate = inputs.config.full_protocol.lr_net
-    task = make_task(
-        inputs, training_sets, None, FULL, Condition("hard"), name, TEACHER_SEED, rate, "recipe of a teacher"
-    )
+    planner = Planner(inputs, {FULL: everything})
+    task = planner.task(FULL, Condition("hard"), name, TEACHER_SEED, rate, "recipe of a teacher")
     return replace(task, weights=_weights_file(inputs.config, task))
 
 
@@ -73,6 +72,7 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
     if outputs == IMAGENET_CLASSES:
         teacher = _cut(teacher, inputs)
     if is_user_network(name):
+        # its code, too, decides what it gives
         teacher = replace(teacher, digest=_joined(teacher.digest, find_user_network(name).digest))
     try:
         network = teacher_network(teacher, inputs.config.res)
@@ -90,8 +90,6 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
 def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
     """Return the weights that a network uses, and how many outputs it has with them.
 
-    What tells the last layer is that its shapes go with the number of outputs.
-
     Raises:
         InputError: It has neither the subset's outputs nor ImageNet's.
     """
@@ -104,23 +102,24 @@ def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) 
     weights = {key: value for key, value in weights.items() if key in ours or not key.startswith(_IN_TRAINING)}
     if all(key in weights and weights[key].shape == shape for key, shape in ours.items()):
         return weights, NUM_CLASSES
+    # sides that change with the number of outputs are those of the last layer
     whole = shapes(IMAGENET_CLASSES)
     sides = [zip(ours[key], whole[key], weights[key].shape, strict=False) for key in ours if key in weights]
-    found = {size for sizes in sides for our, of_imagenet, size in sizes if our != of_imagenet}
-    if len(found) == 1 and not found & {NUM_CLASSES, IMAGENET_CLASSES}:
+    outputs = {size for sizes in sides for our, of_imagenet, size in sizes if our != of_imagenet}
+    if len(outputs) == 1 and not outputs & {NUM_CLASSES, IMAGENET_CLASSES}:
         raise InputError(
-            f"{file}: {name} has {found.pop()} outputs there; expected {NUM_CLASSES}, one for each label, or "
+            f"{file}: {name} has {outputs.pop()} outputs there; expected {NUM_CLASSES}, one for each label, or "
             f"ImageNet's {IMAGENET_CLASSES}"
         )
-    return weights, IMAGENET_CLASSES if found == {IMAGENET_CLASSES} else NUM_CLASSES
+    return weights, IMAGENET_CLASSES if outputs == {IMAGENET_CLASSES} else NUM_CLASSES
 
 
 def _cut(teacher: Teacher, inputs: EvaluationInputs) -> Teacher:
     """Return a teacher with ImageNet's outputs as one of the subset's classes."""
     with torch.random.fork_rng(devices=[]):
         network = create_model(teacher.name, IMAGENET_CLASSES, (inputs.config.res,) * 2)
-    found = statistics_of(teacher.name, network)
-    statistics = tuple(three_numbers(what, v, teacher.name) for what, v in zip(("mean", "std"), found, strict=True))
+    named = zip(("mean", "std"), statistics_of(teacher.name, network), strict=True)
+    statistics = tuple(three_numbers(what, value, teacher.name) for what, value in named)
     classes = inputs.subset.class_map_inv
     recipe = f"{teacher.recipe}, cut from ImageNet's {IMAGENET_CLASSES} outputs to the subset's {len(classes)}"
     if statistics != (IMAGENET_MEAN, IMAGENET_STD):

@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
 
 from compdd_eval.config.checks import AUTO
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, TrainingSet
+from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher
 from compdd_eval.evaluation.student_weights import collect_weights, is_done, save_weights
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, OfImageNet
 from compdd_eval.models.layers import has_batch_norm
@@ -30,20 +30,20 @@ from compdd_eval.results.student_result import (
     weights_path,
     write_student,
 )
-from compdd_eval.training.compiling import compiling_failed, forget_compiled, pays_to_compile, without_compiling
+from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time, students_at_a_time
 from compdd_eval.training.predict import predict
+from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.stack import Stack, can_be_stacked
 from compdd_eval.training.train import GradientSync, StudentBatches, Training
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
 
 _logger = logging.getLogger(__name__)
-_BACKWARD = 3  # operations of forward and backward together, against forward alone
 
 
 class StudentTrainer:
-    """What all students of a run share.
+    """Trains students of a run; what they share lies on the device from one to the next.
 
     Args:
         inputs: The run.
@@ -57,19 +57,18 @@ class StudentTrainer:
         inputs: EvaluationInputs,
         accelerator: Accelerator,
         environment: dict[str, object],
-        finished: Callable[[StudentResult], None],
+        finished: Callable[[StudentResult], None] = lambda student: None,
     ) -> None:
-        self.inputs, self.accelerator, self.environment = inputs, accelerator, environment
-        self.training_sets: dict[str, TrainingSet] = {}
-        self.teacher: Teacher | None = None
+        self._inputs, self._accelerator, self._environment = inputs, accelerator, environment
+        self._config, self._device, self._main = inputs.config, accelerator.device, accelerator.is_main_process
+        self._size = (inputs.config.res, inputs.config.res)
         self._finished = finished
         self._as_team = inputs.config.parallel == "ddp" and accelerator.num_processes > 1
-        self._made: set[object] = set()
-        self._compiled: set[str] = set()  # networks whose steps are compiled
-        self._cannot_compile = False
+        self._compiler = Compiler(inputs.config.compile, accelerator.device, "students")
+        self._made: set[Path] = set()  # results of this run, which --overwrite does not make twice
         self._warned: set[str] = set()  # networks of which it was said that they are trained one at a time
         self._last: tuple[str, nn.Module] | None = None  # the last student that was trained alone, and its name
-        self._kept: tuple[torch.Tensor, torch.Tensor] | None = None  # tested images, and the same on the device
+        self._resident: tuple[torch.Tensor, torch.Tensor] | None = None  # test images, and the same on the device
 
     def run(self, tasks: list[Task]) -> list[StudentResult]:
         """Train what has no result file yet; return all results in the order of the tasks, on every process.
@@ -77,34 +76,67 @@ class StudentTrainer:
         Every process must call this, with the same tasks.
         """
         pending = self._pending(tasks)
-        self._compiled = self._to_compile(tasks)
-        mine = pending if self._as_team else share(pending, self.accelerator.num_processes)[self._rank]
-        new = []
+        self._choose_compiled(tasks)
+        processes, rank = self._accelerator.num_processes, self._accelerator.process_index
+        mine = pending if self._as_team else share(pending, processes)[rank]
+        new: list[tuple[Path, StudentResult]] = []
         passes = sum(task.protocol.passes for task in mine)
-        main = self.accelerator.is_main_process
-        if main and self._compiled & {task.model for task in mine}:
+        if self._main and any(self._compiler.compiles(task.model) for task in mine):
             _logger.info("students are compiled (--compile): the first pass of a network takes some seconds longer")
-        with tqdm(total=passes, unit="pass", disable=not main or not mine) as bar:
+        with tqdm(total=passes, unit="pass", disable=not self._main or not mine) as bar:
             for group in self._groups(mine):
                 for task, result in zip(group, self._run(group, bar), strict=True):
-                    if main or not self._as_team:
+                    if self._main or not self._as_team:
                         if task.weights is None:  # those of an earlier training are not of this result
                             weights_path(task.path).unlink(missing_ok=True)
+                        # at once, not at the end: a run that is stopped loses only the students in training
                         write_student(task.path, result)
                         new.append((task.path, result))
-                    if main:
+                    if self._main:
                         self._finished(result)
         self._collect(new)
-        collect_weights(self.accelerator, pending)
+        collect_weights(self._accelerator, pending)
         self._made |= {task.path for task in pending}
-        return self._read(tasks)
+        return on_main_process(self._accelerator, lambda: [read_student(task.path) for task in tasks])
+
+    def _pending(self, tasks: list[Task]) -> list[Task]:
+        """Return the tasks without a result; the main process looks, so that all agree."""
+
+        def is_pending(task: Task) -> bool:
+            return task.path not in self._made and (self._config.overwrite or not is_done(task))
+
+        pending = on_main_process(self._accelerator, lambda: [is_pending(task) for task in tasks])
+        # conditions may share a student, so a path may be there twice
+        unique = {task.path: task for task, needed in zip(tasks, pending, strict=True) if needed}
+        return list(unique.values())
+
+    def _collect(self, new: list[tuple[Path, StudentResult]]) -> None:
+        """Let the main process have what the others made, and write it where their disk is another."""
+        if self._accelerator.num_processes == 1:
+            return
+        own = {path for path, _ in new}
+        for path, result in gather_object(new):
+            if not self._main:
+                continue
+            if not path.exists():
+                write_student(path, result)
+            if path not in own:
+                self._finished(result)
+
+    def _choose_compiled(self, tasks: list[Task]) -> None:
+        """Decide which networks are compiled, by the work of all their students, finished ones, too."""
+        work: dict[str, tuple[int, int]] = {}
+        for task in tasks:
+            flops, steps = work.get(task.model, (0, 0))
+            work[task.model] = flops + task.flops, steps + task.steps
+        self._compiler.choose(work)
 
     def _groups(self, tasks: list[Task]) -> list[list[Task]]:
         """Return the tasks in groups that are trained together on this device: alike but for images and seeds."""
         alike: dict[tuple, list[Task]] = {}
         for task in tasks:
-            training_set = self.training_sets[task.training_set]
-            shapes = training_set.images.shape, training_set.labels.shape, training_set.label_kind
+            given = task.training_set
+            shapes = given.images.shape, given.labels.shape, given.label_kind
             alike.setdefault((task.model, task.protocol, task.lr, task.searching, shapes), []).append(task)
         groups = []
         for members in alike.values():
@@ -113,153 +145,100 @@ class StudentTrainer:
         return groups
 
     def _students_at_a_time(self, task: Task) -> int:
-        asked, device = self.inputs.config.students_per_device, self.accelerator.device
-        images = self.training_sets[task.training_set].images
-        number = students_at_a_time(asked, images, task.protocol.batch_train, device)
+        asked = self._config.students_per_device
+        number = students_at_a_time(asked, task.training_set.images, task.protocol.batch_train, self._device)
         if number == 1 or self._as_team:
             return 1
-        stackable = is_listed(task.model) and can_be_stacked(self._blank(task.model))
+        stackable = is_listed(task.model) and can_be_stacked(self._without_weights(task.model))
         if not stackable and asked != AUTO and task.model not in self._warned:
             self._warned.add(task.model)
             why = "they hold more than weights" if is_listed(task.model) else "it is another library's or your own"
             _logger.warning(f"{task.model}: its students are trained one at a time, since {why}")
         return number if stackable else 1
 
-    def _to_compile(self, tasks: list[Task]) -> set[str]:
-        """Return the networks whose steps are compiled: where it pays for all their students, finished ones, too."""
-        how, device = self.inputs.config.compile, self.accelerator.device
-        if how == "never" or self._cannot_compile:
-            return set()
-        flops: dict[str, float] = {}
-        steps: dict[str, int] = {}
-        for task in tasks:
-            batches = -(-len(self.training_sets[task.training_set].images) // task.protocol.batch_train)
-            flops[task.model] = flops.get(task.model, 0) + _BACKWARD * task.cost
-            steps[task.model] = steps.get(task.model, 0) + batches * task.protocol.passes
-        return {model for model in flops if how == "always" or pays_to_compile(flops[model], steps[model], device)}
-
-    @property
-    def _rank(self) -> int:
-        return self.accelerator.process_index
-
-    def _pending(self, tasks: list[Task]) -> list[Task]:
-        """Return the tasks without a result; the main process looks, so that all agree."""
-        again = self.inputs.config.overwrite
-
-        def look() -> list[bool]:
-            return [task.path in self._made or (not again and is_done(task)) for task in tasks]
-
-        done = on_main_process(self.accelerator, look)
-        unique = {task.path: task for task, there in zip(tasks, done, strict=True) if not there}
-        return list(unique.values())
-
-    def _collect(self, new: list[tuple]) -> None:
-        """Let the main process have what the others made, and write it where their disk is another."""
-        if self.accelerator.num_processes == 1:
-            return
-        for path, result in gather_object(new):
-            if not self.accelerator.is_main_process:
-                continue
-            if not path.exists():
-                write_student(path, result)
-            if path not in {mine for mine, _ in new}:
-                self._finished(result)
-
-    def _read(self, tasks: list[Task]) -> list[StudentResult]:
-        return on_main_process(self.accelerator, lambda: [read_student(task.path) for task in tasks])
-
     def _run(self, group: list[Task], bar: tqdm) -> list[StudentResult]:
         """Train and test students together; where memory runs out, fewer of them, then fewer images at a time."""
-        start, first, task = time.perf_counter(), bar.n, group[0]
-        part = self._part(group)
-        while True:
-            try:
-                outcomes = self._train(group, part, bar)
-                break
-            except Exception as error:
-                bar.n = first
-                if task.model in self._compiled and compiling_failed(error):
-                    without_compiling(error, self.inputs.config.compile, "students")
-                    self._compiled, self._cannot_compile = set(), True
-                    continue
-                if not should_reduce_batch_size(error) or self._as_team:
-                    raise
-                if len(group) == 1 and part == 1:
-                    raise InputError(
-                        f"{task.model} at {self.inputs.config.res} px: out of memory with one image at a time; give a "
-                        "smaller network or another device"
-                    ) from error
-            if self.accelerator.device.type == "cuda":
-                forget_compiled()
-            clear_device_cache(garbage_collection=True)
-            seeds = ", ".join(str(task.seed) for task in group)
-            if len(group) > 1:
-                half = (len(group) + 1) // 2
-                _logger.warning(f"{task.model} seeds {seeds}: out of memory; again with {half} students at a time")
-                return [*self._run(group[:half], bar), *self._run(group[half:], bar)]
-            part = (part + 1) // 2
-            _logger.warning(f"{task.model} seed {seeds}: out of memory; again with {part} images at a time")
-        seconds = (time.perf_counter() - start) / len(group)
-        return [
-            self._result(task, outcome, part, len(group), seconds)
-            for task, outcome in zip(group, outcomes, strict=True)
-        ]
+        task, first = group[0], bar.n
+        seeds = ", ".join(str(task.seed) for task in group)
 
-    def _part(self, group: list[Task]) -> int:
-        """Return how many images of a student go through the network at a time, if there is memory for it."""
-        images, batch = self.training_sets[group[0].training_set].images, group[0].protocol.batch_train
-        network = self._blank(group[0].model)
-        return images_at_a_time(network, images, batch, self.accelerator.device, len(group))
+        def attempt(part: int) -> list[StudentResult]:
+            bar.n = first  # a failed attempt made no progress
+            return self._train(group, part, bar)
 
-    def _blank(self, name: str) -> nn.Module:
-        """Return a network without weights."""
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return create_model(name, NUM_CLASSES, (self.inputs.config.res,) * 2)
+        def halves() -> list[StudentResult]:
+            bar.n, half = first, (len(group) + 1) // 2
+            _logger.warning(f"{task.model} seeds {seeds}: out of memory; again with {half} students at a time")
+            return [*self._run(group[:half], bar), *self._run(group[half:], bar)]
 
-    def _train(self, group: list[Task], part: int, bar: tqdm) -> list[dict[str, object]]:
-        """Return losses, learning curve and predictions of each; its seed alone decides all random numbers."""
-        task, device = group[0], self.accelerator.device
-        losses, curves = [], [[] for _ in group]
-        every = 0 if task.searching else self.inputs.config.eval_every
+        images, batch = task.training_set.images, task.protocol.batch_train
+        return train_with_retries(
+            attempt,
+            images_at_a_time(self._without_weights(task.model), images, batch, self._device, len(group)),
+            who=f"{task.model} seed {seeds}",
+            network=task.model,
+            res=self._config.res,
+            compiler=self._compiler,
+            device=self._device,
+            shared=self._as_team,
+            fewer_students=halves if len(group) > 1 else None,
+        )
+
+    def _train(self, group: list[Task], part: int, bar: tqdm) -> list[StudentResult]:
+        """Train and test students together; the seed of each alone decides all of its random numbers."""
+        start, task, device = time.perf_counter(), group[0], self._device
+        every = 0 if task.searching else self._config.eval_every
+        losses, curves, predictions = [], [[] for _ in group], []
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            students = self._students(group)
-            training = Training(
-                students,
-                [self._feed(task) for task in group],
-                task.lr,
-                task.protocol,
-                part=part,
-                team=GradientSync(self.accelerator) if self._as_team else None,
-                precision=self.inputs.config.precision,
-                compiled=task.model in self._compiled,
-            )
+            training = self._training(group, part)
             seeds = ", ".join(dict.fromkeys(str(task.seed) for task in group))
             bar.set_description(f"{task.source} {task.model} seed {seeds}")
             for number, loss in enumerate(training.passes(), start=1):
                 losses.append(loss.expand(len(group)))
                 bar.update(len(group))
                 if every and (number % every == 0 or number == task.protocol.passes):
-                    for curve, (_, predicted) in zip(curves, self._tests(group, training), strict=True):
-                        right = predicted == self._tested(task).labels
-                        curve.append([number, right.float().mean().item()])
-            predictions = []
-            for member, (network, predicted) in zip(group, self._tests(group, training), strict=True):
+                    for curve, (_, predicted) in zip(curves, self._test(group, training), strict=True):
+                        curve.append([number, (predicted == task.test_set.labels).float().mean().item()])
+            for member, (network, predicted) in zip(group, self._test(group, training), strict=True):
                 predictions.append(predicted)
-                if member.weights is not None and (self.accelerator.is_main_process or not self._as_team):
+                if member.weights is not None and (self._main or not self._as_team):
                     save_weights(network, member.weights)
-        losses = torch.stack(losses, dim=1).tolist()
+        seconds = (time.perf_counter() - start) / len(group)
+        measured = zip(group, predictions, torch.stack(losses, dim=1).tolist(), curves, strict=True)
         return [
-            {"losses": own, "curve": curve, "predicted": predicted}
-            for own, curve, predicted in zip(losses, curves, predictions, strict=True)
+            self._result(
+                member,
+                predicted,
+                losses=finite_or_none(own),
+                curve=curve,
+                images_at_a_time=part,
+                students_at_a_time=len(group),
+                seconds=round(seconds, 3),
+            )
+            for member, predicted, own, curve in measured
         ]
 
-    def _students(self, group: list[Task]) -> nn.Module:
-        """Return the one student, or the stack of students, with the weights of their seeds, on the device."""
+    def _training(self, group: list[Task], part: int) -> Training:
+        task = group[0]
+        teacher = None
         networks = []
-        for task in group:
-            torch.manual_seed(task.seed)
-            networks.append(self._on_device(task.model))
-        return self._in_place(group[0].model, networks[0]) if len(group) == 1 else Stack(networks)
+        for member in group:
+            torch.manual_seed(member.seed)
+            networks.append(self._on_device(member.model))
+        if task.protocol.labels == "soft+kd":
+            teacher = teacher_network(task.teacher, self._config.res).to(self._device)
+        return Training(
+            self._in_place(task.model, networks[0]) if len(group) == 1 else Stack(networks),
+            [
+                StudentBatches(given.images, given.labels, given.label_kind, member.protocol, member.seed, teacher)
+                for member, given in ((member, member.training_set) for member in group)
+            ],
+            task.lr,
+            task.protocol,
+            part=part,
+            sync=GradientSync(self._accelerator) if self._as_team else None,
+            precision=self._config.precision,
+            compiled=self._compiler.compiles(task.model),
+        )
 
     def _in_place(self, name: str, network: nn.Module) -> nn.Module:
         """Return a student that lies where the last one of its architecture lay: CUDA graphs are of that place."""
@@ -269,82 +248,64 @@ class StudentTrainer:
             self._last[1].load_state_dict(network.state_dict())
         return self._last[1]
 
-    def _feed(self, task: Task) -> StudentBatches:
-        training_set = self.training_sets[task.training_set]
-        teacher = self._teacher_network() if task.protocol.labels == "soft+kd" else None
-        return StudentBatches(
-            training_set.images, training_set.labels, training_set.label_kind, task.protocol, task.seed, teacher
-        )
-
-    def _tests(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
+    def _test(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
         """Test each student; yield its network, which the next one takes over, and its predictions."""
         tested = getattr(training.tested, "module", training.tested)  # of a moving average
-        images = self._resident(self._tested(group[0]).images)
+        images = group[0].test_set.images
+        if self._resident is None or self._resident[0] is not images:
+            self._resident = images, images.to(self._device)
         spare = self._on_device(group[0].model) if len(group) > 1 else None
         for position in range(len(group)):
             network = tested if spare is None else tested.copy_to(position, spare)
-            yield network, predict(network, images)
+            yield network, predict(network, self._resident[1])
 
-    def _resident(self, images: torch.Tensor) -> torch.Tensor:
-        """Return tested images on the device, where they stay."""
-        if self._kept is None or self._kept[0] is not images:
-            self._kept = images, images.to(self.accelerator.device)
-        return self._kept[1]
+    def _without_weights(self, name: str) -> nn.Module:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return create_model(name, NUM_CLASSES, self._size)
 
     def _on_device(self, name: str) -> nn.Module:
-        size = (self.inputs.config.res, self.inputs.config.res)
-        model = create_model(name, NUM_CLASSES, size).to(self.accelerator.device)
+        model = create_model(name, NUM_CLASSES, self._size).to(self._device)
         if self._as_team and has_batch_norm(model):
-            if self.accelerator.device.type != "cuda":
+            if self._device.type != "cuda":
                 raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model
 
-    def _teacher_network(self) -> nn.Module:
-        return teacher_network(self.teacher, self.inputs.config.res).to(self.accelerator.device)
-
-    def _tested(self, task: Task) -> object:
-        return self.inputs.held_out if task.searching else self.inputs.validation
-
-    def _result(self, task: Task, outcome: dict, part: int, together: int, seconds: float) -> StudentResult:
-        config, training_set, tested = self.inputs.config, self.training_sets[task.training_set], self._tested(task)
-        predicted = outcome["predicted"]
-        correct = torch.bincount(tested.labels[predicted == tested.labels], minlength=NUM_CLASSES)
+    def _result(self, task: Task, predicted: torch.Tensor, **measured: object) -> StudentResult:
+        """Return the record of a student; `measured` are the fields that its training gives."""
+        labels, given = task.test_set.labels, task.training_set
+        correct = torch.bincount(labels[predicted == labels], minlength=NUM_CLASSES)
         return StudentResult(
             schema_version=SCHEMA_VERSION,
-            config_name=self.inputs.subset.name,
+            config_name=self._inputs.subset.name,
             source=task.source,
             labels=task.protocol.labels,
             augmented=task.protocol.augmented,
-            teacher=self.teacher.record() if self.teacher and _uses_teacher(task, training_set) else None,
+            teacher=task.teacher.record() if task.teacher else None,
             model=task.model,
             seed=task.seed,
             tested_on="held-out training images" if task.searching else "validation",
-            accuracy=correct.sum().item() / len(tested.labels),
+            accuracy=correct.sum().item() / len(labels),
             correct=correct.tolist(),
-            total=torch.bincount(tested.labels, minlength=NUM_CLASSES).tolist(),
-            confusion=confusion_matrix(predicted.tolist(), tested.labels.tolist(), NUM_CLASSES),
+            total=torch.bincount(labels, minlength=NUM_CLASSES).tolist(),
+            confusion=confusion_matrix(predicted.tolist(), labels.tolist(), NUM_CLASSES),
             predictions=join_labels(predicted),
-            truth=join_labels(tested.labels),
-            losses=finite_or_none(outcome["losses"]),
-            curve=outcome["curve"],
+            truth=join_labels(labels),
             lr=task.lr,
             lr_source=task.lr_source,
-            label_kind=training_set.label_kind,
-            images=len(training_set.images),
-            images_seen=len(training_set.images) * task.protocol.passes,
-            images_at_a_time=part,
-            students_at_a_time=together,
-            compiled=task.model in self._compiled,
-            ipc=self.inputs.distilled.ipc,
-            resolution=config.res,
-            files=training_set.files,
+            label_kind=given.label_kind,
+            images=len(given.images),
+            images_seen=len(given.images) * task.protocol.passes,
+            compiled=self._compiler.compiles(task.model),
+            ipc=self._inputs.distilled.ipc,
+            resolution=self._config.res,
+            files=given.files,
             protocol=task.protocol.settings(),
             digests=task.digests,
-            config=asdict(config),
-            environment=self.environment,
-            seconds=round(seconds, 3),
+            config=asdict(self._config),
+            environment=self._environment,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            **measured,
         )
 
 
@@ -352,10 +313,10 @@ def share(tasks: list[Task], processes: int) -> list[list[Task]]:
     """Share tasks out: the costliest first, each to the process that has least to do; the same everywhere."""
     shares: list[list[Task]] = [[] for _ in range(processes)]
     loads = [0.0] * processes
-    for task in sorted(tasks, key=lambda task: -task.cost):
+    for task in sorted(tasks, key=lambda task: -task.flops):
         least = loads.index(min(loads))
         shares[least].append(task)
-        loads[least] += task.cost
+        loads[least] += task.flops
     return shares
 
 
@@ -367,7 +328,3 @@ def teacher_network(teacher: Teacher, res: int) -> nn.Module:
     if teacher.classes:
         network = OfImageNet(network, teacher.classes, NUM_CLASSES, teacher.statistics)
     return network.eval().requires_grad_(False)
-
-
-def _uses_teacher(task: Task, training_set: TrainingSet) -> bool:
-    return task.protocol.labels == "soft+kd" or "teacher" in training_set.remark

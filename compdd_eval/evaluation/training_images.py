@@ -1,5 +1,6 @@
 """The training images of all students of a run: the set, random images, all images, under each kind of labels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,23 +17,22 @@ def make_training_sets(
     inputs: EvaluationInputs,
     real: RealImages,
     conditions: list[Condition],
-    seeds: list[int],
+    seeds: Sequence[int],
     teacher: Teacher | None,
     device: torch.device,
 ) -> dict[str, TrainingSet]:
     """Return what the students of all conditions train on, by `training_set_key`; random images for each seed."""
-    exclude = real.held_out_places() if inputs.held_out is not None else []
-    given = {"": TrainingSet.of(inputs.distilled)}
+    exclude = real.held_out_indices() if inputs.held_out is not None else []
+    images = {(SET, 0): TrainingSet.of(inputs.distilled)}  # by source and seed
     if RANDOM in sources(inputs.config):
-        given |= {f"/{seed}": real.drawn(inputs.distilled.ipc, seed, exclude) for seed in seeds}
-    found = {}
+        images |= {(RANDOM, seed): real.drawn(inputs.distilled.ipc, seed, exclude) for seed in seeds}
+    training_sets = {}
     for condition in conditions:
-        for place, training_set in given.items():
-            source, seed = (SET, 0) if not place else (RANDOM, int(place[1:]))
+        for (source, seed), training_set in images.items():
             key = training_set_key(source, condition, seed)
-            if key not in found:
-                found[key] = labelled(inputs, training_set, source, condition.labels, teacher, device)
-    return found
+            if key not in training_sets:
+                training_sets[key] = labelled(inputs, training_set, source, condition.labels, teacher, device)
+    return training_sets
 
 
 def labelled(
@@ -48,7 +48,10 @@ def labelled(
     Raises:
         InputError: Soft labels are asked for, and there is no teacher to give them.
     """
-    if regime in ("given", "soft+kd"):
+    if regime in (
+        "given",
+        "soft+kd",
+    ):  # with soft+kd, labels are made batch by batch
         return training_set
     if regime == "hard":
         return training_set if training_set.label_kind == "hard" else hard_labelled(inputs, training_set)
@@ -72,6 +75,7 @@ def hard_labelled(inputs: EvaluationInputs, training_set: TrainingSet) -> Traini
     if number % len(present) == 0:
         classes = torch.tensor(present)
         orders = [classes.repeat_interleave(number // len(present)), classes.repeat(number // len(present))]
+        # more than a half must agree: peaks of a good teacher err now and then, those of another order nearly always
         best = max(orders, key=lambda order: int((order == peaks).sum()))
         if int((best == peaks).sum()) > number // 2:
             labels, remark = best, "hard labels by the position of the images"

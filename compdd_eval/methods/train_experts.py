@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
 from tqdm import tqdm
 
@@ -39,10 +38,11 @@ from compdd_eval.methods.sharpness_aware import SharpnessAware
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
-from compdd_eval.training.compiling import compiling_failed, forget_compiled, pays_to_compile, without_compiling
+from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time, keep_memory
 from compdd_eval.training.precision import set_precision
 from compdd_eval.training.predict import predict
+from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
@@ -50,7 +50,6 @@ from compdd_eval.utils.files import write_json
 from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
 
 _logger = logging.getLogger(__name__)
-_BACKWARD = 3  # operations of forward and backward together, against forward alone
 _SETTINGS = ("model", "res", "antialias", "resize", "epochs", "lr", "momentum", "weight_decay", "batch_train", "dsa")
 _DSA, _SAM = ("dsa_strategy", "crop_pad"), ("rho", "sam_alpha", "sam_adaptive")
 
@@ -100,8 +99,7 @@ class _ExpertTrainer:
             crop_pad=config.crop_pad,
         )
         self._network: nn.Module | None = None
-        self._compiled = False
-        self._part: int | None = None
+        self._compiler = Compiler(config.compile, self.device, "experts")
 
     def run(self) -> dict[str, object]:
         config, accelerator = self.config, self.accelerator
@@ -110,7 +108,8 @@ class _ExpertTrainer:
         self.digest = digest_of([self.settings, self.real.digest])
         missing = on_main_process(accelerator, self._missing)
         self._check_shared()
-        self._compiled = self._to_compile()
+        self._choose_compiled()
+        self._part = self._images_at_a_time()
         mine = missing[accelerator.process_index :: accelerator.num_processes]
         start, show = time.perf_counter(), accelerator.is_main_process and bool(mine)
         with tqdm(total=len(mine) * config.epochs, unit="epoch", disable=not show) as bar:
@@ -212,46 +211,36 @@ class _ExpertTrainer:
                 f"--output_dir {self.folder}: other processes have another folder there; give a shared one"
             )
 
-    def _to_compile(self) -> bool:
-        """Whether to compile: decided for all experts, finished ones too, so that a resume trains alike."""
+    def _choose_compiled(self) -> None:
+        """Decide for all experts, finished ones too, whether their steps are compiled."""
         config = self.config
-        if config.compile != "auto":
-            return config.compile == "always"
-        flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res)) * len(self.real)
+        flops = count_flops(config.model, NUM_CLASSES, (config.res, config.res)) * len(self.real)
         steps = -(-len(self.real) // config.batch_train)
         passes = config.num_experts * config.epochs * (2 if config.sam else 1)
-        return pays_to_compile(flops * passes, steps * passes, self.device)
+        self._compiler.choose({config.model: (flops * passes, steps * passes)})
+
+    def _images_at_a_time(self) -> int:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = create_model(self.config.model, NUM_CLASSES, (self.config.res,) * 2)
+        return images_at_a_time(network, self.real.images, self.config.batch_train, self.device)
 
     def _train(self, seed: int, bar: tqdm) -> None:
         """Train one expert and write it; where memory runs out, with fewer images at a time."""
         first = bar.n
-        while True:
-            try:
-                write_expert(expert_path(self.folder, seed), *self._trajectory(seed, bar))
-                return
-            except InputError:
-                raise
-            except Exception as error:
-                bar.n = first
-                if self._compiled and compiling_failed(error):
-                    without_compiling(error, self.config.compile, "experts")
-                    self._compiled = False
-                    continue
-                if not should_reduce_batch_size(error) or self._part is None:
-                    raise
-                self._with_less_memory(error)
 
-    def _with_less_memory(self, error: Exception) -> None:
-        if self._part == 1:
-            raise InputError(
-                f"{self.config.model} at {self.config.res} px: out of memory with one image at a time; give a smaller "
-                "network or another device"
-            ) from error
-        self._part = (self._part + 1) // 2
-        _logger.warning(f"out of memory; again with {self._part} images at a time")
-        if self.device.type == "cuda":
-            forget_compiled()
-        clear_device_cache(garbage_collection=True)
+        def attempt(part: int) -> None:
+            bar.n, self._part = first, part  # the next expert begins with what this one had memory for
+            write_expert(expert_path(self.folder, seed), *self._trajectory(seed, bar))
+
+        train_with_retries(
+            attempt,
+            self._part,
+            who=f"expert {seed}",
+            network=self.config.model,
+            res=self.config.res,
+            compiler=self._compiler,
+            device=self.device,
+        )
 
     def _trajectory(self, seed: int, bar: tqdm) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
         """Return the snapshots of an expert and what is recorded with them; its seed decides all random numbers."""
@@ -287,9 +276,7 @@ class _ExpertTrainer:
     def _training(self, network: nn.Module, seed: int) -> Training:
         config, images = self.config, self.real.images
         feed = StudentBatches(images, self.real.labels, "hard", self.protocol, seed)
-        if self._part is None:
-            self._part = images_at_a_time(network, images, config.batch_train, self.device)
-        options = {"part": self._part, "compiled": self._compiled}
+        options = {"part": self._part, "compiled": self._compiler.compiles(config.model)}
         if not config.sam:
             return Training(network, [feed], config.lr, self.protocol, **options)
         options |= {"rho": config.rho, "alpha": config.sam_alpha, "adaptive": config.sam_adaptive}

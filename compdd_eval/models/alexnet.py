@@ -8,22 +8,23 @@ Parameters at other sizes: those at 32 px (`AlexNet_Tiny`: 64 px), for the last 
 are at that size. `AlexNet_Tiny` is AlexNet with stride 2 in the first convolution.
 """
 
-import torch
 from torch import nn
 
-from compdd_eval.models.layers import averaged_to, map_size
+from compdd_eval.models.layers import FeatureClassifier, averaged_to, map_size
 from compdd_eval.models.registry import register_model
 
 MAP = 4  # side of the last maps at the native size
 
 
-class AlexNet(nn.Module):
+@register_model("AlexNet")
+@register_model("AlexNet_Tiny", stride=2)
+class AlexNet(FeatureClassifier):
     """Convolutions 5x5 (128), 5x5 (192), 3x3 (256, 192, 192) with ReLU, 2x2 max pooling after 1, 2 and 5; no norm.
 
     Needs images of 8 pixels a side, and `AlexNet_Tiny` of 15.
     """
 
-    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, stride: int) -> None:
+    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, *, stride: int = 1) -> None:
         super().__init__()
         size = map_size(im_size, lambda side: ((side - 1) // stride + 1) // 8)
         self.features = nn.Sequential(
@@ -43,14 +44,3 @@ class AlexNet(nn.Module):
             averaged_to(size, MAP),
         )
         self.classifier = nn.Linear(192 * MAP * MAP, num_classes)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
-        return self.classifier(self.features(images).flatten(1))
-
-
-@register_model("AlexNet")
-@register_model("AlexNet_Tiny", stride=2)
-def alexnet(num_classes: int, im_size: tuple[int, int], channel: int, *, stride: int = 1) -> nn.Module:
-    """Build an AlexNet whose first convolution has any stride."""
-    return AlexNet(num_classes, im_size, channel, stride)

@@ -12,29 +12,31 @@ Parameters at other sizes: the convolutions keep theirs; the linear layer grows 
 the weights of LN, one per channel and pixel. GAP's linear layer is 10 x 128 at any size.
 """
 
-import torch
 from torch import nn
 
-from compdd_eval.models.layers import averaged_to
+from compdd_eval.models.layers import FeatureClassifier, averaged_to
 from compdd_eval.models.registry import register_model
 from compdd_eval.utils.errors import InputError
 
 WIDTH = 128
 DEPTHS = range(1, 9)
 WIDTHS = (32, 64, 128, 256, 512, 1024)
-GROUPS = 4
+GROUPS = 4  # of group norm, as in the release of DC
 ACTIVATIONS = {"AS": nn.Sigmoid, "AR": nn.ReLU, "AL": nn.LeakyReLU}
 POOLINGS = {"NP": None, "MP": nn.MaxPool2d, "AP": nn.AvgPool2d}
 NORMS = {
     "NN": lambda width, size: nn.Identity(),
     "BN": lambda width, size: nn.BatchNorm2d(width),
     "LN": lambda width, size: nn.LayerNorm([width, *size]),
+    # instance norm as the field writes it: a group norm with one channel a group, so with weights
     "IN": lambda width, size: nn.GroupNorm(width, width),
     "GN": lambda width, size: nn.GroupNorm(GROUPS, width),
 }
 
 
-class ConvNet(nn.Module):
+@register_model("ConvNet")
+@register_model("ConvNetGAP", average=True)
+class ConvNet(FeatureClassifier):
     """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
     Each pooling halves height and width (rounded down). It is left out where the next block would get maps with a side
@@ -60,7 +62,7 @@ class ConvNet(nn.Module):
         if min(im_size) < 2:
             raise InputError("expected at least 2 pixels a side")
         layers = []
-        for left in reversed(range(depth)):
+        for left in reversed(range(depth)):  # blocks that follow
             layers += [
                 nn.Conv2d(channel, width, 3, padding=1),
                 NORMS[norm](width, im_size),
@@ -76,23 +78,12 @@ class ConvNet(nn.Module):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(width * im_size[0] * im_size[1], num_classes)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
-        return self.classifier(self.features(images).flatten(1))
-
-
-@register_model("ConvNet")
-@register_model("ConvNetGAP", average=True)
-def convnet(num_classes: int, im_size: tuple[int, int], channel: int, **options: object) -> nn.Module:
-    """Build a ConvNet of any depth, width, norm, activation and pooling; the options are those of `ConvNet`."""
-    return ConvNet(num_classes, im_size, channel, **options)
-
 
 for _depth in DEPTHS:
-    register_model(f"ConvNetD{_depth}", depth=_depth)(convnet)
-    register_model(f"ConvNetD{_depth}BN", depth=_depth, norm="BN")(convnet)
+    register_model(f"ConvNetD{_depth}", depth=_depth)(ConvNet)
+    register_model(f"ConvNetD{_depth}BN", depth=_depth, norm="BN")(ConvNet)
 for _width in WIDTHS:
-    register_model(f"ConvNetW{_width}", width=_width)(convnet)
+    register_model(f"ConvNetW{_width}", width=_width)(ConvNet)
 for _option, _values in {"norm": NORMS, "activation": ACTIVATIONS, "pooling": POOLINGS}.items():
     for _value in _values:
-        register_model(f"ConvNet{_value}", **{_option: _value})(convnet)
+        register_model(f"ConvNet{_value}", **{_option: _value})(ConvNet)

@@ -25,7 +25,7 @@ def count_flops(name: str, num_classes: int, im_size: tuple[int, int]) -> int:
     return _count(name, num_classes, tuple(im_size))
 
 
-@cache
+@cache  # on plain arguments; `count_flops` may be given a list
 def _count(name: str, num_classes: int, im_size: tuple[int, int]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -20,6 +20,7 @@ def embed(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     if not linear:
         raise InputError(f"{type(network).__name__} has no linear layer at its end; take another network")
     seen: list[torch.Tensor] = []
+    # a hook, since networks of libraries name and call their last layers in many ways
     handle = linear[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
         network(images)

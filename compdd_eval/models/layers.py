@@ -39,6 +39,17 @@ def has_batch_norm(network: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
+class FeatureClassifier(nn.Module):
+    """A network of two parts, which its class makes: `features`, whose output is flattened, and `classifier`."""
+
+    features: nn.Module
+    classifier: nn.Module
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
+        return self.classifier(self.features(images).flatten(1))
+
+
 class WindowMeans(nn.Module):
     """Adaptive average pooling, from slices: its gradient has the same bits every time on a GPU, too.
 

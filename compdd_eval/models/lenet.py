@@ -7,23 +7,24 @@ Parameters at other sizes: those at 32 px (`LeNet_Tiny`: 64 px), for the last ma
 at that size. `LeNet_Tiny` is LeNet with stride 2 in the first convolution.
 """
 
-import torch
 from torch import nn
 
-from compdd_eval.models.layers import averaged_to, map_size
+from compdd_eval.models.layers import FeatureClassifier, averaged_to, map_size
 from compdd_eval.models.registry import register_model
 
 KERNEL = 5
 MAP = 5  # side of the last maps at the native size
 
 
-class LeNet(nn.Module):
+@register_model("LeNet")
+@register_model("LeNet_Tiny", stride=2)
+class LeNet(FeatureClassifier):
     """5x5 convolutions (6 and 16 channels, no padding), each with ReLU and 2x2 max pooling; then 120, 84, classes.
 
     Needs images of 16 pixels a side, and `LeNet_Tiny` of 27.
     """
 
-    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, stride: int) -> None:
+    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, *, stride: int = 1) -> None:
         super().__init__()
 
         def side_of(side: int) -> int:
@@ -42,14 +43,3 @@ class LeNet(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(16 * MAP * MAP, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, num_classes)
         )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
-        return self.classifier(self.features(images).flatten(1))
-
-
-@register_model("LeNet")
-@register_model("LeNet_Tiny", stride=2)
-def lenet(num_classes: int, im_size: tuple[int, int], channel: int, *, stride: int = 1) -> nn.Module:
-    """Build a LeNet whose first convolution has any stride."""
-    return LeNet(num_classes, im_size, channel, stride)

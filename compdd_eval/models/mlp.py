@@ -14,10 +14,12 @@ from compdd_eval.models.registry import register_model
 HIDDEN = 128
 
 
+@register_model("MLP", native=32)
+@register_model("MLP_Tiny", native=64)
 class MLP(nn.Module):
     """Three linear layers: `channel * native * native` -> 128 -> 128 -> classes."""
 
-    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, native: int) -> None:
+    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, *, native: int) -> None:
         super().__init__()
         self.resize = nn.Identity() if im_size == (native, native) else nn.AdaptiveAvgPool2d(native)
         self.layers = nn.Sequential(
@@ -31,10 +33,3 @@ class MLP(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
         return self.layers(self.resize(images).flatten(1))
-
-
-@register_model("MLP", native=32)
-@register_model("MLP_Tiny", native=64)
-def mlp(num_classes: int, im_size: tuple[int, int], channel: int, *, native: int) -> nn.Module:
-    """Build an MLP for images of `native` pixels a side."""
-    return MLP(num_classes, im_size, channel, native)

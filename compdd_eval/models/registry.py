@@ -1,4 +1,4 @@
-"""Names of students -> the functions that build them."""
+"""Names of students -> the classes and functions that build them."""
 
 import functools
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def _register_ours() -> None:
 
 
 def register_model(name: str, **options: object) -> Callable:
-    """Register a function `(num_classes, im_size, channel, **options) -> Module` under a name; a decorator.
+    """Register a class or function `(num_classes, im_size, channel, **options) -> Module` under a name; a decorator.
 
     Raises:
         ValueError: The name is taken.

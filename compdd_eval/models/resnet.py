@@ -7,12 +7,10 @@ Parameters at other sizes: those at 32 px (`_Tiny`: 64 px), for the last maps ar
 `_AP` to 4 x 4, which they are at that size. `_Tiny` has stride 2 in the stem.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from compdd_eval.models.layers import averaged_to, map_size, norm_of
+from compdd_eval.models.layers import FeatureClassifier, averaged_to, map_size, norm_of
 from compdd_eval.models.registry import register_model
 
 WIDTHS = (64, 128, 256, 512)
@@ -59,49 +57,6 @@ def _stem(kind: str, channel: int, batch_norm: bool) -> list[nn.Module]:
     return [convolution, norm_of(WIDTHS[0], batch_norm), nn.ReLU()]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What tells the networks of this family apart.
-
-    Attributes:
-        stem: `small` (3x3), `tiny` (3x3 with stride 2) or `imagenet` (7x7 with stride 2 and 3x3 max pooling).
-        batch_norm: Batch norm in place of instance norm.
-        pool: Average pooling in place of strides, and no pooling to one pixel at the end.
-    """
-
-    stem: str = "small"
-    batch_norm: bool = False
-    pool: bool = False
-
-
-class ResNet18(nn.Module):
-    """A stem, four stages of two blocks with 64, 128, 256 and 512 channels, and one linear layer.
-
-    Every stage but the first halves the maps, but for those that would get a side of one pixel, where an instance norm
-    is blind: they keep their size. So images need 2 pixels a side, 3 for `_Tiny`, 5 for `ResNet18ImageNet`.
-    """
-
-    def __init__(self, num_classes: int, im_size: tuple[int, int], channel: int, variant: Variant) -> None:
-        super().__init__()
-        size = map_size(im_size, STEMS[variant.stem], least=2)
-        layers = _stem(variant.stem, channel, variant.batch_norm)
-        channel = WIDTHS[0]
-        for width in WIDTHS:
-            for _ in range(BLOCKS):
-                smaller = tuple(side // 2 if variant.pool else -(-side // 2) for side in size)
-                halve = channel != width and min(smaller) >= 2
-                size = smaller if halve else size
-                layers.append(Block(channel, width, halve, variant.batch_norm, variant.pool))
-                channel = width
-        side = AP_MAP if variant.pool else 1
-        self.features = nn.Sequential(*layers, averaged_to(size, side))
-        self.classifier = nn.Linear(channel * side * side, num_classes)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
-        return self.classifier(self.features(images).flatten(1))
-
-
 @register_model("ResNet18")
 @register_model("ResNet18BN", batch_norm=True)
 @register_model("ResNet18_AP", pool=True)
@@ -109,6 +64,43 @@ class ResNet18(nn.Module):
 @register_model("ResNet18_Tiny", stem="tiny")
 @register_model("ResNet18BN_Tiny", stem="tiny", batch_norm=True)
 @register_model("ResNet18ImageNet", stem="imagenet")
-def resnet18(num_classes: int, im_size: tuple[int, int], channel: int, **options: object) -> nn.Module:
-    """Build a ResNet18; the options are those of `Variant`."""
-    return ResNet18(num_classes, im_size, channel, Variant(**options))
+class ResNet18(FeatureClassifier):
+    """A stem, four stages of two blocks with 64, 128, 256 and 512 channels, and one linear layer.
+
+    Every stage but the first halves the maps, but for those that would get a side of one pixel, where an instance norm
+    is blind: they keep their size. So images need 2 pixels a side, 3 for `_Tiny`, 5 for `ResNet18ImageNet`.
+
+    Args:
+        num_classes: Number of logits.
+        im_size: Height and width of the images in pixels.
+        channel: Channels of the images.
+        stem: `small` (3x3), `tiny` (3x3 with stride 2) or `imagenet` (7x7 with stride 2 and 3x3 max pooling).
+        batch_norm: Batch norm in place of instance norm.
+        pool: Average pooling in place of strides, and no pooling to one pixel at the end.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        im_size: tuple[int, int],
+        channel: int,
+        *,
+        stem: str = "small",
+        batch_norm: bool = False,
+        pool: bool = False,
+    ) -> None:
+        super().__init__()
+        size = map_size(im_size, STEMS[stem], least=2)
+        layers = _stem(stem, channel, batch_norm)
+        channel = WIDTHS[0]
+        for width in WIDTHS:
+            for _ in range(BLOCKS):
+                smaller = tuple(side // 2 if pool else -(-side // 2) for side in size)
+                # in the first block of a stage, but for the first stage
+                halve = channel != width and min(smaller) >= 2
+                size = smaller if halve else size
+                layers.append(Block(channel, width, halve, batch_norm, pool))
+                channel = width
+        side = AP_MAP if pool else 1
+        self.features = nn.Sequential(*layers, averaged_to(size, side))
+        self.classifier = nn.Linear(channel * side * side, num_classes)

@@ -13,7 +13,7 @@ from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.user_code import made_network
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_IN_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ORDER = ("num_classes", "im_size")
 _checked: set[tuple] = set()
 
@@ -64,19 +64,19 @@ def _arguments(network: UserNetwork, given: dict[str, object]) -> inspect.BoundA
         signature = inspect.signature(lambda num_classes, im_size, /: None)
     parameters = signature.parameters.values()
     named = {p.name: given[p.name] for p in parameters if p.name in given and p.kind in _NAMED}
-    places = [p for p in parameters if p.kind in _IN_PLACE and p.name not in named]
+    positional = [p for p in parameters if p.kind in _POSITIONAL and p.name not in named]
     if named:  # what has a default beside them means something else
-        places = [p for p in places if p.default is p.empty]
+        positional = [p for p in positional if p.default is p.empty]
     rest = [given[name] for name in _ORDER if name not in named]
     kinds = {p.kind for p in parameters}
     if inspect.Parameter.VAR_POSITIONAL in kinds and not named:
         return signature.bind(*rest)
-    if inspect.Parameter.VAR_KEYWORD in kinds and all(p.default is not p.empty for p in places):
+    if inspect.Parameter.VAR_KEYWORD in kinds and all(p.default is not p.empty for p in positional):
         return signature.bind(**named | {"num_classes": given["num_classes"]})  # as torchvision's functions
-    if not places and "num_classes" not in named:
+    if not positional and "num_classes" not in named:
         raise InputError(f"{network.origin}: takes no num_classes; expected a function of (num_classes, im_size)")
     bound = signature.bind_partial(**named)
-    bound.arguments |= {p.name: value for p, value in zip(places, rest, strict=False)}
+    bound.arguments |= {p.name: value for p, value in zip(positional, rest, strict=False)}
     return bound
 
 

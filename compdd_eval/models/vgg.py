@@ -7,23 +7,32 @@ Parameters at other sizes: those at 32 px (`_Tiny`: 64 px), for the last maps ar
 at that size. `_Tiny` takes every second row and column of the last maps: at 64 px, the top-left of four pixels.
 """
 
-import torch
 from torch import nn
 
-from compdd_eval.models.layers import averaged_to, map_size, norm_of
+from compdd_eval.models.layers import FeatureClassifier, averaged_to, map_size, norm_of
 from compdd_eval.models.registry import register_model
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # channels; 2x2 max pooling after each stage
 
 
-class VGG11(nn.Module):
+@register_model("VGG11")
+@register_model("VGG11BN", batch_norm=True)
+@register_model("VGG11_Tiny", subsample=True)
+@register_model("VGG11BN_Tiny", batch_norm=True, subsample=True)
+class VGG11(FeatureClassifier):
     """Eight 3x3 convolutions, each with norm and ReLU, five 2x2 max poolings, one linear layer from 512.
 
     Needs images of 32 pixels a side.
     """
 
     def __init__(
-        self, num_classes: int, im_size: tuple[int, int], channel: int, batch_norm: bool, subsample: bool
+        self,
+        num_classes: int,
+        im_size: tuple[int, int],
+        channel: int,
+        *,
+        batch_norm: bool = False,
+        subsample: bool = False,
     ) -> None:
         super().__init__()
         size = map_size(im_size, lambda side: side >> len(STAGES))
@@ -34,22 +43,7 @@ class VGG11(nn.Module):
                 channel = width
             layers.append(nn.MaxPool2d(2))
         if subsample:
-            layers.append(nn.AvgPool2d(1, stride=2))
+            layers.append(nn.AvgPool2d(1, stride=2))  # an average of one value: every second row and column
             size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
         self.features = nn.Sequential(*layers, averaged_to(size, 1))
         self.classifier = nn.Linear(channel, num_classes)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map `[N, C, H, W]` to logits `[N, num_classes]`."""
-        return self.classifier(self.features(images).flatten(1))
-
-
-@register_model("VGG11")
-@register_model("VGG11BN", batch_norm=True)
-@register_model("VGG11_Tiny", subsample=True)
-@register_model("VGG11BN_Tiny", batch_norm=True, subsample=True)
-def vgg11(
-    num_classes: int, im_size: tuple[int, int], channel: int, *, batch_norm: bool = False, subsample: bool = False
-) -> nn.Module:
-    """Build a VGG11 with either norm."""
-    return VGG11(num_classes, im_size, channel, batch_norm, subsample)

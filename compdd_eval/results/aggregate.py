@@ -69,10 +69,11 @@ def mean_and_spread(entry: dict[str, object], digits: int = 2) -> str:
 
 def environments(results: list[StudentResult]) -> list[dict[str, object]]:
     """Return the distinct environments of the results, each with its `students` as [model, seed]."""
-    found = []
+    distinct: list[dict[str, object]] = []
     for result in results:
-        same = [entry for entry in found if {k: v for k, v in entry.items() if k != "students"} == result.environment]
-        if not same:
-            found.append({**result.environment, "students": []})
-        (same or found[-1:])[0]["students"].append([result.model, result.seed])
-    return found
+        if result.environment not in distinct:
+            distinct.append(result.environment)
+    return [
+        {**environment, "students": [[run.model, run.seed] for run in results if run.environment == environment]}
+        for environment in distinct
+    ]

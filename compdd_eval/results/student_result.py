@@ -2,13 +2,15 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin
 
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 3  # part of every digest of a configuration: another version never finds these results
 SUMMARY_NAME = "summary.json"
 
 
@@ -116,15 +118,24 @@ def read_student(path: Path) -> StudentResult:
     Raises:
         InputError: The file is no such record, or one of another schema version.
     """
+    refusal = f"{path}: not a result file of schema version {SCHEMA_VERSION}; move it away and run again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if set(content) == {field.name for field in fields(StudentResult)}:
-            result = StudentResult(**content)
-            if result.schema_version == SCHEMA_VERSION:
-                return result
-    except (ValueError, TypeError):
-        pass
-    raise InputError(f"{path}: not a result file of schema version {SCHEMA_VERSION}; move it away and run again")
+        result = StudentResult(**json.loads(path.read_text(encoding="utf-8")))  # refuses other names of fields
+    except (ValueError, TypeError) as error:
+        raise InputError(refusal) from error
+    if result.schema_version != SCHEMA_VERSION or not all(_fits(result, field) for field in fields(StudentResult)):
+        raise InputError(refusal)
+    return result
+
+
+def _fits(result: StudentResult, field: Field) -> bool:
+    """Return whether the value of a field is of its type, at its outside: `list[int]` is any list."""
+    options = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+    kinds = tuple(get_origin(option) or option for option in options)
+    value = getattr(result, field.name)
+    if isinstance(value, bool):  # which Python takes for an int
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))
 
 
 def finite_or_none(values: list[float]) -> list[float | None]:

@@ -74,6 +74,7 @@ def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Gen
 
         crop = v2.RandomResizedCrop(images.shape[2:], scale=(protocol.rrc, 1.0), antialias=True)
         with _drawing_from(generator):
+            # one by one: torchvision would crop the whole batch alike
             images = torch.stack([crop(image) for image in images])
     if protocol.flip:
         images = _flip(images, _Draw(images, generator))
@@ -139,6 +140,7 @@ class _Draw:
 
 def _color(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
     images = images + (draw.uniform(1, 1, 1) - 0.5) * BRIGHTNESS
+    # brightness, saturation, contrast, in this order and each from what the last one made, as the release has them
     mean = images.mean(dim=1, keepdim=True)
     images = (images - mean) * (draw.uniform(1, 1, 1) * SATURATION) + mean
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -162,6 +164,7 @@ def _cutout(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
     inside = []
     for size in images.shape[2:]:
         side = int(size * CUTOUT_RATIO + 0.5)
+        # the release clamps indices to the image instead; the same square, cut off at the border
         first = draw.integers(0, size + (1 - side % 2)) - side // 2
         position = torch.arange(size, device=images.device)
         inside.append((position >= first) & (position < first + side))
@@ -175,6 +178,7 @@ def _flip(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
 
 def _scale(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
     low = 1 / SCALE_RATIO
+    # anew for each axis, so images are stretched, too
     x, y = (draw.uniform() * (SCALE_RATIO - low) + low for _ in range(2))
     zero = torch.zeros_like(x)
     return _sample(images, x, zero, zero, y)

@@ -13,6 +13,7 @@ _logger = logging.getLogger(__name__)
 _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in eager mode: measured; an estimate
 _OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
 _COMPILING_PAYS = 60.0  # seconds in eager mode: compiling takes 5 to 25 on two CPU cores and saves about a half
+_BACKWARD = 3  # operations of forward and backward together, against forward alone
 _GRAPHS = 64  # compiled steps that are kept: one for each network, size of a batch and kind of labels
 
 
@@ -52,24 +53,53 @@ def compiling_failed(error: BaseException) -> bool:
     return exceptions is not None and isinstance(error, exceptions.TorchDynamoException)
 
 
-def without_compiling(error: BaseException, how: str, who: str) -> None:
-    """Say that steps are run in eager mode from now on, and why.
+class Compiler:
+    """Which networks of a run have compiled steps: those that --compile means, until compiling fails once.
 
     Args:
-        error: What compiling failed with.
-        how: What --compile says.
-        who: Whose steps they are, for the message.
-
-    Raises:
-        InputError: The user wants them compiled: --compile always.
+        how: What --compile says: `always`, `never` or `auto`.
+        device: Where they train.
+        who: Whose steps they are, for messages: `students`.
     """
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if how == "always":
-        raise InputError(
-            f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
-            "missing (a C++ compiler on CPUs)"
-        ) from error
-    _logger.warning(f"{who} are not compiled, they train more slowly: {reason}")
+
+    def __init__(self, how: str, device: torch.device, who: str) -> None:
+        self._how, self._device, self._who = how, device, who
+        self._networks: set[str] = set()
+        self._failed = False
+
+    def choose(self, work: dict[str, tuple[float, int]]) -> None:
+        """Choose among networks, by the operations of all their forward passes and the number of their steps.
+
+        Give the work of finished students, too, so that a run that is resumed trains like one that was not.
+        """
+        if self._how == "never" or self._failed:
+            return
+        always, device = self._how == "always", self._device
+        self._networks = {
+            name for name, (flops, steps) in work.items() if always or pays_to_compile(_BACKWARD * flops, steps, device)
+        }
+
+    def compiles(self, network: str) -> bool:
+        """Return whether the steps of a network are compiled."""
+        return network in self._networks
+
+    def gives_up(self, network: str, error: Exception) -> bool:
+        """Return whether steps failed for they are compiled; then all networks train in eager mode from here on.
+
+        Raises:
+            InputError: The user wants them compiled: --compile always.
+        """
+        if not (self.compiles(network) and compiling_failed(error)):
+            return False
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if self._how == "always":
+            raise InputError(
+                f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "
+                "missing (a C++ compiler on CPUs)"
+            ) from error
+        _logger.warning(f"{self._who} are not compiled, they train more slowly: {reason}")
+        self._networks, self._failed = set(), True
+        return True
 
 
 def pays_to_compile(flops: float, steps: int, device: torch.device) -> bool:

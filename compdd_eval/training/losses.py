@@ -25,6 +25,7 @@ def soft_cross_entropy(inputs: torch.Tensor, target: torch.Tensor, label_kind: s
     if inputs.shape != target.shape or not target.is_floating_point():
         found = f"{list(target.shape)} {target.dtype}"
         raise InputError(f"soft labels {found}: expected float {list(inputs.shape)}; hard labels take cross_entropy")
+    # the kind is explicit, since a softmax of probabilities flattens them: one-hot rows would peak at 0.23
     if (label_kind or infer_label_kind(target)) == "logits":
         target = F.softmax(target, dim=1)
     return soft_losses(inputs, target).mean()
@@ -40,5 +41,6 @@ def soften(labels: torch.Tensor, label_kind: str, temperature: float) -> torch.T
     if label_kind == "logits":
         return F.softmax(labels / temperature, dim=1)
     if label_kind == "probabilities" and temperature != 1:
+        # the logarithms are logits up to a constant, which a softmax does not see
         return F.softmax(labels.log() / temperature, dim=1)
     return labels

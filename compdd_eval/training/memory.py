@@ -29,11 +29,11 @@ def images_at_a_time(
         device: Where the network runs.
         students: Networks that run together.
     """
-    batch = min(batch, len(images))
+    batch = min(batch, len(images))  # the only batch of a pass may be smaller
     if device.type != "cpu" or has_batch_norm(model):
         return batch
     most = max(1, min(_CPU_IMAGES, _CPU_PIXELS // (images.shape[-2] * images.shape[-1])) // students)
-    return -(-batch // -(-batch // most))
+    return -(-batch // -(-batch // most))  # as few parts as `most` allows, of equal size
 
 
 def students_at_a_time(asked: int | str, images: torch.Tensor, batch: int, device: torch.device) -> int:

@@ -30,5 +30,6 @@ def precision_of(asked: str | None, device: torch.device) -> str:
 
 def set_precision(precision: str) -> None:
     """Let a GPU multiply float32 numbers in TF32 where that is asked for, and nowhere else."""
+    # PyTorch lets convolutions, but not matrix products, use TF32 by default; here both do what is asked
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -5,7 +5,7 @@ from torch import nn
 
 from compdd_eval.training.memory import images_at_a_time
 
-_TESTED_AT_A_TIME = 256
+_TESTED_AT_A_TIME = 256  # decides memory, not numbers
 
 
 def predict(model: nn.Module, images: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
@@ -23,6 +23,6 @@ def predict(model: nn.Module, images: torch.Tensor, batch_size: int | None = Non
 def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
     """Return the logits of a network, float `[N, K]` on the CPU; arguments as in `predict`."""
     device = next(model.parameters()).device
-    model.eval()
+    model.eval()  # running statistics of batch norm, no dropout; training switches back before its next pass
     batch_size = batch_size or images_at_a_time(model, images, _TESTED_AT_A_TIME, device)
     return torch.cat([model(batch.to(device)).float() for batch in images.split(batch_size)]).cpu()

@@ -20,6 +20,7 @@ class Stack(nn.Module):
 
     def __init__(self, students: Sequence[nn.Module]) -> None:
         super().__init__()
+        # buffers are left out: `can_be_stacked` has seen that there are none
         stacked, _ = stack_module_state(list(students))
         self._names = list(stacked)
         self.stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in stacked.values())
@@ -29,6 +30,7 @@ class Stack(nn.Module):
         """Map `[K, N, C, H, W]` to logits `[K, N, classes]`."""
 
         def one(parameters: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+            # the network on `meta` gives the architecture, its parameters are replaced
             return functional_call(self._shape[0], parameters, (images,))
 
         return vmap(one)(dict(zip(self._names, self.stacked, strict=True)), images)

@@ -13,7 +13,6 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.choices import LABEL_KINDS
 from compdd_eval.training import compiling
 from compdd_eval.training.augment import augment_batch, mix_batch
-from compdd_eval.training.compiling import new_step
 from compdd_eval.training.losses import soft_losses, soften
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.predict import predict_logits
@@ -54,8 +53,8 @@ def train_student(
         InputError: Unknown kind of labels, images and labels that do not match, a teacher that is missing.
     """
     protocol = protocol or Protocol()
-    run = Training(model, [StudentBatches(images, labels, label_kind, protocol, seed, teacher)], lr, protocol)
-    return torch.stack(list(run.passes())).tolist()
+    batches = StudentBatches(images, labels, label_kind, protocol, seed, teacher)
+    return torch.stack(list(Training(model, [batches], lr, protocol).passes())).tolist()
 
 
 class GradientSync:
@@ -67,18 +66,19 @@ class GradientSync:
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
 
-    def share(self, places: torch.Tensor) -> torch.Tensor:
-        """Return the part of a batch that is this process's; it may be empty."""
-        return places.tensor_split(self._accelerator.num_processes)[self._accelerator.process_index]
+    def share(self, batch: torch.Tensor, dim: int) -> torch.Tensor:
+        """Return the part of a batch, whose images lie along `dim`, that is this process's; it may be empty."""
+        return batch.tensor_split(self._accelerator.num_processes, dim)[self._accelerator.process_index]
 
     def sum_gradients(self, model: nn.Module, loss: torch.Tensor) -> torch.Tensor:
         """Sum gradients and loss over the processes, in place; return the loss."""
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # a process without images in this batch has no gradients, but must take part in the sum
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        # one message for all: a network has dozens of small tensors, and each message costs a round trip
         flat = torch.cat([loss.reshape(1), *[gradient.flatten() for gradient in gradients]])
         flat = self._accelerator.reduce(flat, reduction="sum")
-        sizes = [1, *[parameter.numel() for parameter in parameters]]
-        loss, *summed = flat.split(sizes)
+        loss, *summed = flat.split([1, *[parameter.numel() for parameter in parameters]])
         for parameter, gradient in zip(parameters, summed, strict=True):
             parameter.grad = gradient.view_as(parameter).clone()
         return loss.reshape(())
@@ -108,10 +108,16 @@ class StudentBatches:
         seed: int,
         teacher: nn.Module | None = None,
     ) -> None:
-        _check(images, labels, label_kind, protocol, teacher)
+        if label_kind not in LABEL_KINDS:
+            raise unknown("label kind", label_kind, LABEL_KINDS)
+        if len(images) != len(labels) or not len(images):
+            raise InputError(f"{len(images)} images and {len(labels)} labels: expected as many of both, at least one")
+        if protocol.labels == "soft+kd" and teacher is None:
+            raise InputError("labels soft+kd: no teacher was given")
         self.images, self._protocol = images, protocol
         self._teacher = teacher if protocol.labels == "soft+kd" else None
         self._targets = soften(labels, label_kind, protocol.temperature)
+        # on the CPU and of this student alone: every device, and every company of a stack, sees the same numbers
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -124,16 +130,16 @@ class StudentBatches:
             self._targets = F.one_hot(self._targets, classes).to(self.images.dtype)
 
     def order(self) -> torch.Tensor:
-        """Draw the order of a pass: the positions of all images, int64 `[N]`, on their device."""
+        """Draw the order of a pass: the indices of all images, int64 `[N]`, on their device."""
         return torch.randperm(len(self), generator=self._generator).to(self.images.device)
 
-    def batch(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the images at some positions, augmented, and their targets."""
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images at some indices, augmented, and their targets."""
         protocol = self._protocol
-        inputs, targets = augment_batch(self.images[places], protocol, self._generator), self._targets[places]
+        inputs, targets = augment_batch(self.images[indices], protocol, self._generator), self._targets[indices]
         if protocol.mix != "none":
             inputs, targets = mix_batch(inputs, targets, protocol, self._generator)
-        if self._teacher is not None:
+        if self._teacher is not None:  # it sees what the student sees, so it comes after augmenting and mixing (RDED)
             with torch.no_grad():
                 targets = F.softmax(self._teacher(inputs) / protocol.temperature, dim=1)
         return inputs, targets
@@ -144,49 +150,46 @@ class Training:
 
     Args:
         model: Student, on the device where it trains; or a `compdd_eval.training.stack.Stack` of students.
-        feeds: What each student trains on, in the order of the stack; as many images for each.
+        batches: What each student trains on, in the order of the stack; as many images for each.
         lr: Learning rate of the first pass.
-        protocol: How; that of the feeds.
+        protocol: How; that of the batches.
         part: Images of a student that go through the network at a time; a batch is split into as many parts as that
             takes, and their gradients are summed: the same numbers with less memory (but for networks with batch norm,
             whose statistics are those of a part). None leaves it to `compdd_eval.training.memory.images_at_a_time`.
-        team: The processes that share each batch, or None.
+        sync: The processes that share each batch, or None.
         precision: `float32`, `bfloat16` (autocast around the network; its weights stay float32) or `tf32` (as float32
             here: `compdd_eval.training.precision.set_precision` switches it).
         compiled: Compile network and loss with TorchInductor; on a GPU as CUDA graphs, where a batch is one part.
-
-    Attributes:
-        part: Images of a student that go through the network at a time.
-        tested: The network to test: the student (or the stack), or the moving average of its weights.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        feeds: Sequence[StudentBatches],
+        batches: Sequence[StudentBatches],
         lr: float,
         protocol: Protocol,
         *,
         part: int | None = None,
-        team: GradientSync | None = None,
+        sync: GradientSync | None = None,
         precision: str = "float32",
         compiled: bool = False,
     ) -> None:
         self.device = next(model.parameters()).device
-        self.model, self.lr, self.protocol, self.team = model, lr, protocol, team
+        self.model, self.lr, self.protocol, self._sync = model, lr, protocol, sync
+        self._batches, self._precision = list(batches), precision
         self._stacked = isinstance(model, Stack)
-        self._feeds = list(feeds)
-        first = self._join([feed.images[:1] for feed in feeds])
+        first = self._join([student.images[:1] for student in self._batches])
+        # one-hot rows, which mixing needs, have as many columns as the network has outputs
         classes = predict_logits(model, first, len(first)).shape[-1] if protocol.mix != "none" else 0
-        for feed in self._feeds:
-            feed.put_on(self.device, classes)
-        images = self._feeds[0].images
-        students = len(self._feeds)
-        self.part = part or images_at_a_time(model, images, protocol.batch_train, self.device, students)
-        self._average = _average(model, protocol.ema) if protocol.ema else None
-        self._precision = precision
-        whole = self.part >= min(protocol.batch_train, len(images))
-        self._graphs = compiled and whole and self.device.type == "cuda"
+        for student in self._batches:
+            student.put_on(self.device, classes)
+        images, batch = self._batches[0].images, protocol.batch_train
+        self.part = part or images_at_a_time(model, images, batch, self.device, len(self._batches))
+        self._average = None
+        if protocol.ema:
+            self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(protocol.ema), use_buffers=True)
+        # a CUDA graph returns its gradients in memory that the next part would write over
+        self._graphs = compiled and self.part >= min(batch, len(images)) and self.device.type == "cuda"
         self._network_loss = compiling.compiled(_network_loss, self._graphs) if compiled else _network_loss
 
     @property
@@ -196,29 +199,30 @@ class Training:
 
     def passes(self) -> Iterator[torch.Tensor]:
         """Train pass by pass; yield the mean loss of each, on the device: a scalar, or `[K]` for a stack of K."""
+        protocol = self.protocol
         optimizer = self._optimizer(self.lr)
-        schedule = _schedule(optimizer, self.protocol)
-        for epoch in range(self.protocol.passes):
-            self.model.train()
+        schedule = _schedule(optimizer, protocol)
+        for epoch in range(protocol.passes):  # 0 to E inclusive, as the Comp-DD release counts
+            self.model.train()  # a test between two passes leaves it in eval mode
             loss_sum = torch.zeros((), device=self.device)
-            orders = [feed.order().split(self.protocol.batch_train) for feed in self._feeds]
-            for batches in zip(*orders, strict=True):
-                optimizer.zero_grad()
-                loss_sum = loss_sum + self._backward(batches) * len(batches[0])
+            orders = [student.order().split(protocol.batch_train) for student in self._batches]
+            for indices in zip(*orders, strict=True):  # one batch of each student; the last one may be smaller
+                optimizer.zero_grad()  # first: the old gradients' memory is free for augmentation
+                # Draw and augment the whole batch, before it is split: no random number depends on parts or processes.
+                drawn = [student.batch(own) for student, own in zip(self._batches, indices, strict=True)]
+                inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
+                loss = self.add_gradients(inputs, targets)  # forward, loss, backward
                 optimizer.step()
                 if self._average is not None:
                     self._average.update_parameters(self.model)
-            yield loss_sum / len(self._feeds[0])
+                # stays on the device: reading a number at every step would make a GPU wait
+                loss_sum = loss_sum + loss * len(indices[0])
+            yield loss_sum / len(self._batches[0])
             if schedule is not None:
                 schedule.step()
-            elif self.protocol.schedule == "step" and epoch == self.protocol.epoch_eval_train // 2 + 1:
+            elif protocol.schedule == "step" and epoch == protocol.epoch_eval_train // 2 + 1:
+                # as the Comp-DD release (`evaluate_synset`): a new optimiser, so momentum starts at zero, too
                 optimizer = self._optimizer(self.lr * 0.1)
-
-    def _backward(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Add the gradients of the mean loss of a batch (one of each student); return that loss."""
-        drawn = [feed.batch(places) for feed, places in zip(self._feeds, batches, strict=True)]
-        inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
-        return self.add_gradients(inputs, targets)
 
     def add_gradients(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Add the gradients of the mean loss of an augmented batch, part by part; a subclass may make others.
@@ -230,61 +234,45 @@ class Training:
         Returns:
             That loss, detached: a scalar, or `[K]` for a stack of K.
         """
-        size = inputs.shape[1 if self._stacked else 0]
-        places = torch.arange(size, device=self.device)
-        mine = places if self.team is None else self.team.share(places)
+        dim = 1 if self._stacked else 0  # along which the images of a student lie
+        size = inputs.shape[dim]
+        if self._sync is not None:
+            inputs, targets = self._sync.share(inputs, dim), self._sync.share(targets, dim)
         total = torch.zeros((), device=self.device)
-        for part in mine.split(self.part):
-            images, labels = (self._at(tensor, part) for tensor in (inputs, targets))
+        for images, labels in zip(inputs.split(self.part, dim), targets.split(self.part, dim), strict=True):
             if self._graphs:
-                new_step()
+                compiling.new_step()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-                loss = self._network_loss(self.model, images, labels, self.protocol.temperature)
-            loss = loss * (len(part) / size)
-            loss.sum().backward()
+                loss = self._network_loss(
+                    self.model, images.contiguous(), labels.contiguous(), self.protocol.temperature
+                )
+            # by the size of the whole batch, so that gradients of parts and processes sum to that of the mean loss
+            loss = loss * (images.shape[dim] / size)
+            loss.sum().backward()  # students of a stack share no parameter: the sum leaves their gradients apart
             total = total + loss.detach()
-        return total if self.team is None else self.team.sum_gradients(self.model, total)
+        return total if self._sync is None else self._sync.sum_gradients(self.model, total)
 
     def _join(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return what the network takes: the tensor of the one student, or those of a stack with a dimension more."""
         return torch.stack(list(tensors)) if self._stacked else tensors[0]
 
-    def _at(self, tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-        images = 1 if self._stacked else 0
-        return tensor if len(part) == tensor.shape[images] else tensor.index_select(images, part)
-
     def _optimizer(self, lr: float) -> torch.optim.Optimizer:
-        parameters = self.model.parameters()
+        # Decay of all parameters, norms and biases, too, and no Nesterov: as the Comp-DD release.
         options = {"lr": lr, "weight_decay": self.protocol.weight_decay}
         if self.device.type == "cuda":
             options["fused"] = True  # one kernel for all parameters
         if self.protocol.optimizer == "sgd":
-            return torch.optim.SGD(parameters, momentum=self.protocol.momentum, **options)
+            return torch.optim.SGD(self.model.parameters(), momentum=self.protocol.momentum, **options)
         kind = torch.optim.Adam if self.protocol.optimizer == "adam" else torch.optim.AdamW
-        return kind(parameters, **options)
-
-
-def _check(
-    images: torch.Tensor, labels: torch.Tensor, label_kind: str, protocol: Protocol, teacher: nn.Module | None
-) -> None:
-    if label_kind not in LABEL_KINDS:
-        raise unknown("label kind", label_kind, LABEL_KINDS)
-    if len(images) != len(labels) or not len(images):
-        raise InputError(f"{len(images)} images and {len(labels)} labels: expected as many of both, at least one")
-    if protocol.labels == "soft+kd" and teacher is None:
-        raise InputError("labels soft+kd: no teacher was given")
-
-
-def _average(model: nn.Module, decay: float) -> AveragedModel:
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        return kind(self.model.parameters(), **options)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRScheduler | None:
     """Return what changes the rate after each pass; None where nothing does, or the optimiser starts afresh."""
     passes = protocol.passes
-    if protocol.schedule == "cosine":
+    if protocol.schedule == "cosine":  # to 0, as SRe2L
         return CosineAnnealingLR(optimizer, T_max=passes)
-    if protocol.schedule == "half-cosine":  # RDED's: from the rate to a half of it
+    if protocol.schedule == "half-cosine":  # half a period over twice the passes: from the rate to a half of it (RDED)
         return CosineAnnealingLR(optimizer, T_max=2 * passes)
     if protocol.schedule == "linear":
         return LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=passes)
@@ -294,9 +282,10 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRSchedul
 def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """Mean loss of a network on a batch, of each network of a stack; soft targets are probabilities by now."""
     outputs = model(images)
+    # under autocast they are bfloat16, whose 8 bits are too few for a softmax; float64 stays what it is
     outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32)) / temperature
     if not targets.is_floating_point():
         losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
     else:
         losses = soft_losses(outputs, targets)
-    return losses.sum(dim=-1) / max(1, losses.shape[-1])  # a process of a team may have no image of a small batch
+    return losses.sum(dim=-1) / max(1, losses.shape[-1])  # a process may have no image of a small batch

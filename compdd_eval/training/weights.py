@@ -47,6 +47,7 @@ def read_weights(file: Path, usage: str) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise InputError(f"{file}: holds no tensors by name; save model.state_dict()")
     content = {key: value for key, value in content.items() if key != _COUNTER}
+    # all names or none: a prefix that only some have is a part of the network; wrappers may be nested
     while prefix := next((p for p in _PREFIXES if content and all(key.startswith(p) for key in content)), None):
         content = {key.removeprefix(prefix): value for key, value in content.items()}
     return content

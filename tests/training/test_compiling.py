@@ -120,8 +120,8 @@ def test_a_process_without_images_adds_nothing():
     """A last batch may be smaller than the number of processes of a team."""
 
     class Idle:
-        def share(self, places):
-            return places[:0]
+        def share(self, batch, dim):
+            return batch[:0]
 
         def sum_gradients(self, model, loss):
             return loss
@@ -129,7 +129,7 @@ def test_a_process_without_images_adds_nothing():
     model, how = create_model("ConvNetD1", im_size=(8, 8)), Protocol(epoch_eval_train=1, weight_decay=0.0)
     before = [parameter.clone() for parameter in model.parameters()]
     feed = StudentBatches(normal(1, (4, 3, 8, 8)), torch.arange(4), "hard", how, 0)
-    losses = list(Training(model, [feed], 0.01, how, team=Idle()).passes())
+    losses = list(Training(model, [feed], 0.01, how, sync=Idle()).passes())
     assert torch.stack(losses).tolist() == [0.0, 0.0]
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
@@ -266,7 +266,7 @@ def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(compiling, "compiled", fails)
     with pytest.raises(InputError, match="this machine cannot compile .no C.. compiler.*--compile never"):
         evaluate(settings(num_eval=1, compile="always"))
-    monkeypatch.setattr("compdd_eval.evaluation.train_students.pays_to_compile", lambda *arguments: True)
+    monkeypatch.setattr("compdd_eval.training.compiling.pays_to_compile", lambda *arguments: True)
     evaluate(settings(num_eval=1))
     (path,) = students(tmp_path / "results")
     assert not read_student(path).compiled and "not compiled" in caplog.text
