@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compdd_eval.config.convert import ConvertConfig
-from compdd_eval.distilled.content import name_of
 from compdd_eval.distilled.describe import content_of, describe
+from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.distilled.write import FILE_FORMATS, check_target, format_of, real_path, write_distilled
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
@@ -61,8 +61,8 @@ def convert(config: ConvertConfig) -> Converted:
         )
     distilled = read_distilled(config.source, config, res=config.res, resize_all=config.res is not None)
     if config.res not in (None, distilled.resolution):
-        found = f"the set has tensors of {distilled.resolution} px"
-        raise InputError(f"--res {config.res}: only image files are resized, and {found}; leave it out")
+        size = f"the set has tensors of {distilled.resolution} px"
+        raise InputError(f"--res {config.res}: only image files are resized, and {size}; leave it out")
     warn_of_doubts(distilled)
     distilled = replace(distilled, metadata=distilled.metadata | config.facts())
     lost = write_distilled(distilled, target, form, config.overwrite)

@@ -1,44 +1,51 @@
 """Send a distilled set, a student, or an export of the benchmark's images, to the Hugging Face Hub."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from compdd_eval.commands.convert import warn_of_doubts
 from compdd_eval.commands.export import CARD_NAME, exported
 from compdd_eval.config.push import PushConfig
-from compdd_eval.distilled.content import notes_of
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME
-from compdd_eval.distilled.push import Pushed, push_distilled
+from compdd_eval.distilled.push import push_distilled
+from compdd_eval.distilled.raw_set import notes_of
 from compdd_eval.distilled.set import read_distilled
 from compdd_eval.results.hub_eval_results import EVAL_NAME, eval_yaml
 from compdd_eval.results.push_student import PushedStudent, push_student
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.hub_push import Pushed, open_for_push
+
+_NOT_PUBLIC = (
+    "is public, and ImageNet's images may not be; make it private in its settings, give another --benchmark, or say "
+    "--public (see push --help)"
+)
 
 
 def run(config: PushConfig) -> None:
     """Push and print where it lies."""
     if config.student:
-        print_pushed_student(push_student(config))
-        return
-    if config.benchmark:
+        _print_pushed_student(push_student(config))
+    elif config.benchmark:
         print(push_benchmark(config))
-        return
+    else:
+        _print_pushed_set(push_set(config))
 
-    print_pushed(push(config))
 
-
-def print_pushed_student(pushed: PushedStudent) -> None:
-    """Say what was done and how to use it."""
-    done = "pushed to" if pushed.changed else "nothing has changed in"
-    seen = "private" if pushed.private else "public"
-    print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
+def _print_pushed_student(pushed: PushedStudent) -> None:
+    print(pushed.in_words())
     if pushed.task:
         print(f"with its result for the task {pushed.task}, which the Hub shows once the benchmark is on its list")
     print(f"its card has the two lines that load it: https://huggingface.co/{pushed.repo_id}")
 
 
-def push(config: PushConfig) -> Pushed:
+def _print_pushed_set(pushed: Pushed) -> None:
+    print(pushed.in_words())
+    name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
+
+
+def push_set(config: PushConfig) -> Pushed:
     """Read a set and send it to the Hub."""
     path = Path(os.path.expanduser(config.path))
     folder = path if (path / TENSORS_NAME).is_file() else None
@@ -57,15 +64,6 @@ def push(config: PushConfig) -> Pushed:
     )
 
 
-def print_pushed(pushed: Pushed) -> None:
-    """Say what was done and how to use it."""
-    done = "pushed to" if pushed.changed else "nothing has changed in"
-    seen = "private" if pushed.private else "public"
-    print(f"{done} {pushed.repo_id} ({seen}, revision {pushed.commit})")
-    name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
-    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
-
-
 def push_benchmark(config: PushConfig) -> str:
     """Send an export to a dataset repository, in one commit; what the repository has already is not sent again.
 
@@ -81,41 +79,22 @@ def push_benchmark(config: PushConfig) -> str:
     entries = exported(Path(config.folder))
     if eval_yaml(entries) and not (Path(config.folder) / EVAL_NAME).is_file():
         raise InputError(f"{config.folder}: has no {EVAL_NAME}; run export --output_dir {config.folder} again")
-    try:
-        return _push(config, [entry.subset.name for entry in entries])
-    except InputError:
-        raise
-    except Exception as error:
-        raise clear_hub_error(error, config.benchmark) from error
-
-
-def _push(config: PushConfig, names: list[str]) -> str:
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    repository = api.create_repo(config.benchmark, repo_type="dataset", private=True, exist_ok=True).repo_id
-    info = api.dataset_info(repository)
-    if not info.private and not config.public:
-        raise InputError(
-            f"{repository}: is public, and ImageNet's images may not be; make it private in its settings, give another "
-            "--benchmark, or say --public (see push --help)"
+    names = [entry.subset.name for entry in entries]
+    with open_for_push(config.benchmark, private=True, if_public=None if config.public else _NOT_PUBLIC) as repository:
+        folders = {name.partition("/")[0] for name in repository.names if "/" in name}
+        if others := sorted(folders - set(names)):
+            raise InputError(
+                f"{repository.repo_id}: holds {', '.join(others)}, which {config.folder} lacks; export them, too, or "
+                "give another --benchmark"
+            )
+        pushed = repository.upload(
+            config.folder,
+            f"Comp-DD: {', '.join(names)}",
+            allow=[CARD_NAME, EVAL_NAME, *[f"{name}/*" for name in names]],
+            delete=[f"{name}/*" for name in names],
         )
-    folders = {file.rfilename.partition("/")[0] for file in info.siblings if "/" in file.rfilename}
-    if others := sorted(folders - set(names)):
-        raise InputError(
-            f"{repository}: holds {', '.join(others)}, which {config.folder} lacks; export them, too, or give "
-            "another --benchmark"
-        )
-    commit = api.upload_folder(
-        repo_id=repository,
-        repo_type="dataset",
-        folder_path=config.folder,
-        allow_patterns=[CARD_NAME, EVAL_NAME, *[f"{name}/*" for name in names]],
-        delete_patterns=[f"{name}/*" for name in names],
-        commit_message=f"Comp-DD: {', '.join(names)}",
-    )
-    if config.public and info.private:
-        api.update_repo_settings(repository, private=False, repo_type="dataset")
-    seen = "public" if config.public else "private"
-    done = "nothing has changed in" if commit.oid == info.sha else f"pushed {len(names)} configurations to"
-    return f'{done} {repository} ({seen}, revision {commit.oid}); load_dataset("{repository}", "{names[0]}") loads it'
+        if config.public and pushed.private:  # only when it is complete
+            repository.api.update_repo_settings(pushed.repo_id, private=False, repo_type="dataset")
+            pushed = replace(pushed, private=False)
+    done = pushed.in_words(f"pushed {len(names)} configurations to")
+    return f'{done}; load_dataset("{pushed.repo_id}", "{names[0]}") loads it'

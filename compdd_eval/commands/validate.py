@@ -27,10 +27,10 @@ from compdd_eval.distilled.checks import (
     value_range,
     whitening,
 )
-from compdd_eval.distilled.content import RawSet
 from compdd_eval.distilled.describe import content_of
-from compdd_eval.distilled.interpret import Interpreted, check_digest, rate_of, understand
-from compdd_eval.distilled.read import open_content
+from compdd_eval.distilled.interpret import check_digest, interpret, rate_of
+from compdd_eval.distilled.raw_set import Interpreted, RawSet
+from compdd_eval.distilled.read import read_raw_set
 from compdd_eval.distilled.set import DistilledSet, assemble
 from compdd_eval.distilled.tensors import checked_images, checked_kind, checked_labels, checked_rate
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
@@ -86,54 +86,52 @@ def validate(config: ValidateConfig) -> Report:
             the report.
     """
     report = Report(config.path)
-    check, content = check_of("readable", lambda: open_content(config.path, config, config.res), "")
-    if content is None:
+    check, raw = check_of("readable", lambda: read_raw_set(config.path, config, config.res), "")
+    if raw is None:
         report.checks.append(check)
         return report
-    report.name = content.name
-    report.checks.append(Check("readable", check.result, _parts(content)))
-    distilled, meaning = _check_parts(report, content, config)
+    report.name = raw.name
+    report.checks.append(Check("readable", check.result, _parts(raw)))
+    distilled, interpreted = _check_parts(report, raw, config)
     if distilled is not None:
-        _check_whole(report, distilled, meaning, content, config)
+        _check_whole(report, distilled, interpreted, raw, config)
     return report
 
 
-def _parts(content: RawSet) -> str:
-    parts = [f"images {list(content.images.shape)} {content.images.dtype}".replace("torch.", "")]
-    parts.append(f"labels {list(content.labels.shape)} {content.labels.dtype}".replace("torch.", ""))
-    return ", ".join([*parts, *([f"rate {content.lr:g}"] if content.lr is not None else [])])
+def _parts(raw: RawSet) -> str:
+    parts = [f"images {list(raw.images.shape)} {raw.images.dtype}".replace("torch.", "")]
+    parts.append(f"labels {list(raw.labels.shape)} {raw.labels.dtype}".replace("torch.", ""))
+    return ", ".join([*parts, *([f"rate {raw.lr:g}"] if raw.lr is not None else [])])
 
 
-def _check_parts(
-    report: Report, content: RawSet, config: ValidateConfig
-) -> tuple[DistilledSet | None, Interpreted | None]:
+def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[DistilledSet | None, Interpreted | None]:
     """Check each part by itself; return the set if all are good."""
-    if content.facts.get("sha256") is None:
+    if raw.record.sha256 is None:
         report.checks.append(Check("hash", SKIPPED, "the files state no digest"))
     else:
-        detail = f"sha256 {content.facts['sha256'][:16]}..., as stated"
-        report.checks.append(check_of("hash", lambda: check_digest(content), detail)[0])
-    check, meaning = check_of("meaning", lambda: understand(content, config), _remarks_in_words)
+        detail = f"sha256 {raw.record.sha256[:16]}..., as stated"
+        report.checks.append(check_of("hash", lambda: check_digest(raw), detail)[0])
+    check, interpreted = check_of("meaning", lambda: interpret(raw, config), _remarks_in_words)
     report.checks.append(check)
-    if meaning is None:
+    if interpreted is None:
         return None, None
-    report.checks.append(guesses(meaning))
-    report.checks += [Check("as stated", WARNING, found) for found in meaning.doubts]
-    number = len(meaning.images) if meaning.images.ndim else 0
+    report.checks.append(guesses(interpreted))
+    report.checks += [Check("as stated", WARNING, doubt) for doubt in interpreted.doubts]
+    number = len(interpreted.images) if interpreted.images.ndim else 0
     checks = [
-        check_of("images", lambda: checked_images(meaning.images), "finite, square, three channels"),
-        check_of("labels", lambda: checked_labels(meaning.labels, number), "fit the images"),
-        check_of("label kind", lambda: checked_kind(meaning.label_kind, meaning.labels), str),
-        check_of("learned rate", lambda: checked_rate(rate_of(content, config)), _rate_in_words),
+        check_of("images", lambda: checked_images(interpreted.images), "finite, square, three channels"),
+        check_of("labels", lambda: checked_labels(interpreted.labels, number), "fit the images"),
+        check_of("label kind", lambda: checked_kind(interpreted.label_kind, interpreted.labels), str),
+        check_of("learned rate", lambda: checked_rate(rate_of(raw, config)), _rate_in_words),
     ]
     report.checks += [check for check, _ in checks]
     if any(check.result == FAILED for check, _ in checks):
-        return None, meaning
-    return assemble(content, meaning, config), meaning
+        return None, interpreted
+    return assemble(raw, interpreted, config), interpreted
 
 
-def _remarks_in_words(meaning: Interpreted) -> str:
-    return "; ".join(meaning.remarks) or "classes and pixels are understood"
+def _remarks_in_words(interpreted: Interpreted) -> str:
+    return "; ".join(interpreted.remarks) or "classes and pixels are understood"
 
 
 def _rate_in_words(lr: float | None) -> str:
@@ -141,18 +139,18 @@ def _rate_in_words(lr: float | None) -> str:
 
 
 def _check_whole(
-    report: Report, distilled: DistilledSet, meaning: Interpreted, content: RawSet, config: ValidateConfig
+    report: Report, distilled: DistilledSet, interpreted: Interpreted, raw: RawSet, config: ValidateConfig
 ) -> None:
     """Check the set as a whole, against its subset and real images."""
-    subset = meaning.subset
+    subset = interpreted.subset
     if subset is None:
-        raise no_subset(content.name)
+        raise no_subset(raw.name)
     report.facts = content_of(distilled) | {"config_name": subset.name}
     report.checks += [
         resolution(distilled, config.res),
         value_range(distilled),
         class_balance(distilled, subset),
-        ipc(distilled, content.facts.get("ipc")),
+        ipc(distilled, raw.record.ipc),
         soft_labels(distilled),
         duplicates(distilled),
     ]

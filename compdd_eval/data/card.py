@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from compdd_eval.data.features import features_of
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.subsets import SPLITS, config_names
+from compdd_eval.utils.markdown import front_matter, table
 
 
 @dataclass(frozen=True)
@@ -44,32 +43,35 @@ def card_metadata(entries: list[CardEntry]) -> str:
         "configs": [_files_of(entry) for entry in entries],
         "dataset_info": [_info_of(entry) for entry in entries],
     }
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
+    return front_matter(metadata)
 
 
 def card_text(entries: list[CardEntry]) -> str:
     """Return the card of a copy that holds just these configurations, with what it lacks."""
     here = Path(__file__).resolve()
-    places = (here.parent / "_dataset_card.md", here.parents[2] / "dataset_card.md")
-    text = next(place for place in places if place.is_file()).read_text(encoding="utf-8")
+    candidates = (here.parent / "_dataset_card.md", here.parents[2] / "dataset_card.md")
+    text = next(path for path in candidates if path.is_file()).read_text(encoding="utf-8")
+    # its YAML counts a whole ImageNet, and its section on loading is about the builder: both are replaced
     body = text[text.index("\n---", 3) + 4 :]
     head, _, rest = body.partition("\n## Load\n")
-    return f"{card_metadata(entries)}{head}{_this_copy(entries)}{rest[rest.index(chr(10) + '## ') :]}"
+    return card_metadata(entries) + head + _this_copy(entries) + rest[rest.index("\n## ") :]
 
 
 def _this_copy(entries: list[CardEntry]) -> str:
     """Say what this copy holds, what a whole one has, and how to load it."""
-    lines = ["", "## This copy", "", "Images here, and in a copy made from a whole ImageNet:", ""]
-    lines += ["| configuration | train | validation |", "| --- | ---: | ---: |"]
+    rows = []
     for entry in entries:
         counts = [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
-        lines.append(f"| `{entry.subset.name}` | {counts[0]} | {counts[1]} |")
-    others = [entry.subset.name for entry in entries if entry.subset.name not in config_names()]
-    if others:
-        lines += ["", f"Ten classes of ImageNet-1K that are no subset of Comp-DD: {', '.join(others)}."]
-    first = entries[0].subset.name
-    lines += ["", f'Load one with `datasets.load_dataset("THIS FOLDER OR REPOSITORY", "{first}")`.']
-    return "\n".join([*lines, ""])
+        rows.append([f"`{entry.subset.name}`", *counts])
+    parts = [
+        "\n## This copy",
+        "Images here, and in a copy made from a whole ImageNet:",
+        table(["configuration", *(f"{split}>" for split in SPLITS)], rows),
+    ]
+    if others := [entry.subset.name for entry in entries if entry.subset.name not in config_names()]:
+        parts.append(f"Ten classes of ImageNet-1K that are no subset of Comp-DD: {', '.join(others)}.")
+    parts.append(f'Load one with `datasets.load_dataset("THIS FOLDER OR REPOSITORY", "{entries[0].subset.name}")`.\n')
+    return "\n\n".join(parts)
 
 
 def _files_of(entry: CardEntry) -> dict[str, object]:

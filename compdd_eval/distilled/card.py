@@ -1,15 +1,15 @@
-"""The Hub card of a distilled set: its YAML, facts, how to load and evaluate it again, results."""
+"""The Hub card of a distilled set: its YAML, how to load and evaluate it again, results; the text is `card.md`."""
 
 import re
-
-import yaml
 
 from compdd_eval.data.card import size_category
 from compdd_eval.data.subset_files import NUM_CLASSES, PUBLISHED_SUFFIX
 from compdd_eval.data.subsets import config_names
+from compdd_eval.distilled.metadata import SetRecord
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, to_yaml, with_part
 
 CARD_NAME = "README.md"
 DATA_FILES = "data/train-00000-of-00001.parquet"
@@ -20,9 +20,7 @@ from datasets import load_dataset
 # 8-bit images, to look at
 data = load_dataset("{}", split="train")
 ```"""
-_PAPER = (
-    "Emphasizing Discriminative Features for Dataset Distillation in Complex Scenarios (Wang, Li et al., CVPR 2025)"
-)
+_LABELS = {"hard": "hard labels", "logits": "soft labels (logits)", "probabilities": "soft labels (probabilities)"}
 _LICENCES = (  # of those that the Hub knows by these names; another one is `other` with a name
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"),
     *("cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-2.0"),
@@ -31,46 +29,32 @@ _LICENCES = (  # of those that the Hub knows by these names; another one is `oth
 )
 
 
-def card_text(facts: dict[str, object], repo_id: str | None = None, results: list[dict] = ()) -> str:
+def card_text(record: SetRecord, repo_id: str | None = None, results: list[dict] = ()) -> str:
     """Return the card of a set, without data for `load_dataset`: `with_data` adds what a repository has.
 
     Args:
-        facts: The content of its `distilled.json`.
+        record: The set's `distilled.json`.
         repo_id: The repository where it will lie; None: a folder.
         results: Contents of `summary.json` files of `evaluate`.
     """
-    name = facts["config_name"] or "a subset that is not stated"
-    method = facts["method"] or "not stated"
-    kind = {"hard": "hard labels", "logits": "soft labels (logits)", "probabilities": "soft labels (probabilities)"}
-    number, side = facts["images"], facts["resolution"]
-    lines = [
-        _yaml(facts),
-        f"# {_title(facts)}",
-        "",
-        f"{number} distilled images of {side} x {side} pixels, IPC {facts['ipc']:g}, with {kind[facts['label_kind']]}, "
-        f"for {_of_benchmark(name)}. Method: {method}.",
-        "",
-        "![The images, up to ten of each class](preview.png)",
-        "",
-        *_facts_table(facts),
-        "",
-        "## Load",
-        "",
-        _part("load", _how_to(facts, repo_id)),
-        "",
-        _part("results", results_table(results)),
-        "",
-        *_classes(facts),
-        "",
-        "## Source and licence",
-        "",
-        *_source(facts),
-        "",
-    ]
-    return "\n".join(lines)
+    rows = [(each.label, each.name, each.wnid, each.imagenet_index) for each in record.classes or ()]
+    return fill(
+        "compdd_eval.distilled",
+        "card.md",
+        record=record,
+        front_matter=front_matter(_metadata(record)),
+        title=_title(record),
+        ipc=f"{record.ipc:g}",
+        labels=_LABELS[record.label_kind],
+        benchmark=_of_benchmark(record.config_name or "a subset that is not stated"),
+        factor=record.settings.get(FACTOR),
+        how_to=_how_to(vars(record), repo_id),
+        results=results_table(results),
+        classes=rows and table(["label>", "class", "WordNet id", "ImageNet index>"], rows),
+    )
 
 
-def with_data(text: str, distilled) -> str:
+def with_data(text: str, distilled: SetTensors) -> str:
     """Return a card that declares the Parquet copy of a repository; one that declares data already is left as it is."""
     header = _header(text)
     if header is None or re.search(r"^configs:", header, flags=re.MULTILINE):
@@ -79,7 +63,7 @@ def with_data(text: str, distilled) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": DATA_FILES}]}],
         "dataset_info": {"features": _features(distilled)},
     }
-    return text.replace(header, header + _dump(declared), 1)
+    return text.replace(header, header + to_yaml(declared), 1)
 
 
 def without_data(text: str) -> str:
@@ -87,6 +71,7 @@ def without_data(text: str) -> str:
     header = _header(text)
     if header is None:
         return text
+    # cut out, not parsed and written again: what people have edited around them stays letter for letter
     blocks = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*\n(?:[ -].*\n)*", header, flags=re.MULTILINE)}
     if DATA_FILES not in blocks.get("configs", ""):
         return text
@@ -95,64 +80,48 @@ def without_data(text: str) -> str:
 
 def _header(text: str) -> str | None:
     """Return the YAML that a card begins with, without the lines around it."""
-    found = re.match(r"---\r?\n(.*?\n)---\r?\n", text, flags=re.DOTALL)
-    return found[1] if found else None
+    header = re.match(r"---\r?\n(.*?\n)---\r?\n", text, flags=re.DOTALL)
+    return header[1] if header else None
 
 
-def updated_card(text: str, facts: dict[str, object], repo_id: str, results: list[dict]) -> str:
+def updated_card(text: str, record: SetRecord, repo_id: str, results: list[dict]) -> str:
     """Return a card that somebody has edited with its generated parts made anew; results stay where none are given."""
-    text = _replaced(text, "load", _how_to(facts, repo_id))
-    return _replaced(text, "results", results_table(results)) if results else text
+    text = with_part(text, "load", _how_to(vars(record), repo_id))
+    return with_part(text, "results", results_table(results)) if results else text
 
 
 def with_results_of(text: str, other: str) -> str:
     """Return a card with the results of another one."""
-    found = re.search(_pattern("results"), other, flags=re.DOTALL)
-    return _replaced(text, "results", found[1].strip()) if found else text
+    results = generated_part(other, "results")
+    return text if results is None else with_part(text, "results", results)
 
 
 def is_ours(text: str) -> bool:
     """Whether a text is a card that was made here."""
-    return all(re.search(_pattern(name), text, flags=re.DOTALL) for name in ("load", "results"))
+    return all(generated_part(text, name) is not None for name in ("load", "results"))
 
 
-def _pattern(name: str) -> str:
-    return rf"<!-- compdd_eval: {name} -->\n(.*?)<!-- end -->"
+def _title(record: SetRecord) -> str:
+    parts = [record.method or "Distilled set", record.config_name, f"IPC {record.ipc:g}", f"{record.resolution} px"]
+    return ", ".join(part for part in parts if part)
 
 
-def _part(name: str, content: str) -> str:
-    return f"<!-- compdd_eval: {name} -->\n{content}\n<!-- end -->"
-
-
-def _replaced(text: str, name: str, content: str) -> str:
-    return re.sub(_pattern(name), lambda _: _part(name, content), text, count=1, flags=re.DOTALL)
-
-
-def _title(facts: dict[str, object]) -> str:
-    parts = [facts["method"] or "Distilled set", facts["config_name"], f"IPC {facts['ipc']:g}"]
-    return ", ".join(part for part in [*parts, f"{facts['resolution']} px"] if part)
-
-
-def _yaml(facts: dict[str, object]) -> str:
-    licence = (facts["licence"] or "unknown").strip()
-    known = licence.lower() in _LICENCES
-    metadata = {"pretty_name": _title(facts), "license": licence.lower() if known else "other"}
+def _metadata(record: SetRecord) -> dict[str, object]:
+    """Return the YAML of the card; a licence that the Hub does not know by its name is `other`, with a name."""
+    licence = (record.licence or "unknown").strip()
+    known = licence.lower() in _LICENCES  # the Hub refuses a card with a licence that it does not know
+    metadata = {"pretty_name": _title(record), "license": licence.lower() if known else "other"}
     if not known:
         metadata["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")[:60] or "other"
     if licence.startswith(("http://", "https://")):
         metadata["license_link"] = licence
     tags = ["dataset-distillation", "dataset-condensation", "comp-dd", "imagenet"]
-    metadata |= {
+    return metadata | {
         "task_categories": ["image-classification"],
-        "size_categories": [size_category(facts["images"])],
+        "size_categories": [size_category(record.images)],
         "source_datasets": ["extended|imagenet-1k"],
-        "tags": [*tags, facts["config_name"]] if facts["config_name"] else tags,
+        "tags": [*tags, record.config_name] if record.config_name else tags,
     }
-    return f"---\n{_dump(metadata)}---"
-
-
-def _dump(content: dict[str, object]) -> str:
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _features(distilled: SetTensors) -> list[dict[str, object]]:
@@ -164,27 +133,6 @@ def _features(distilled: SetTensors) -> list[dict[str, object]]:
     if distilled.label_kind != "hard":
         features.append({"name": "soft_label", "list": "float32", "length": NUM_CLASSES})
     return features
-
-
-def _facts_table(facts: dict[str, object]) -> list[str]:
-    mean, std = facts["normalisation"]["mean"], facts["normalisation"]["std"]
-    factor = (facts["metadata"] or {}).get(FACTOR)
-    rows = [
-        ("subset", facts["config_name"]),
-        ("images", f"{facts['images']}, IPC {facts['ipc']:g}, {facts['resolution']} x {facts['resolution']} pixels"),
-        *([("cut from", f"mosaics of {factor} x {factor} images")] if factor else []),
-        ("labels", facts["label_kind"]),
-        ("learned rate for students", facts["lr"]),
-        ("values", f"float32, normalised with mean {tuple(mean)} and std {tuple(std)} of RGB in [0, 1]"),
-        ("method", facts["method"]),
-        ("made for protocol", facts["protocol"]),
-        ("sha256 of the tensors", f"`{facts['sha256']}`"),
-    ]
-    return ["| | |", "| --- | --- |", *[f"| {name} | {_cell(value)} |" for name, value in rows]]
-
-
-def _cell(value: object) -> str:
-    return "not stated" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _how_to(facts: dict[str, object], repo_id: str | None) -> str:
@@ -231,26 +179,10 @@ def results_table(summaries: list[dict]) -> str:
         protocol += f"; teacher {summary['teacher']['name']}" if summary["results"][0]["teacher"] else ""
         images = f"{summary['validation_images']} of {summary['validation_images_expected']}"
         for entry in summary["results"]:
-            row = [entry["model"], mean_and_spread(entry), len(entry["accuracies"]), protocol, images]
-            rows.append(f"| {' | '.join(map(str, row))} |")
+            rows.append([entry["model"], mean_and_spread(entry), len(entry["accuracies"]), protocol, images])
     if not rows:
         return ""
-    head = ["## Results", "", "Accuracy in % on real validation images after the last pass, mean ± sample standard "]
-    head[-1] += "deviation over students with different seeds, as `compdd_eval` measured it."
-    columns = ["| student | accuracy | students | protocol | validation images |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join([*head, "", *columns, *rows])
-
-
-def _classes(facts: dict[str, object]) -> list[str]:
-    if facts["classes"] is None:
-        return ["The classes are not stated."]
-    lines = ["## Classes", "", "| label | class | WordNet id | ImageNet index |", "| ---: | --- | --- | ---: |"]
-    rows = [[entry[name] for name in ("label", "name", "wnid", "imagenet_index")] for entry in facts["classes"]]
-    return lines + [f"| {' | '.join(map(str, row))} |" for row in rows]
-
-
-def _source(facts: dict[str, object]) -> list[str]:
-    rows = [("Source", facts["source_url"]), ("Paper", facts["paper"]), ("Licence", facts["licence"])]
-    lines = [f"- {name}: {value or 'not stated'}" for name, value in rows]
-    lines += [f"- Benchmark: {_PAPER}"]
-    return [*lines, "", "The images were made from ImageNet's, whose terms of access apply to those."]
+    return (
+        "## Results\n\nAccuracy in % on real validation images after the last pass, mean ± sample standard deviation "
+        "over students with different seeds, as `compdd_eval` measured it.\n\n"
+    ) + table(["student", "accuracy", "students", "protocol", "validation images"], rows)

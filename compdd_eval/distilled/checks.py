@@ -8,9 +8,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise
-from compdd_eval.distilled.interpret import Interpreted
 from compdd_eval.distilled.label_order import compare_label_order
 from compdd_eval.distilled.pixel_range import guess_pixel_range, in_unit_range
+from compdd_eval.distilled.raw_set import Interpreted
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.distilled.tensors import range_remark
 from compdd_eval.utils.errors import InputError
@@ -59,21 +59,21 @@ def check_of(name: str, work: Callable[[], object], detail: Callable[[object], s
     return Check(name, PASSED, detail if isinstance(detail, str) else detail(outcome)), outcome
 
 
-def guesses(meaning: Interpreted) -> Check:
+def guesses(interpreted: Interpreted) -> Check:
     """What the files leave unsaid."""
-    if not meaning.guesses:
+    if not interpreted.guesses:
         return Check("stated", PASSED, "pixel range, label kind and label order are stated")
-    said = "; ".join(f"{what}: {guess}" for what, guess, _ in meaning.guesses)
-    flags = " ".join(flag for _, _, flag in meaning.guesses)
+    said = "; ".join(f"{what}: {guess}" for what, guess, _ in interpreted.guesses)
+    flags = " ".join(flag for _, _, flag in interpreted.guesses)
     return Check("stated", WARNING, f"guessed, since nothing says it: {said}; to state it: {flags}")
 
 
 def resolution(distilled: DistilledSet, wanted: int | None) -> Check:
     """Whether the images have the resolution that is asked for."""
-    found = distilled.resolution
-    if wanted is not None and wanted != found:
-        return Check("resolution", FAILED, f"{found} px, expected {wanted}; give --res {found}, or make the set anew")
-    return Check("resolution", PASSED, f"{found} px")
+    side = distilled.resolution
+    if wanted is not None and wanted != side:
+        return Check("resolution", FAILED, f"{side} px, expected {wanted}; give --res {side}, or make the set anew")
+    return Check("resolution", PASSED, f"{side} px")
 
 
 def value_range(distilled: DistilledSet) -> Check:
@@ -153,9 +153,9 @@ def duplicates(distilled: DistilledSet) -> Check:
     pairs = []
     for start in range(0, len(thumbs), _CHUNK):
         alike = (thumbs[start : start + _CHUNK] @ thumbs.T) > _ALIKE
-        found = alike.nonzero()
-        found[:, 0] += start
-        pairs.append(found[found[:, 0] < found[:, 1]])
+        chunk = alike.nonzero()
+        chunk[:, 0] += start
+        pairs.append(chunk[chunk[:, 0] < chunk[:, 1]])  # each pair once, and no image with itself
     pairs = torch.cat(pairs)
     if not len(pairs):
         return Check("duplicates", PASSED, f"none among {len(thumbs)} images")
@@ -181,11 +181,11 @@ def class_balance(distilled: DistilledSet, subset: Subset) -> Check:
         return Check("class balance", FAILED, f"no image has label {names}: these classes cannot be learnt")
     if unused:
         return Check("class balance", FAILED, f"label {', '.join(map(str, unused))} is none of {subset.name}")
-    found = [counts[label] for label in used]
-    if len(set(found)) > 1:
-        text = f"{min(found)} to {max(found)} images per class"
+    numbers = [counts[label] for label in used]
+    if len(set(numbers)) > 1:
+        text = f"{min(numbers)} to {max(numbers)} images per class"
         return Check("class balance", PASSED if soft else WARNING, f"by peaks: {text}" if soft else f"uneven: {text}")
-    return Check("class balance", PASSED, f"{found[0]} images of each of {len(used)} classes")
+    return Check("class balance", PASSED, f"{numbers[0]} images of each of {len(used)} classes")
 
 
 def soft_labels(distilled: DistilledSet) -> Check:
@@ -227,20 +227,21 @@ def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None
     known = torch.isin(distilled.classes, real.labels.unique())
     if not known.all():
         return Check(name, SKIPPED, "labels without real images, see class balance")
-    found = compare_label_order(distilled.images, distilled.classes, real.images, real.labels)
-    if not found.telling:
+    fit = compare_label_order(distilled.images, distilled.classes, real.images, real.labels)
+    if not fit.telling:
         return Check(name, SKIPPED, "too few images to tell")
-    text = f"fits {found.score:.1f} standard deviations better than a random order; below {found.limit:.1f}, and with "
+    text = f"fits {fit.score:.1f} standard deviations better than a random order; below {fit.limit:.1f}, and with "
     text += "a better order at hand, it would look permuted"
-    if not found.suspicious:
+    if not fit.suspicious:
         return Check(name, PASSED, text)
-    permuted = f"looks permuted: fits {found.score:.1f} standard deviations better than a random order, real images at "
-    permuted += f"least {found.limit:.1f}, and another order fits better"
+    permuted = f"looks permuted: fits {fit.score:.1f} standard deviations better than a random order, real images at "
+    permuted += f"least {fit.limit:.1f}, and another order fits better"
+    # another order is suggested only where so many real images would lead to the right one, and nobody has stated it
     wnids = {entry.label: entry.wnid for entry in subset.classes}
     guessed = any(guess.startswith("label order") for guess in distilled.origin.get("guesses", []))
-    if not (found.certain and guessed and distilled.classes.unique().numel() == len(wnids)):
+    if not (fit.certain and guessed and distilled.classes.unique().numel() == len(wnids)):
         return Check(name, WARNING, f"{permuted}; find out how the labels were numbered")
-    order = ",".join(wnids[label] for label in found.order)
+    order = ",".join(wnids[label] for label in fit.order)
     return Check(name, WARNING, f"{permuted}. Best fit: --label_order {order}")
 
 

@@ -37,6 +37,7 @@ def labels_of_names(names: list[str], subset: Subset | None, order: str, source:
         "WordNet ids": _in_subset(subset, _as_wnid),
         "class names": _in_subset(subset, _as_class_name),
     }
+    # names such as 0-9 can be labels and ImageNet indices at once: all readings are tried, and two that differ refused
     fitting = {kind: labels for kind, read in readings.items() if (labels := _all(names, read)) is not None}
     wanted = {"subset": ("labels 0-9", "WordNet ids"), "imagenet": ("ImageNet indices", "WordNet ids")}
     fitting = {kind: labels for kind, labels in fitting.items() if kind in wanted.get(order, readings)}
@@ -78,10 +79,11 @@ def choose_classes(names: list[str], subset: Subset | None, order: str, source: 
         raise InputError(f"{number}; {_NEEDS_SUBSET}, and only its classes are read")
     numbered = len(names) == len(synsets()) or order == "imagenet"
     wnids = {entry.label: entry.wnid for entry in subset.classes}
+    # the surest reading first; each has to find all classes of the subset, not only some
     for read in (_as_wnid, _as_class_name, *((_as_index,) if numbered else ())):
-        found = {name: wnids[label] for name in names if (label := read(name, subset)) is not None}
-        if sorted(found.values()) == sorted(wnids.values()):
-            return found
+        chosen = {name: wnids[label] for name in names if (label := read(name, subset)) is not None}
+        if sorted(chosen.values()) == sorted(wnids.values()):
+            return chosen
     hint = "" if numbered else " (where numbers are ImageNet indices, say --label_order imagenet)"
     raise InputError(
         f"{number}, and {_some(names)} are not called so that the {len(wnids)} of {subset.name} are found, by WordNet "
@@ -108,6 +110,7 @@ def _no_reading(
         return InputError(f"{source}: {_some(names)} are not all labels 0-9, as --label_order subset wants")
     if order == "imagenet":
         return InputError(f"{source}: {_some(names)} are not all ImageNet indices of {subset.name}; see --label_order")
+    # the reading that fits most names is the one that was meant: the names that do not fit it are at fault
     odd = max(([name for name in names if read(name) is None] for read in readings.values()), key=lambda x: -len(x))
     return InputError(
         f"{source}: {_some(odd)} is no label 0-9, and no ImageNet index, WordNet id or class name of {subset.name}; "
@@ -188,8 +191,8 @@ def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
     if labels.ndim == 1:
         whole = labels.long()
         if not torch.equal(whole.to(labels.dtype), labels) or whole.min() < 0 or whole.max() >= number:
-            found = f"found {labels.min().item():g} to {labels.max().item():g}"
-            raise InputError(f"the order of {number} classes is for whole numbers 0-{number - 1}, {found}")
+            values = f"{labels.min().item():g} to {labels.max().item():g}"
+            raise InputError(f"the order of {number} classes is for whole numbers 0-{number - 1}, found {values}")
         return table[whole]
     if labels.shape[1] != number:
         raise InputError(f"the order of {number} classes is for as many columns, found {labels.shape[1]}")
@@ -224,6 +227,7 @@ def columns_of(labels: torch.Tensor, subset: Subset, kind: str) -> torch.Tensor:
 
 def _spread(labels: torch.Tensor, target: list[int], kind: str) -> torch.Tensor:
     """Put column k of soft labels at `target[k]`; what nothing maps to is as low as `ordered` says."""
+    # music-hard as published has nine classes: no label may give the tenth any weight
     lowest = labels.min(dim=1, keepdim=True).values
     lowest = lowest * 0 if kind == "probabilities" else lowest
     moved = lowest.expand(-1, NUM_CLASSES).clone()

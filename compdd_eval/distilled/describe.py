@@ -1,6 +1,6 @@
 """What a distilled set is, in words or as JSON."""
 
-from compdd_eval.distilled.content import notes_of
+from compdd_eval.distilled.raw_set import notes_of
 from compdd_eval.distilled.set import DistilledSet
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.data.imagenet.hub_files import Address
-from compdd_eval.distilled.content import MAX_BYTES
 from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME
 from compdd_eval.distilled.formats.image_folders import IMAGE_SUFFIXES
-from compdd_eval.distilled.formats.published import SUFFIXES, is_part_file
-from compdd_eval.distilled.metadata import FACTS_NAME
+from compdd_eval.distilled.formats.part_files import SUFFIXES, is_part_file
+from compdd_eval.distilled.limits import MAX_BYTES
+from compdd_eval.distilled.metadata import RECORD_NAME
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
 
@@ -73,6 +73,7 @@ def download(address: Address, before: str = "") -> Copy:
     except InputError:
         raise
     except Exception as error:
+        # only where the Hub was not reached: where it says no, a copy would hide that access was taken away
         copy = _cached(address) if no_connection(error) else None
         if copy is None:
             raise clear_hub_error(error, str(address), before, cached=False) from error
@@ -103,7 +104,7 @@ def _cached(address: Address) -> Copy | None:
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
-        stated = (copy.place / FACTS_NAME).exists()
+        stated = (copy.place / RECORD_NAME).exists()
         if not copy.place.exists() or stated != copy.is_ours:
             continue  # what a download that was cut has left of a set of ours: its preview is no image of it
         suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}

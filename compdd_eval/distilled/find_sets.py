@@ -7,50 +7,49 @@ from pathlib import Path
 
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME
 from compdd_eval.distilled.formats.image_folders import holds_class_folders
-from compdd_eval.distilled.formats.published import candidates, holds_set, part_names
+from compdd_eval.distilled.formats.part_files import holds_set, part_names, set_files
 
 _DEPTH = 3  # folders below the one that is given
 _MOST = 500  # folders that are looked into
 _NAMED = 3  # that a message names
 
 
-def what_lies_there(folder: Path) -> str | None:
+def where_sets_are(folder: Path) -> str | None:
     """Say what a folder without a set is, and how to go on; None where it may be a set, or nothing is known of it."""
-    if candidates(folder):
+    if set_files(folder):
         return None  # what reads them says what is wrong
     pictures = holds_class_folders(folder)  # or folders of sets, each with a preview
     if pictures and not any(map(_holds_tensors, _below(folder, depth=1))):
         return None
     sets, views = [], None
-    for place in _below(folder, _DEPTH):
-        if _holds_views(place):
-            views = views or place
-        elif _holds_tensors(place) or (not pictures and _is_set(place)):
-            sets.append(place)
-    found = [str(place) for place in sets[:_NAMED]]
-    below = f"give {', or '.join(found)}" + (", ..." if len(sets) > _NAMED else "")
+    for below in _below(folder, _DEPTH):
+        if _holds_views(below):
+            views = views or below
+        elif _holds_tensors(below) or (not pictures and _is_set(below)):
+            sets.append(below)
+    advice = f"give {', or '.join(map(str, sets[:_NAMED]))}" + (", ..." if len(sets) > _NAMED else "")
     if views is not None:
-        images = below if sets else "give the folder of the images that they belong to"
+        images = advice if sets else "give the folder of the images that they belong to"
         return (
             f"holds a teacher's outputs for each view (epoch_E/batch_B.tar, as FKD and SRe2L save them), and no "
             f"images; {images}: labels of views are not read"
         )
-    return f"holds no set itself, but folders that do; {below}" if sets else None
+    return f"holds no set itself, but folders that do; {advice}" if sets else None
 
 
 def _below(folder: Path, depth: int) -> list[Path]:
     """Return a folder and those below it, the nearest first; not too many."""
-    found, level = [folder], [folder]
+    folders, level = [folder], [folder]
     for _ in range(depth):
-        deeper = (Path(entry) for place in level for entry in _folders(place))
-        level = list(itertools.islice(deeper, _MOST - len(found)))
-        found += level
-    return found
+        deeper = (Path(entry) for parent in level for entry in _folders_in(parent))
+        level = list(itertools.islice(deeper, _MOST - len(folders)))
+        folders += level
+    return folders
 
 
-def _folders(place: Path) -> list[os.DirEntry]:
+def _folders_in(folder: Path) -> list[os.DirEntry]:
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(folder) as entries:
             return sorted(
                 (entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")),
                 key=lambda entry: entry.name,
@@ -59,19 +58,19 @@ def _folders(place: Path) -> list[os.DirEntry]:
         return []
 
 
-def _holds_tensors(place: Path) -> bool:
-    return any((place / name).is_file() for name in (TENSORS_NAME, *part_names("images")))
+def _holds_tensors(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (TENSORS_NAME, *part_names("images")))
 
 
-def _is_set(place: Path) -> bool:
+def _is_set(folder: Path) -> bool:
     try:
-        return holds_set(place) or holds_class_folders(place)
+        return holds_set(folder) or holds_class_folders(folder)
     except OSError:
         return False
 
 
-def _holds_views(place: Path) -> bool:
-    epochs = [entry.path for entry in _folders(place) if re.fullmatch(r"epoch_\d+", entry.name)]
+def _holds_views(folder: Path) -> bool:
+    epochs = [entry.path for entry in _folders_in(folder) if re.fullmatch(r"epoch_\d+", entry.name)]
     try:
         return any(file.startswith("batch_") for epoch in epochs[:1] for file in os.listdir(epoch))
     except OSError:

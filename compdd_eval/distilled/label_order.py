@@ -62,20 +62,21 @@ def compare_label_order(
         real_labels: int64 `[M]`, with every label that `labels` has.
         seed: Of the split of the real images and of the draws.
     """
-    present = real_labels.unique()
-    places = torch.searchsorted(present, labels)
-    real_places = torch.searchsorted(present, real_labels)
-    if torch.bincount(real_places).min() < 2:  # none to hold out: nothing can be told
+    present = real_labels.unique()  # tables have a row for each label that is there: music-hard as published has nine
+    rows = torch.searchsorted(present, labels)
+    real_rows = torch.searchsorted(present, real_labels)
+    if torch.bincount(real_rows).min() < 2:  # none to hold out: nothing can be told
         return LabelOrder(0.0, 0.0, present.tolist(), suspicious=False, telling=False, certain=False)
     generator = torch.Generator().manual_seed(seed)
-    fitted, held_out = _halves(real_places, generator)
+    fitted, held_out = _halves(real_rows, generator)
     features = _features(real)
-    judge = _discriminant(features[fitted], real_places[fitted], len(present))
-    counts = torch.bincount(places, minlength=len(present))
-    draws = _draws(judge(features[held_out]), real_places[held_out], counts, generator)
-    own = _by_label(judge(_features(images)), places, counts)[None]
+    judge = _discriminant(features[fitted], real_rows[fitted], len(present))
+    counts = torch.bincount(rows, minlength=len(present))
+    draws = _draws(judge(features[held_out]), real_rows[held_out], counts, generator)
+    own = _by_label(judge(_features(images)), rows, counts)[None]
     score, best, order = _scores(own)
     real_score, real_best, _ = _scores(draws)
+    # 99 of 100 draws of real images fit better than this
     expected = real_score.quantile(0.01).item()
     gain = (best - score).item()
     telling = expected >= _FIT
@@ -110,8 +111,8 @@ def _features(images: torch.Tensor) -> torch.Tensor:
 
 def _histogram(values: torch.Tensor, low: float, high: float, bins: int) -> torch.Tensor:
     """Return the share of pixels near each of `bins` values, by channel."""
-    places = (values - low) / (high - low) * (bins - 1)
-    return torch.cat([(1 - (places - k).abs()).clamp(min=0).mean((2, 3)) for k in range(bins)], dim=1)
+    position = (values - low) / (high - low) * (bins - 1)
+    return torch.cat([(1 - (position - k).abs()).clamp(min=0).mean((2, 3)) for k in range(bins)], dim=1)
 
 
 def _edges(grey: torch.Tensor) -> torch.Tensor:
@@ -119,10 +120,10 @@ def _edges(grey: torch.Tensor) -> torch.Tensor:
     across = (grey[..., :, 1:] - grey[..., :, :-1])[..., :-1, :]
     down = (grey[..., 1:, :] - grey[..., :-1, :])[..., :, :-1]
     strength, angle = torch.hypot(across, down), torch.atan2(down, across) % math.pi
-    places = angle / math.pi * _ANGLES
+    bins = angle / math.pi * _ANGLES
     cells = []
     for k in range(_ANGLES):
-        distance = (places - k).abs()
+        distance = (bins - k).abs()
         near = (1 - torch.minimum(distance, _ANGLES - distance)).clamp(min=0)
         cells.append(adaptive_avg_pool2d(near * strength, _GRID))
     histogram = torch.cat(cells, 1).flatten(1)

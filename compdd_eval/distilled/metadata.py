@@ -2,6 +2,9 @@
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from compdd_eval.data.choices import LABEL_KINDS
@@ -13,163 +16,249 @@ from compdd_eval.utils.environment import versions
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
 
-FACTS_NAME = "distilled.json"
+RECORD_NAME = "distilled.json"
 SCHEMA_VERSION = 1
-_SUBSET = ("category", "subset", "published", "classes")
+_SUBSET = ("category", "subset", "published", "classes")  # said by the record itself, so not in its `metadata`
 _MAX_BYTES = 10 * 2**20
 _MOST = 1e300  # larger whole numbers are no floats
-_NUMBERS = {"ipc": (int, float), "resolution": (int,), "images": (int,), "lr": (int, float)}
 
 
-def facts_of(distilled: SetTensors, exact: bool = True) -> dict[str, object]:
-    """Return the content of `distilled.json` for a `DistilledSet`.
+@dataclass(frozen=True)
+class StatedClass:
+    """One class as a set states it; files of others may leave out all but label and WordNet id."""
 
-    Args:
-        distilled: The set.
-        exact: Whether the files beside it hold the set's own tensors; only then their digest is stated.
+    label: int
+    wnid: str
+    imagenet_index: int | None = None
+    name: str | None = None
 
-    Returns:
-        `schema_version`, `config_name`, `category` and `subset` (null for a list that has none, such as a related one),
-        `classes` (a list of label, wnid, imagenet_index, name in label order), `images` (their number), `ipc`,
-        `resolution`, `label_kind`, `lr`, `normalisation` (`mean`, `std` of RGB in [0, 1]), what `DESCRIPTION` names,
-        `sha256` (as of `DistilledSet.sha256`), `versions` and `metadata` (all else that is known). What is not known is
-        null.
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of R, G and B in [0, 1] by which the images are normalised."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SetRecord:
+    """The content of `distilled.json`, field by field in the order of the file; what is not known is None.
+
+    Attributes:
+        config_name: The subset, as `bird-easy`.
+        category: Its category; None for a list that has none, such as a related one.
+        subset: Its difficulty.
+        classes: Its classes in label order.
+        images: Number of images.
+        ipc: Images per class.
+        resolution: Side of the images in pixels.
+        label_kind: `hard`, `logits` or `probabilities`.
+        lr: The learned rate for students.
+        normalisation: By which the images are normalised.
+        method: This, `source_url`, `paper`, `licence` and `protocol`: what only the maker of a set can say.
+        sha256: Digest of the tensors, as of `SetTensors.sha256`; None where the files hold something else.
+        versions: Versions of the packages that wrote the set.
+        metadata: All else that is known.
     """
-    subset, metadata = distilled.definition, dict(distilled.metadata)
-    for name in _SUBSET:
-        metadata.pop(name, None)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "config_name": subset.name if subset else None,
-        "category": subset.category if subset else None,
-        "subset": subset.difficulty if subset else None,
-        "classes": _classes_of(subset) if subset else None,
-        "images": len(distilled.images),
-        "ipc": distilled.ipc,
-        "resolution": distilled.resolution,
-        "label_kind": distilled.label_kind,
-        "lr": distilled.lr,
-        "normalisation": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
-        **{name: metadata.pop(name, None) for name in DESCRIPTION},
-        "sha256": distilled.sha256 if exact else None,
-        "versions": versions(),
-        "metadata": metadata,
-    }
+
+    config_name: str | None = None
+    category: str | None = None
+    subset: str | None = None
+    classes: tuple[StatedClass, ...] | None = None
+    images: int | None = None
+    ipc: float | None = None
+    resolution: int | None = None
+    label_kind: str | None = None
+    lr: float | None = None
+    normalisation: Normalisation | None = None
+    method: str | None = None
+    source_url: str | None = None
+    paper: str | None = None
+    licence: str | None = None
+    protocol: str | None = None
+    sha256: str | None = None
+    versions: dict[str, str] | None = None
+    metadata: dict[str, object] | None = None
+
+    @classmethod
+    def of(cls, distilled: SetTensors, exact: bool = True) -> "SetRecord":
+        """Describe a set.
+
+        Args:
+            distilled: The set.
+            exact: Whether the files beside it hold the set's own tensors; only then their digest is stated.
+        """
+        subset, known = distilled.definition, distilled.metadata
+        return cls(
+            config_name=subset.name if subset else None,
+            category=subset.category if subset else None,
+            subset=subset.difficulty if subset else None,
+            classes=_classes_of(subset) if subset else None,
+            images=len(distilled.images),
+            ipc=distilled.ipc,
+            resolution=distilled.resolution,
+            label_kind=distilled.label_kind,
+            lr=distilled.lr,
+            normalisation=Normalisation(IMAGENET_MEAN, IMAGENET_STD),
+            **{name: known.get(name) for name in DESCRIPTION},
+            sha256=distilled.sha256 if exact else None,
+            versions=versions(),
+            metadata={name: value for name, value in known.items() if name not in (*_SUBSET, *DESCRIPTION)},
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the content of the file."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def same_set(self, other: "SetRecord | None") -> bool:
+        """Whether another record says the same, whatever versions have written it."""
+        return other is not None and replace(self, versions=None) == replace(other, versions=None)
+
+    def without_labels(self) -> "SetRecord":
+        """Return the record for images whose labels come from elsewhere: what it says of its own is left out."""
+        return replace(self, sha256=None, label_kind=None, classes=None)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a `DistilledSet` keeps as metadata."""
+        stated = {name: getattr(self, name) for name in DESCRIPTION if getattr(self, name) is not None}
+        return {name: value for name, value in (self.metadata or {}).items() if name not in _SUBSET} | stated
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation by which the images are normalised, where it is said."""
+        return self.normalisation and (self.normalisation.mean, self.normalisation.std)
+
+    @property
+    def wnids(self) -> dict[int, str] | None:
+        """Label -> WordNet id, where it is said."""
+        return self.classes and {entry.label: entry.wnid for entry in self.classes}
+
+    def find_subset(self) -> Subset | None:
+        """Return the subset that the set says it is for; a list of a user's own is made of the classes that it states.
+
+        Returns:
+            None where nothing is said, or nothing but the name of a list of a user's own.
+
+        Raises:
+            InputError: There is no such subset, or its classes are not ten.
+        """
+        name, wnids = self.config_name, self.wnids
+        if name is None or (is_own(name) and wnids is None):
+            return None
+        return stated_list([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
 
 
-def _classes_of(subset: Subset) -> list[dict[str, object]]:
-    names = ("label", "wnid", "imagenet_index", "name")
-    return [{name: getattr(entry, name) for name in names} for entry in subset.classes]
+def _classes_of(subset: Subset) -> tuple[StatedClass, ...]:
+    return tuple(StatedClass(each.label, each.wnid, each.imagenet_index, each.name) for each in subset.classes)
 
 
-def write_facts(folder: Path, distilled, exact: bool = True) -> None:
-    """Write `distilled.json` into a folder."""
-    write_json(folder / FACTS_NAME, facts_of(distilled, exact))
+def write_record(folder: Path, distilled: SetTensors, exact: bool = True) -> None:
+    """Write `distilled.json` into a folder; `exact` as in `SetRecord.of`."""
+    write_json(folder / RECORD_NAME, SetRecord.of(distilled, exact).as_json())
 
 
-def read_facts(folder: Path) -> dict[str, object]:
-    """Return the content of a folder's `distilled.json`; nothing where there is none.
+def read_record(folder: Path) -> SetRecord | None:
+    """Return what a folder's `distilled.json` says; None where there is none.
 
     Raises:
         InputError: It is no such file, of another schema version, or an entry is of the wrong kind.
     """
-    path = folder / FACTS_NAME
+    path = folder / RECORD_NAME
     if not path.is_file():
-        return {}
+        return None
     if path.stat().st_size > _MAX_BYTES:
         raise InputError(f"{path}: {path.stat().st_size:,} bytes, expected at most {_MAX_BYTES:,}; get it again")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); get it again") from error
-    return parse_facts(text, str(path))
+    return parse_record(text, str(path))
 
 
-def parse_facts(text: str, name: str) -> dict[str, object]:
-    """Return the facts of a JSON text; `name` says where it is from. Errors as in `read_facts`."""
+def parse_record(text: str, name: str) -> SetRecord:
+    """Return what a JSON text says; `name` says where it is from. Errors as in `read_record`."""
     try:
-        facts = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: is no JSON; get it again, or remove it and give the flags") from error
-    if not isinstance(facts, dict) or "schema_version" not in facts:
+    if not isinstance(content, dict) or "schema_version" not in content:
         raise InputError(f"{name}: holds no facts of a distilled set (no schema_version); remove it or get it again")
-    if facts["schema_version"] != SCHEMA_VERSION:
-        found = facts["schema_version"]
-        raise InputError(f"{name}: schema_version {found}, expected {SCHEMA_VERSION}; update compdd_eval")
-    _check(facts, name)
-    subset = subset_stated(facts)
-    return facts if subset is None else facts | {"config_name": subset.name}  # which settings are compared with
-
-
-def _check(facts: dict[str, object], name: str) -> None:
-    """Raise InputError for an entry that is of the wrong kind."""
-
-    def require(entry: str, valid: bool, expected: str) -> None:
-        if facts.get(entry) is not None and not valid:
-            raise InputError(f"{name}: {entry} is {json.dumps(facts[entry])[:60]}, expected {expected}")
-
-    for entry, types in _NUMBERS.items():
-        value = facts.get(entry)
-        number = isinstance(value, types) and not isinstance(value, bool)
-        require(entry, number and abs(value) < _MOST, "a number")
-    for entry in ("config_name", "category", "subset", "sha256", *DESCRIPTION):
-        require(entry, is_text(facts.get(entry)), f"a text of at most {MAX_TEXT} letters")
-    require("label_kind", facts.get("label_kind") in LABEL_KINDS, f"one of {', '.join(LABEL_KINDS)}")
-    require("metadata", isinstance(facts.get("metadata"), dict), "settings by name")
-    require("normalisation", _statistics(facts.get("normalisation")) is not None, "mean and std, three numbers each")
-    require("classes", _wnids(facts.get("classes")) is not None, "a list of classes with label and wnid")
+    if content["schema_version"] != SCHEMA_VERSION:
+        version = content["schema_version"]
+        raise InputError(f"{name}: schema_version {version}, expected {SCHEMA_VERSION}; update compdd_eval")
+    record = SetRecord(**{entry: _entry(content, entry, name) for entry in _READERS})
     try:
-        subset_stated(facts)
+        subset = record.find_subset()
     except InputError as error:
         raise InputError(f"{name}: config_name: {error}") from error
+    # a list of a user's own may have had another name when it was written: settings are compared with today's
+    return record if subset is None else replace(record, config_name=subset.name)
 
 
-def subset_stated(facts: dict[str, object]) -> Subset | None:
-    """Return the subset that a set says it is for; a list of a user's own is made of the classes that it states.
-
-    Returns:
-        None where nothing is said, or nothing but the name of a list of a user's own.
-
-    Raises:
-        InputError: There is no such subset, or its classes are not ten.
-    """
-    name, wnids = facts.get("config_name"), wnids_of(facts)
-    if name is None or (is_own(name) and wnids is None):
+def _entry(content: dict[str, object], entry: str, name: str) -> object:
+    """Return one entry as the record holds it; raise InputError where it is of the wrong kind."""
+    value, (read, expected) = content.get(entry), _READERS[entry]
+    if value is None:
         return None
-    return stated_list([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
-
-
-def statistics_of(facts: dict[str, object]) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return mean and standard deviation by which the images are normalised, where it is said."""
-    return _statistics(facts.get("normalisation"))
-
-
-def _statistics(entry: object) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     try:
-        mean, std = tuple(map(float, entry["mean"])), tuple(map(float, entry["std"]))
-    except (TypeError, KeyError, ValueError, OverflowError):
-        return None
-    valid = len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0
-    return (mean, std) if valid else None
+        return read(value)
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise InputError(f"{name}: {entry} is {json.dumps(value)[:60]}, expected {expected}") from error
 
 
-def wnids_of(facts: dict[str, object]) -> dict[int, str] | None:
-    """Return label -> WordNet id, where it is said."""
-    return _wnids(facts.get("classes"))
+def _must(valid: bool) -> None:
+    if not valid:
+        raise ValueError
 
 
-def _wnids(entry: object) -> dict[int, str] | None:
-    try:
-        wnids = {item["label"]: str(item["wnid"]) for item in entry}
-    except (TypeError, KeyError):
-        return None
-    if any(type(label) is not int or not 0 <= label < NUM_CLASSES for label in wnids):
-        return None
-    return wnids if wnids and len(wnids) == len(entry) == len(set(wnids.values())) else None
+def _number(value: object, types: tuple[type, ...] = (int, float)) -> float:
+    _must(isinstance(value, types) and not isinstance(value, bool) and abs(value) < _MOST)
+    return value
 
 
-def metadata_of(facts: dict[str, object]) -> dict[str, object]:
-    """Return what a `DistilledSet` keeps as metadata."""
-    kept = {name: facts[name] for name in DESCRIPTION if facts.get(name) is not None}
-    others = {name: value for name, value in (facts.get("metadata") or {}).items() if name not in _SUBSET}
-    return {**others, **kept}
+def _text(value: object) -> str:
+    _must(is_text(value))
+    return value
+
+
+def _label_kind(value: object) -> str:
+    _must(value in LABEL_KINDS)
+    return value
+
+
+def _settings(value: object) -> dict[str, object]:
+    _must(isinstance(value, dict))
+    return value
+
+
+def _normalisation(value: object) -> Normalisation:
+    mean, std = tuple(map(float, value["mean"])), tuple(map(float, value["std"]))
+    _must(len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0)
+    return Normalisation(mean, std)
+
+
+def _stated_classes(value: object) -> tuple[StatedClass, ...]:
+    classes = tuple(
+        StatedClass(each["label"], str(each["wnid"]), each.get("imagenet_index"), each.get("name")) for each in value
+    )
+    _must(all(type(each.label) is int and 0 <= each.label < NUM_CLASSES for each in classes))
+    labels, wnids = {each.label for each in classes}, {each.wnid for each in classes}
+    _must(bool(classes) and len(labels) == len(wnids) == len(classes))
+    return classes
+
+
+_A_TEXT = (_text, f"a text of at most {MAX_TEXT} letters")
+_A_NUMBER = (_number, "a number")
+_A_WHOLE_NUMBER = (partial(_number, types=(int,)), "a number")
+_READERS: dict[str, tuple[Callable[[object], object], str]] = {  # entry -> how it is read, and what is expected
+    **dict.fromkeys(("config_name", "category", "subset", "sha256", *DESCRIPTION), _A_TEXT),
+    **dict.fromkeys(("images", "resolution"), _A_WHOLE_NUMBER),
+    **dict.fromkeys(("ipc", "lr"), _A_NUMBER),
+    "label_kind": (_label_kind, f"one of {', '.join(LABEL_KINDS)}"),
+    "normalisation": (_normalisation, "mean and std, three numbers each"),
+    "classes": (_stated_classes, "a list of classes with label and wnid"),
+    "metadata": (_settings, "settings by name"),
+    "versions": (lambda value: value, "versions by name"),
+}

@@ -42,12 +42,12 @@ def looks_like_mosaics(images: torch.Tensor) -> int | None:
     steps = [
         (images.diff(dim=dim).abs().mean(dim=(1, 5 - dim))) for dim in (2, 3)
     ]  # [N, H - 1]: step i is between rows (columns) i and i + 1
-    found = {}
+    ratios = {}
     for factor in _FACTORS:
         part = -(-images.shape[-1] // factor)
         if part >= _LEAST:
-            found[factor] = min(_seam(values, part) for values in steps)
-    clear = [factor for factor, ratio in found.items() if ratio >= max(_SEAM, _NESTED * max(found.values()))]
+            ratios[factor] = min(_seam(values, part) for values in steps)
+    clear = [factor for factor, ratio in ratios.items() if ratio >= max(_SEAM, _NESTED * max(ratios.values()))]
     return max(clear, default=None)
 
 

@@ -9,27 +9,6 @@ from compdd_eval.utils.errors import InputError
 
 _HALF_STEP = 0.5 / 255  # outside [0, 1] by less than this is lost by rounding, not by clipping
 
-
-def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-    """Turn normalised images into pixels.
-
-    Args:
-        images: float32 `[N, 3, H, W]`, ImageNet-normalised.
-
-    Returns:
-        uint8 `[N, 3, H, W]`, and what was lost, in words.
-    """
-    exact = denormalise(images)
-    pixels = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
-    error = (pixels.float() / 255 - exact).abs() * 255
-    clipped = ((exact < -_HALF_STEP) | (exact > 1 + _HALF_STEP)).float().mean().item()
-    lost = (
-        f"8 bits: {100 * clipped:.2g} % of the values lie outside [0, 1] and are clipped; values change by "
-        f"{error.mean():.2g} of 255 on average, {error.max():.3g} at most"
-    )
-    return pixels, [lost]
-
-
 _SCALES = {"0-1": 1.0, "0-255": 255.0}
 _WIDTH = 0.15  # of the mean of a set in [0, 1], of which ten images may show bright or dark things
 _SPREAD = 0.7  # of the logarithm of the standard deviation: methods double the contrast, smooth images halve it
@@ -105,11 +84,31 @@ def doubt(images: torch.Tensor, pixel_range: str) -> str | None:
     low, high = images.min().item() / scale, images.max().item() / scale
     if low >= -0.05 and high <= 1.05 and (pixel_range == "0-1" or high >= 0.02):
         return None
-    found = f"{low * scale:.3g} to {high * scale:.3g}"
-    return f"--pixel_range {pixel_range}, but the stored images have values from {found}: is it right?"
+    values = f"{low * scale:.3g} to {high * scale:.3g}"
+    return f"--pixel_range {pixel_range}, but the stored images have values from {values}: is it right?"
 
 
 def channels_first(images: torch.Tensor) -> tuple[torch.Tensor, bool]:
     """Bring `[N, H, W, 3]` to `[N, 3, H, W]`; say whether that was needed."""
     last = images.ndim == 4 and images.shape[-1] == 3 and images.shape[1] != 3
     return (images.permute(0, 3, 1, 2).contiguous(), True) if last else (images, False)
+
+
+def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+    """Turn normalised images into pixels.
+
+    Args:
+        images: float32 `[N, 3, H, W]`, ImageNet-normalised.
+
+    Returns:
+        uint8 `[N, 3, H, W]`, and what was lost, in words.
+    """
+    exact = denormalise(images)
+    pixels = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
+    error = (pixels.float() / 255 - exact).abs() * 255
+    clipped = ((exact < -_HALF_STEP) | (exact > 1 + _HALF_STEP)).float().mean().item()
+    lost = (
+        f"8 bits: {100 * clipped:.2g} % of the values lie outside [0, 1] and are clipped; values change by "
+        f"{error.mean():.2g} of 255 on average, {error.max():.3g} at most"
+    )
+    return pixels, [lost]

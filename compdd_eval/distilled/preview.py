@@ -20,6 +20,7 @@ def save_preview(distilled: SetTensors, label_names: list[str], path: Path, titl
     A title stands above it. Small images are enlarged without smoothing; values outside [0, 1] after denormalising
     are clipped.
     """
+    # whole multiples: a pixel of a 32 px image becomes a square, and none is invented
     scale = max(1, -(-_TILE // distilled.resolution))
     side = distilled.resolution * scale
     classes = distilled.classes

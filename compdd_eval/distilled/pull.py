@@ -48,8 +48,7 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     copy = download(address)
     if not copy.is_ours:
         raise InputError(f"{address}: is no set of our format; `convert {repo} DIR` makes one of it")
-    content = read_folder(copy.place)
-    check_digest(content)
+    check_digest(read_folder(copy.place))
     names = [name for name in FILES if (copy.place / name).exists()]
     if folder.is_dir() and all(_same(copy.place / name, folder / name) for name in names):
         return Pulled(copy.repo_id, copy.commit, folder, False)

@@ -63,13 +63,13 @@ def check_ipc(labels: torch.Tensor, ipc: int, classes: Iterable[int]) -> None:
             raise InputError(f"label {label} has {number} training images, fewer than the IPC of {ipc}")
 
 
-def images_at(train: SubsetSplit, places: list[int], seed: int) -> DistilledSet:
+def images_at(train: SubsetSplit, indices: list[int], seed: int) -> DistilledSet:
     """Return training images as a set with hard labels; `seed` is that of their draw."""
     metadata = {
         **train.subset.selection,
         "method": "random real images",
         "seed": seed,
-        "file_names": [train.file_names[place] for place in places],
+        "file_names": [train.file_names[index] for index in indices],
     }
-    images = torch.stack([train[place][0] for place in places])
-    return DistilledSet(images, train.labels[places], "hard", None, metadata, {"source": train.origin})
+    images = torch.stack([train[index][0] for index in indices])
+    return DistilledSet(images, train.labels[indices], "hard", None, metadata, {"source": train.origin})

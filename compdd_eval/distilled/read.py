@@ -7,32 +7,33 @@ from pathlib import Path
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import PREFIX, parse_address
 from compdd_eval.distilled.class_order import choose_classes
-from compdd_eval.distilled.content import RawSet
 from compdd_eval.distilled.download import Copy, download
-from compdd_eval.distilled.find_sets import what_lies_there
+from compdd_eval.distilled.find_sets import where_sets_are
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME, read_folder
 from compdd_eval.distilled.formats.image_folders import Choose, holds_class_folders, read_image_folder
 from compdd_eval.distilled.formats.parquet import read_parquet
-from compdd_eval.distilled.formats.published import SUFFIXES, ignores_rate, is_part_file, read_part_files, read_rate
-from compdd_eval.distilled.metadata import FACTS_NAME
+from compdd_eval.distilled.formats.part_files import SUFFIXES, is_part_file
+from compdd_eval.distilled.formats.published import ignores_rate, read_part_files, read_rate
+from compdd_eval.distilled.metadata import RECORD_NAME
+from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.utils.errors import InputError
 
 
-def open_content(
+def read_raw_set(
     path: str | os.PathLike, config: ReadConfig, res: int | None = None, resize_all: bool = False
 ) -> RawSet:
     """Find the reader for a path and let it read; arguments and errors as in `read_distilled`."""
     text = os.fspath(path)
     local, reader = Path(os.path.expanduser(text)), _Reader(config, res, resize_all)
-    if os.path.exists(local):
+    if os.path.exists(local):  # a folder USER/NAME goes before the repository of that name
         return reader.read(local)
     address = parse_address(text)
     if address is None or (local.suffix.lower() in SUFFIXES and not text.startswith((PREFIX, "http"))):
         raise InputError(f"{local}: no such file or folder; expected a folder, a file, or USER/NAME on the Hub")
     on_hub = text.startswith((PREFIX, "http"))
     copy = download(address, "" if on_hub else f"no such folder ({local.absolute()}), and ")
-    content = reader.read_parquet(copy) if copy.has_parquet and not copy.is_ours else reader.read(copy.place)
-    return replace(content, origin={"repository": copy.repo_id, "revision": copy.commit, **_inside(address.folder)})
+    raw = reader.read_parquet(copy) if copy.has_parquet and not copy.is_ours else reader.read(copy.place)
+    return replace(raw, origin={"repository": copy.repo_id, "revision": copy.commit, **_inside(address.folder)})
 
 
 def _inside(folder: str) -> dict[str, str]:
@@ -53,15 +54,15 @@ class _Reader:
     res: int | None
     resize_all: bool
 
-    def read(self, place: Path) -> RawSet:
+    def read(self, path: Path) -> RawSet:
         """Read a file or a folder."""
-        if os.path.isdir(place):
-            return self._read_folder(place)
-        if place.name == TENSORS_NAME:
-            return self._whole(read_folder(place.parent))
-        if place.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{place}: expected a folder, or a file that ends with {', '.join(SUFFIXES)}")
-        return self._read_parts(place)
+        if os.path.isdir(path):
+            return self._read_folder(path)
+        if path.name == TENSORS_NAME:
+            return self._whole(read_folder(path.parent))
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path}: expected a folder, or a file that ends with {', '.join(SUFFIXES)}")
+        return self._read_parts(path)
 
     def read_parquet(self, copy: Copy) -> RawSet:
         """Read Parquet files from the Hub."""
@@ -80,33 +81,34 @@ class _Reader:
             return self._whole(read_folder(folder))
         if part is not None:
             return self._read_parts(folder)
-        if instead := what_lies_there(folder):
+        # before class folders: a folder of sets, each with its preview, looks like a folder of classes
+        if instead := where_sets_are(folder):
             raise InputError(f"{folder}: {instead}")
         if holds_class_folders(folder):
             return self._read_images(folder)
-        return read_folder(folder) if FACTS_NAME in names else self._read_parts(folder)
+        return read_folder(folder) if RECORD_NAME in names else self._read_parts(folder)
 
-    def _read_parts(self, place: Path) -> RawSet:
-        return read_part_files(place, self.config.label_dir, self.config.lr_dir, self.config.run)
+    def _read_parts(self, path: Path) -> RawSet:
+        return read_part_files(path, self.config.label_dir, self.config.lr_dir, self.config.run)
 
     def _read_images(self, folder: Path) -> RawSet:
         choose, labels = self._choose(str(folder)), self.config.label_dir
-        content = read_image_folder(folder, self.res, self.resize_all, choose=choose, label_dir=labels)
-        return self._with_rate(content)
+        raw = read_image_folder(folder, self.res, self.resize_all, choose=choose, label_dir=labels)
+        return self._with_rate(raw)
 
     def _choose(self, source: str) -> Choose:
         subset, order = self.config.load_subset(), self.config.label_order
         return lambda names: choose_classes(names, subset, order, source)
 
-    def _whole(self, content: RawSet) -> RawSet:
+    def _whole(self, raw: RawSet) -> RawSet:
         """Refuse labels from elsewhere, where there are some already; take the rate from where `--lr_dir` says."""
         if self.config.label_dir is not None:
-            raise InputError(f"{content.name}: has labels of its own; leave --label_dir out")
-        return self._with_rate(content)
+            raise InputError(f"{raw.name}: has labels of its own; leave --label_dir out")
+        return self._with_rate(raw)
 
-    def _with_rate(self, content: RawSet) -> RawSet:
+    def _with_rate(self, raw: RawSet) -> RawSet:
         if self.config.run is not None:
-            raise InputError(f"{content.name}: holds no runs to choose from; leave --run out")
+            raise InputError(f"{raw.name}: holds no runs to choose from; leave --run out")
         if self.config.lr_dir is None or ignores_rate(self.config.lr_dir):
-            return content
-        return replace(content, lr=read_rate(self.config.lr_dir))
+            return raw
+        return replace(raw, lr=read_rate(self.config.lr_dir))

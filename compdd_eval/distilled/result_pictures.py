@@ -14,7 +14,7 @@ from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write, write_json
 
 SHEET_NAME = "pictures.png"
-FACTS_NAME = "pictures.json"
+LABELS_NAME = "pictures.json"
 MOST_OF_A_CLASS = 10  # images that are kept of each class
 _COLUMNS = 10
 _MOST_SIDE = 4096  # pixels of an image, as much as is read of untrusted files
@@ -43,19 +43,19 @@ def save_pictures(distilled: SetTensors, folder: Path) -> None:
         distilled: The set.
         folder: Where to; `pictures.png` and `pictures.json` are replaced.
     """
-    places = _shown(distilled.classes)
-    side, rows = distilled.resolution, -(-len(places) // _COLUMNS)
-    sheet = Image.new("RGB", (min(len(places), _COLUMNS) * side, rows * side))
-    for number, place in enumerate(places):
-        sheet.paste(to_picture(distilled.images[place]), _corner(number, side))
+    indices = _shown(distilled.classes)
+    side, rows = distilled.resolution, -(-len(indices) // _COLUMNS)
+    sheet = Image.new("RGB", (min(len(indices), _COLUMNS) * side, rows * side))
+    for number, index in enumerate(indices):
+        sheet.paste(to_picture(distilled.images[index]), _corner(number, side))
     soft = _soft_labels(distilled)
     entries = [
-        {"label": int(distilled.classes[place]), "soft_label": None if soft is None else soft[place]}
-        for place in places
+        {"label": int(distilled.classes[index]), "soft_label": None if soft is None else soft[index]}
+        for index in indices
     ]
     with atomic_write(folder / SHEET_NAME) as temporary:
         sheet.save(temporary)
-    write_json(folder / FACTS_NAME, {"side": side, "images_of_the_set": len(distilled.images), "images": entries})
+    write_json(folder / LABELS_NAME, {"side": side, "images_of_the_set": len(distilled.images), "images": entries})
 
 
 def read_pictures(folder: Path) -> list[Picture]:
@@ -64,11 +64,11 @@ def read_pictures(folder: Path) -> list[Picture]:
     Raises:
         InputError: The files are damaged, or no such pictures.
     """
-    if not (folder / FACTS_NAME).is_file():
+    if not (folder / LABELS_NAME).is_file():
         return []
     advice = "delete it, and evaluate again to have it written anew"
     try:
-        facts = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
+        facts = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
         side, entries = facts["side"], facts["images"]
         if not (0 < side <= _MOST_SIDE and len(entries) <= MOST_OF_A_CLASS * NUM_CLASSES):
             raise ValueError("it is too large")
@@ -76,25 +76,25 @@ def read_pictures(folder: Path) -> list[Picture]:
             if sheet.size != (min(len(entries), _COLUMNS) * side, -(-len(entries) // _COLUMNS) * side):
                 raise ValueError(f"{SHEET_NAME} beside it is of another size")
             sheet = sheet.convert("RGB")
-        found = []
+        pictures = []
         for number, entry in enumerate(entries):
             left, top = _corner(number, side)
             label, soft = int(entry["label"]), entry["soft_label"]
             soft = None if soft is None else [float(value) for value in soft]
             if not 0 <= label < NUM_CLASSES or (soft is not None and len(soft) != NUM_CLASSES):
                 raise ValueError("it has labels of another kind")
-            found.append(Picture(sheet.crop((left, top, left + side, top + side)), label, soft))
-        return found
+            pictures.append(Picture(sheet.crop((left, top, left + side, top + side)), label, soft))
+        return pictures
     except (OSError, ValueError, KeyError, TypeError, RecursionError, Image.DecompressionBombError) as error:
-        raise InputError(f"{folder / FACTS_NAME}: no pictures of a set ({error}); {advice}") from error
+        raise InputError(f"{folder / LABELS_NAME}: no pictures of a set ({error}); {advice}") from error
 
 
 def _shown(classes: torch.Tensor) -> list[int]:
-    """Return positions: class by class, in the order of the set."""
+    """Return indices of images: class by class, in the order of the set."""
     return [
-        place
+        index
         for label in range(NUM_CLASSES)
-        for place in (classes == label).nonzero().flatten().tolist()[:MOST_OF_A_CLASS]
+        for index in (classes == label).nonzero().flatten().tolist()[:MOST_OF_A_CLASS]
     ]
 
 

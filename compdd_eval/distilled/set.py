@@ -1,19 +1,21 @@
 """Distilled sets: `DistilledSet`, and `read_distilled`, which reads one whatever its format."""
 
+import logging
 import os
 from collections.abc import Sequence
 
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import PREFIX, parse_address
-from compdd_eval.distilled.content import RawSet
 from compdd_eval.distilled.formats.comp_dd import save_folder
-from compdd_eval.distilled.interpret import Interpreted, check_digest, log_doubts, rate_of, understand
-from compdd_eval.distilled.metadata import metadata_of
+from compdd_eval.distilled.interpret import check_digest, interpret, rate_of
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.push import push_distilled
-from compdd_eval.distilled.read import open_content
+from compdd_eval.distilled.raw_set import Interpreted, RawSet
+from compdd_eval.distilled.read import read_raw_set
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 class DistilledSet(SetTensors):
@@ -91,16 +93,17 @@ def read_distilled(
         InputError: Nothing there that is a distilled set; the message says what is wrong, and with which file.
     """
     config = config or ReadConfig()
-    content = open_content(path, config, res, resize_all)
+    raw = read_raw_set(path, config, res, resize_all)
     try:
-        check_digest(content)
-        meaning = understand(content, config)
-        distilled = assemble(content, meaning, config)
+        check_digest(raw)
+        interpreted = interpret(raw, config)
+        distilled = assemble(raw, interpreted, config)
     except InputError as error:
-        if str(error).startswith(content.name):
+        if str(error).startswith(raw.name):
             raise
-        raise InputError(f"{content.name}: {error}") from error
-    log_doubts(content.name, meaning)
+        raise InputError(f"{raw.name}: {error}") from error
+    for doubt in interpreted.doubts:
+        _logger.warning(f"{raw.name}: {doubt}")
     return distilled
 
 
@@ -112,13 +115,12 @@ def read_repository(repository_id: str) -> DistilledSet:
     return read_distilled(repository_id if on_hub else f"{PREFIX}{repository_id}")
 
 
-def assemble(content: RawSet, meaning: Interpreted, config: ReadConfig) -> DistilledSet:
+def assemble(raw: RawSet, interpreted: Interpreted, config: ReadConfig) -> DistilledSet:
     """Make the set; raise InputError where a part is not what it must be."""
-    metadata = metadata_of(content.facts)
-    if meaning.subset is not None:
-        metadata |= meaning.subset.selection
-    if meaning.factor > 1:
-        metadata[FACTOR] = meaning.factor
-    lr = rate_of(content, config)
-    origin = content.origin | meaning.notes
-    return DistilledSet(meaning.images, meaning.labels, meaning.label_kind, lr, metadata, origin)
+    metadata = raw.record.settings
+    if interpreted.subset is not None:
+        metadata |= interpreted.subset.selection
+    if interpreted.factor > 1:
+        metadata[FACTOR] = interpreted.factor
+    lr, origin = rate_of(raw, config), raw.origin | interpreted.notes
+    return DistilledSet(interpreted.images, interpreted.labels, interpreted.label_kind, lr, metadata, origin)

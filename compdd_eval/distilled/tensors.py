@@ -13,7 +13,7 @@ from compdd_eval.data.choices import LABEL_KINDS
 from compdd_eval.data.label_kinds import PROBABILITY_TOLERANCE, infer_label_kind
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.subsets import selected_subset
-from compdd_eval.distilled.content import check_size, is_plain
+from compdd_eval.distilled.limits import check_size, is_plain
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.pixel_range import guess_pixel_range
 from compdd_eval.utils.digests import digest_of_tensors
@@ -51,7 +51,7 @@ class SetTensors:
     origin: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__
+        set_field = object.__setattr__  # the record is frozen: what is stored is what was checked
         set_field(self, "images", checked_images(self.images))
         labels = checked_labels(self.labels, len(self.images))
         set_field(self, "labels", labels)
@@ -99,6 +99,7 @@ class SetTensors:
     @property
     def decoded_ipc(self) -> int | float:
         """Images per class that students see: of the classes present where all have as many, else the mean over ten."""
+        # music-hard as published has nine classes: ten images of each are IPC 10, not 9
         counts = {count for count in self.class_counts if count}
         if len(counts) == 1:
             return counts.pop()
@@ -175,12 +176,14 @@ def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
         raise InputError(f"labels have {labels.shape[1]} columns, expected one for each of the {NUM_CLASSES} classes")
     if labels.ndim == 2:
         return _finite(labels.float(), "labels")
-    whole = labels.long()
+    whole = labels.long()  # some save hard labels as floats
     if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
         raise InputError(f"labels [N] must be whole numbers 0-{NUM_CLASSES - 1}; soft labels have shape [N, 10]")
     if whole.min() < 0 or whole.max() >= NUM_CLASSES:
-        found = f"found {whole.min().item()} to {whole.max().item()}"
-        raise InputError(f"labels must be 0-{NUM_CLASSES - 1}, {found}; ImageNet indices need --label_order imagenet")
+        values = f"{whole.min().item()} to {whole.max().item()}"
+        raise InputError(
+            f"labels must be 0-{NUM_CLASSES - 1}, found {values}; ImageNet indices need --label_order imagenet"
+        )
     return whole
 
 

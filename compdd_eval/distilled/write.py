@@ -13,9 +13,10 @@ from compdd_eval.config.convert import FORMATS
 from compdd_eval.distilled.formats.arrays import write_npy, write_npz
 from compdd_eval.distilled.formats.comp_dd import FILES, save_folder, write_tensors
 from compdd_eval.distilled.formats.image_folders import write_images
-from compdd_eval.distilled.formats.published import is_part_file, write_published
+from compdd_eval.distilled.formats.part_files import is_part_file
+from compdd_eval.distilled.formats.published import write_published
 from compdd_eval.distilled.formats.torch_files import write_pt
-from compdd_eval.distilled.metadata import FACTS_NAME, facts_of
+from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.files import atomic_write, check_writable
@@ -68,7 +69,7 @@ def write_distilled(
     check_target(target, overwrite, file=form in FILE_FORMATS)
     if form in FILE_FORMATS:
         check_writable(target.parent, "place")
-        note = json.dumps(facts_of(distilled))
+        note = json.dumps(SetRecord.of(distilled).as_json())
         with atomic_write(target) as path:
             _WRITERS[form](distilled, path, note)
         return []
@@ -98,7 +99,7 @@ def check_target(target: Path, overwrite: bool, file: bool = False) -> None:
         return
     if not target.is_dir() or not any(target.iterdir()):
         return
-    strange = _strange_entry(target)
+    strange = _strange_entry(target)  # also with --overwrite: what is the user's is never deleted
     if strange is not None:
         raise InputError(f"{target}: holds {strange}, and is no set that was written here; give another folder")
     if not overwrite:
@@ -107,7 +108,7 @@ def check_target(target: Path, overwrite: bool, file: bool = False) -> None:
 
 def _strange_entry(target: Path) -> str | None:
     """Return the name of something in a folder that no writer of ours has put there; None where there is nothing."""
-    if FACTS_NAME not in os.listdir(target):
+    if RECORD_NAME not in os.listdir(target):
         return min(os.listdir(target))
     for entry in sorted(target.iterdir()):
         known = entry.name in FILES or any(is_part_file(entry.name, part) for part in ("images", "labels", "lr"))
@@ -132,6 +133,7 @@ def staged(target: Path) -> Iterator[Path]:
         folder.mkdir()  # with the permissions of any folder, which that of mkdtemp has not
         yield folder
         try:
+            # a folder that is not empty cannot be replaced at once: the old one is put aside, and back after a failure
             if target.is_dir():
                 os.replace(target, old)
             os.replace(folder, target)

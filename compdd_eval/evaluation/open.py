@@ -12,7 +12,7 @@ from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_network
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
-from compdd_eval.distilled.content import name_of
+from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.evaluation.by_complexity import complexity_of
 from compdd_eval.evaluation.diagnosis import doubts_before_training

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.protocol import PRESET_SOURCES
-from compdd_eval.distilled.content import name_of, notes_of
+from compdd_eval.distilled.raw_set import name_of, notes_of
 from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.student_weights import is_done
 from compdd_eval.results import aggregate

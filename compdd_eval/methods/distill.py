@@ -16,7 +16,7 @@ from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.data.splits import SubsetSplit, open_split
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.formats.comp_dd import FILES, check_card
-from compdd_eval.distilled.metadata import read_facts
+from compdd_eval.distilled.metadata import read_record
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.random_images import images_at
 from compdd_eval.distilled.set import DistilledSet
@@ -150,9 +150,9 @@ class Distillation:
 
     def _finished(self) -> DistilledSet | None:
         """Return the set that the folder holds, if it is the one that is asked for; the main process looks."""
-        facts = read_facts(self.folder)
-        made = (facts.get("metadata") or {}).get("distillation")
-        if facts and made is None:
+        record = read_record(self.folder)
+        made = record.settings.get("distillation") if record else None
+        if record and made is None:
             raise InputError(f"{self.folder}: holds a set that `distill` did not make; give another --output_dir")
         if self.config.overwrite:
             self._clear(FILES if made else ())

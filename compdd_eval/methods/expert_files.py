@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.distilled.content import is_plain
 from compdd_eval.distilled.formats.torch_files import load_torch
+from compdd_eval.distilled.limits import is_plain
 from compdd_eval.models.registry import create_model
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError

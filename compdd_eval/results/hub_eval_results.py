@@ -15,6 +15,7 @@ from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.data.subsets import config_names, load_subset
 from compdd_eval.results.student_result import StudentResult
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.markdown import to_yaml
 
 EVAL_NAME = "eval.yaml"
 RESULTS_PATTERN = ".eval_results/comp-dd-*.yaml"
@@ -43,7 +44,7 @@ def eval_yaml(entries: list[CardEntry]) -> str | None:
     if not tasks:
         return None
     content = {"name": "Comp-DD", "description": _DESCRIPTION, "evaluation_framework": FRAMEWORK, "tasks": tasks}
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    return to_yaml(content)
 
 
 def task_id(config_name: str, ipc: float) -> str:
@@ -59,8 +60,8 @@ def task_id(config_name: str, ipc: float) -> str:
     return f"{config_name}-ipc{ipc:g}"
 
 
-def listed_tasks(text: str, place: str) -> list[str]:
-    """Return the ids of the tasks of an `eval.yaml`; `place` says where it is from.
+def listed_tasks(text: str, source: str) -> list[str]:
+    """Return the ids of the tasks of an `eval.yaml`; `source` says where it is from.
 
     Raises:
         InputError: It is none.
@@ -68,7 +69,7 @@ def listed_tasks(text: str, place: str) -> list[str]:
     try:
         return [str(task["id"]) for task in yaml.safe_load(text)["tasks"]]
     except (yaml.YAMLError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{place}: lists no tasks; push the benchmark again, or leave --benchmark out") from error
+        raise InputError(f"{source}: lists no tasks; push the benchmark again, or leave --benchmark out") from error
 
 
 def results_name(result: StudentResult) -> str:
@@ -89,7 +90,7 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
     Raises:
         InputError: As of `task_id`; the record has no date; `huggingface_hub` is too old.
     """
-    entry_class, to_yaml, _ = eval_results_client()
+    entry_class, as_content, _ = eval_results_client()
     entry = entry_class(
         dataset_id=benchmark,
         task_id=task_id(result.config_name, result.ipc),
@@ -100,11 +101,11 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
         source_name=f"distilled set {set_id.partition('@')[0]}" if set_id else f"student {repo_id}",
         notes=notes_of(result),
     )
-    return yaml.safe_dump(to_yaml([entry]), sort_keys=False, allow_unicode=True, width=110)
+    return to_yaml(as_content([entry]))
 
 
-def read_results(text: str, place: str) -> list[object]:
-    """Return the `EvalResultEntry`s of a `.eval_results/*.yaml`; `place` says where it is from.
+def read_results(text: str, source: str) -> list[object]:
+    """Return the `EvalResultEntry`s of a `.eval_results/*.yaml`; `source` says where it is from.
 
     Raises:
         InputError: It is none.
@@ -113,7 +114,7 @@ def read_results(text: str, place: str) -> list[object]:
     try:
         return parse(yaml.safe_load(text))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{place}: no results as the Hub writes them; remove it or push the student again") from error
+        raise InputError(f"{source}: no results as the Hub writes them; remove it or push the student again") from error
 
 
 def notes_of(result: StudentResult) -> str:

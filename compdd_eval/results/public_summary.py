@@ -48,6 +48,7 @@ def public_summary(summary: dict[str, object]) -> dict[str, object]:
     public = {**summary, "config": config, "distilled": origin}
     if from_hub:  # USER/NAME@COMMIT reads as a path, and is none
         known = [place for place in known if place not in {config.get(name) for name in _OF_THE_SET}]
+    # the longest first: a folder's name is part of the paths below it
     public = _without(public, sorted({str(place) for place in known if _is_path(place)}, key=len, reverse=True))
     return {**public, "students": students} if "students" in summary else public
 
@@ -59,8 +60,8 @@ def _entries(summary: dict[str, object]) -> list[dict]:
     return [summary, *[entry for group in groups for entry in group if isinstance(entry, dict)]]
 
 
-def _is_path(place: object) -> bool:
-    text = str(place or "")
+def _is_path(value: object) -> bool:
+    text = str(value or "")
     return len(text) > 2 and ("/" in text or "\\" in text) and bool(_last(text).strip("./\\"))
 
 

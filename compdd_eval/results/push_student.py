@@ -37,29 +37,17 @@ from compdd_eval.results.student_result import SET, StudentResult, read_student,
 from compdd_eval.training.weights import digest_of_weights, read_weights
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json, write_text
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.hub_push import Pushed, Repository, hub_errors_in_one_line, open_for_push
 
 _logger = logging.getLogger(__name__)
 _EMPTY = {".gitattributes", CARD_NAME}  # what a repository may hold that has no student yet
 
 
 @dataclass(frozen=True)
-class PushedStudent:
-    """What a push of a student did.
+class PushedStudent(Pushed):
+    """What a push of a student did; `task`: that of the benchmark that its result was sent for, or None."""
 
-    Attributes:
-        repo_id: The repository, with its owner.
-        commit: Hash of the commit that has the student.
-        changed: Whether that is a new one.
-        private: Whether the repository is private.
-        task: Task of the benchmark that its result was sent for, or None.
-    """
-
-    repo_id: str
-    commit: str
-    changed: bool
-    private: bool
-    task: str | None
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,16 +77,25 @@ def push_student(config: PushConfig) -> PushedStudent:
             a task that the benchmark lacks; a repository that holds other things; no access; with a benchmark, a
             `huggingface_hub` that is too old.
     """
-    student = _read(config)
+    student, task = _read(config), None
+    results = {}
     if config.benchmark is not None:
-        task_id(student.result.config_name, student.result.ipc)
+        task = task_id(student.result.config_name, student.result.ipc)
         eval_results_client()
-    try:
-        return _push(config, student)
-    except InputError:
-        raise
-    except Exception as error:
-        raise clear_hub_error(error, config.repo_id, kind="model") from error
+        results = _results(config, student, task)  # before a repository is made: what is wrong leaves none
+    with open_for_push(config.repo_id, "model", private=config.private) as repository:
+        remote, card = _look(repository)
+        same = remote is not None and _identity(remote) == _identity(student.config)
+        if remote is not None and not same and not config.overwrite:
+            raise InputError(
+                f"{repository.repo_id}: holds another student ({_called(remote)}); give another --repo_id, or "
+                "--overwrite: then it stays in the history only"
+            )
+        with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
+            _stage(Path(staging), student, card if same else None, results)
+            others = None if same else RESULTS_PATTERN  # results of the student that lay there
+            pushed = repository.upload(staging, f"Student: {_called(student.config)}", delete=others)
+    return PushedStudent(**vars(pushed), task=task)
 
 
 def _read(config: PushConfig) -> _Student:
@@ -141,6 +138,7 @@ def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult
     if is_user_network(result.model):
         _logger.warning(f"{file}: not checked, for {result.model} is a network of your own, whose code is not run here")
         return {name: value.contiguous() for name, value in weights.items()}
+    # as strict as loading them will be for those who download them
     network = create_model(result.model, NUM_CLASSES, (result.resolution, result.resolution))
     try:
         network.load_state_dict(weights)
@@ -153,90 +151,54 @@ def _checked(weights: dict[str, torch.Tensor], file: Path, result: StudentResult
     return {name: value.contiguous() for name, value in network.state_dict().items()}
 
 
-def _push(config: PushConfig, student: _Student) -> PushedStudent:
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    results = _results(api, config, student) if config.benchmark else {}
-    repo_id = api.create_repo(config.repo_id, repo_type="model", private=config.private, exist_ok=True).repo_id
-    info = api.model_info(repo_id)
-    if config.private and not info.private:
-        raise InputError(f"{repo_id}: is public; make it private in its settings, or leave --private out")
-    there, card = _look(repo_id, info)
-    same = there is not None and _identity(there) == _identity(student.config)
-    if there is not None and not same and not config.overwrite:
-        raise InputError(
-            f"{repo_id}: holds another student ({_called(there)}); give another --repo_id, or --overwrite: then it "
-            "stays in the history only"
-        )
-    with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
-        _stage(Path(staging), student, card if same else None, results)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            repo_type="model",
-            folder_path=staging,
-            delete_patterns=None if same else RESULTS_PATTERN,  # those of another student
-            commit_message=f"Student: {_called(student.config)}",
-        )
-    task = task_id(student.result.config_name, student.result.ipc) if config.benchmark else None
-    return PushedStudent(repo_id, commit.oid, commit.oid != info.sha, bool(info.private), task)
-
-
-def _results(api: object, config: PushConfig, student: _Student) -> dict[str, str]:
+def _results(config: PushConfig, student: _Student, task: str) -> dict[str, str]:
     """Return the file for the leaderboard of the benchmark, and its content."""
-    result = student.result
-    revision = _revision_of(api, config.benchmark, task_id(result.config_name, result.ipc))
-    text = results_yaml(result, config.benchmark, revision, config.repo_id, student.set_id)
-    return {results_name(result): text}
+    revision = _revision_of(config.benchmark, task)
+    text = results_yaml(student.result, config.benchmark, revision, config.repo_id, student.set_id)
+    return {results_name(student.result): text}
 
 
-def _revision_of(api: object, benchmark: str, task: str) -> str | None:
+def _revision_of(benchmark: str, task: str) -> str | None:
     """Return the commit of the benchmark's repository; None where it cannot be asked.
 
     Raises:
         InputError: It can be asked, and does not list the task.
     """
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import HfApi, errors, hf_hub_download
 
-    try:
-        commit = api.dataset_info(benchmark).sha
-    except errors.RepositoryNotFoundError:
-        _logger.warning(f"{benchmark}: not there or no access to it, so the result names no revision of it")
-        return None
-    except Exception as error:
-        raise clear_hub_error(error, benchmark) from error
-    try:
-        path = hf_hub_download(benchmark, EVAL_NAME, repo_type="dataset", revision=commit)
-    except errors.GatedRepoError:
-        return commit
-    except errors.RemoteEntryNotFoundError as error:
-        raise InputError(
-            f"{benchmark}: has no {EVAL_NAME}, so it is no benchmark; push it again, or leave --benchmark out"
-        ) from error
+    with hub_errors_in_one_line(benchmark):
+        try:
+            commit = HfApi().dataset_info(benchmark).sha
+        except errors.RepositoryNotFoundError:
+            _logger.warning(f"{benchmark}: not there or no access to it, so the result names no revision of it")
+            return None
+        try:
+            path = hf_hub_download(benchmark, EVAL_NAME, repo_type="dataset", revision=commit)
+        except errors.GatedRepoError:  # its page is seen without access, its files are not
+            return commit
+        except errors.RemoteEntryNotFoundError as error:
+            raise InputError(
+                f"{benchmark}: has no {EVAL_NAME}, so it is no benchmark; push it again, or leave --benchmark out"
+            ) from error
     if task not in listed_tasks(Path(path).read_text(encoding="utf-8", errors="replace"), f"{benchmark}: {EVAL_NAME}"):
         raise InputError(f"{benchmark}: its {EVAL_NAME} lists no task {task}; export and push that subset, too")
     return commit
 
 
-def _look(repo_id: str, info: object) -> tuple[dict[str, object] | None, str | None]:
+def _look(repository: Repository) -> tuple[dict[str, object] | None, str | None]:
     """Return the `config.json` and the card of the student that the repository holds, if any."""
-    from huggingface_hub import hf_hub_download
-
-    names = {file.rfilename for file in info.siblings}
-    if not names - _EMPTY:
+    others = repository.names - _EMPTY
+    if not others:
         return None, None
-    texts = {}
-    for name in {CONFIG_NAME, CARD_NAME} & names:
-        path = hf_hub_download(repo_id, name, revision=info.sha)
-        texts[name] = Path(path).read_text(encoding="utf-8", errors="replace")
+    texts = repository.texts(CONFIG_NAME, CARD_NAME)
     try:
-        content = json.loads(texts.get(CONFIG_NAME, "null"))
+        config = json.loads(texts.get(CONFIG_NAME, "null"))
     except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict) or content.get("library_name") != LIBRARY:
-        some = ", ".join(sorted(names - _EMPTY)[:3])
-        raise InputError(f"{repo_id}: holds {some} and no student of ours; give another --repo_id")
-    return content, texts.get(CARD_NAME)
+        config = None
+    if not isinstance(config, dict) or config.get("library_name") != LIBRARY:
+        some = ", ".join(sorted(others)[:3])
+        raise InputError(f"{repository.repo_id}: holds {some} and no student of ours; give another --repo_id")
+    return config, texts.get(CARD_NAME)
 
 
 def _identity(config: dict[str, object]) -> list[object]:

@@ -1,8 +1,4 @@
-"""The Hub card and `config.json` of a trained student: how to load it, what it is, how it was trained."""
-
-import re
-
-import yaml
+"""The Hub card (its text is `student_card.md`) and `config.json` of a trained student: what it is, how to load it."""
 
 from compdd_eval.config.network_names import is_user_network, recorded_network, without_folders
 from compdd_eval.config.protocol import Protocol
@@ -11,6 +7,7 @@ from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.results.hub_eval_results import training_of
 from compdd_eval.results.student_result import StudentResult
+from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, with_part
 
 CARD_NAME, CONFIG_NAME, WEIGHTS_NAME = "README.md", "config.json", "model.safetensors"
 LIBRARY = "compdd_eval"
@@ -18,7 +15,7 @@ _OWN_NETWORK = (
     "`{}` is a network of its author's own, whose code is not in this repository: eight digits of its SHA-256 tell it "
     "from others of that name."
 )
-_GENERATED = re.compile(r"<!-- compdd_eval: student -->\n.*?<!-- end -->", re.DOTALL)
+_PART = "student"  # name of the generated part of the card
 
 
 def student_config(result: StudentResult, subset: Subset, digest: str) -> dict[str, object]:
@@ -59,71 +56,36 @@ def student_card(result: StudentResult, subset: Subset, repo_id: str, set_id: st
         repo_id: Where it will lie, USER/NAME.
         set_id: USER/NAME@COMMIT of the distilled set, if that came from the Hub.
     """
-    lines = [
-        _yaml(result, set_id),
-        "<!-- compdd_eval: student -->",
-        f"# {result.model}, trained on {result.images} distilled images of {result.config_name}",
-        "",
-        "A student of Comp-DD, the benchmark for dataset distillation in complex scenes: it is right on "
-        f"{100 * result.accuracy:.2f} % of {len(result.truth)} real validation images (the whole of ImageNet has "
-        f"{subset.splits['validation']}).",
-        "",
-        *_facts(result, set_id),
-        "",
-        "## Load",
-        "",
-        *_how_to(result, repo_id),
-        "",
-        "## Train again",
-        "",
-        "```bash",
-        _command(result, subset, set_id),
-        "```",
-        "",
-        *_classes(subset),
-        "",
-        "The licence of the distilled set counts for what was trained on it; the set was made from ImageNet's images, "
-        "whose terms of access apply.",
-        "<!-- end -->",
-        "",
-    ]
-    return "\n".join(lines)
+    return fill(
+        "compdd_eval.results",
+        "student_card.md",
+        result=result,
+        subset=subset,
+        num_classes=NUM_CLASSES,
+        front_matter=front_matter(_metadata(result, set_id)),
+        accuracy=f"{100 * result.accuracy:.2f}",
+        ipc=f"{result.ipc:g}",
+        set_id=set_id,
+        set_page=parse_address(set_id).page if set_id else None,
+        training="; ".join(training_of(result)),
+        how_to="\n".join(_how_to(result, repo_id)),
+        command=_command(result, subset, set_id),
+        classes=table(
+            ["label>", "class", "WordNet id", "ImageNet index>"],
+            [(each.label, each.name, each.wnid, each.imagenet_index) for each in subset.classes],
+        ),
+    )
 
 
 def with_edits_of(text: str, other: str) -> str:
     """Return a card with the YAML, and what stands outside the marks, of one that somebody may have edited."""
-    part = _GENERATED.search(text)
-    return _GENERATED.sub(lambda _: part[0], other, count=1) if _GENERATED.search(other) else text
+    return text if generated_part(other, _PART) is None else with_part(other, _PART, generated_part(text, _PART))
 
 
-def _yaml(result: StudentResult, set_id: str | None) -> str:
+def _metadata(result: StudentResult, set_id: str | None) -> dict[str, object]:
     tags = ["dataset-distillation", "dataset-condensation", "comp-dd", "imagenet", result.config_name]
     metadata = {"license": "unknown", "library_name": LIBRARY, "pipeline_tag": "image-classification", "tags": tags}
-    if set_id is not None:
-        metadata["datasets"] = [parse_address(set_id).repo_id]
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=110)}---"
-
-
-def _facts(result: StudentResult, set_id: str | None) -> list[str]:
-    protocol, rate, labels, teacher = training_of(result)
-    source = f"[{set_id}]({parse_address(set_id).page}), " if set_id else ""
-    rows = [
-        ("network", f"`{result.model}`, {NUM_CLASSES} logits"),
-        ("images", f"{result.resolution} x {result.resolution} pixels"),
-        ("subset", f"`{result.config_name}`"),
-        ("distilled set", f"{source}{result.images} images, IPC {result.ipc:g}"),
-        ("sha256 of its images and labels, as trained on", f"`{result.digests['distilled']}`"),
-        ("training", f"{protocol}; {rate}; {labels}; {teacher}"),
-        ("seed", result.seed),
-        ("accuracy", f"{100 * result.accuracy:.2f} % of {len(result.truth)} validation images"),
-        ("validation images", f"digest `{result.digests['validation']}`"),
-        ("made with", ", ".join(f"{name} {version}" for name, version in result.environment["versions"].items())),
-    ]
-    return ["| | |", "| --- | --- |", *[f"| {name} | {_cell(value)} |" for name, value in rows]]
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return metadata if set_id is None else metadata | {"datasets": [parse_address(set_id).repo_id]}
 
 
 def _network(result: StudentResult) -> str:
@@ -178,8 +140,3 @@ def _joined(words: list[str]) -> list[str]:
             lines.append("")
         lines[-1] += f" {word}" if lines[-1] else word
     return lines
-
-
-def _classes(subset: Subset) -> list[str]:
-    lines = ["## Classes", "", "| label | class | WordNet id | ImageNet index |", "| ---: | --- | --- | ---: |"]
-    return lines + [f"| {c.label} | {_cell(c.name)} | {c.wnid} | {c.imagenet_index} |" for c in subset.classes]

@@ -19,7 +19,7 @@ from compdd_eval.data import subsets
 from compdd_eval.data.drawn_imagenet import DIFFICULTIES, draw_image
 from compdd_eval.data.subsets import config_names, load_classes, load_subset, related_names, subset_name, subset_names
 from compdd_eval.data.synsets import subsets_dir, synset_of, synsets
-from compdd_eval.distilled.metadata import parse_facts, subset_stated
+from compdd_eval.distilled.metadata import parse_record
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.utils.errors import InputError
@@ -239,13 +239,13 @@ def test_a_stated_list_has_its_present_name():
     stated = [{"label": label, "wnid": wnid} for label, wnid in enumerate(own.wnids)]
     facts = {"schema_version": 1, "classes": stated}
     for name in ("own-00000000", "bird-00000000-easy"):
-        read = parse_facts(json.dumps(facts | {"config_name": name}), "x")
-        subset = subset_stated(read)
-        assert subset.wnids == own.wnids and read["config_name"] == subset.name != name
+        read = parse_record(json.dumps(facts | {"config_name": name}), "x")
+        subset = read.find_subset()
+        assert subset.wnids == own.wnids and read.config_name == subset.name != name
         assert subset == load_classes(subset.wnids, subset.name)
-    assert parse_facts(json.dumps(facts | {"config_name": "nette"}), "x")["config_name"] == "nette"
+    assert parse_record(json.dumps(facts | {"config_name": "nette"}), "x").config_name == "nette"
     with pytest.raises(InputError, match="^x: config_name: classes: 9 classes, expected 10"):
-        parse_facts(json.dumps(facts | {"config_name": "own-00000000", "classes": stated[:9]}), "x")
+        parse_record(json.dumps(facts | {"config_name": "own-00000000", "classes": stated[:9]}), "x")
 
 
 def test_a_subset_is_said_once(run, tmp_path):

@@ -16,7 +16,7 @@ from compdd_eval import DistilledSet, read_distilled
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.data.transforms import denormalise, normalise
-from compdd_eval.distilled import content
+from compdd_eval.distilled import limits
 from compdd_eval.distilled.write import format_of, write_distilled
 from compdd_eval.utils.errors import InputError
 from tests.support.drawn_sets import HARD, IMAGES, LOGITS, PIXELS, image_folder
@@ -452,7 +452,7 @@ def test_preview_of_a_set_is_labelled(tmp_path):
 
 
 def test_limits_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(content, "MAX_BYTES", 4 * IMAGES.numel() - 1)
+    monkeypatch.setattr(limits, "MAX_BYTES", 4 * IMAGES.numel() - 1)
     for name in EXACT:
         with pytest.raises(InputError, match="a distilled set has at most"):
             read_distilled(write(SOFT, tmp_path, name)[0])

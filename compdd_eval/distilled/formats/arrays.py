@@ -10,34 +10,15 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from compdd_eval.distilled.content import MAX_BYTES, check_size
 from compdd_eval.distilled.formats.parts import NOTE
-from compdd_eval.distilled.metadata import write_facts
+from compdd_eval.distilled.limits import MAX_BYTES, check_size
+from compdd_eval.distilled.metadata import write_record
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
 
-
-def write_npz(distilled: SetTensors, path: Path, note: str) -> None:
-    """Write `images`, `labels` and `lr` into one file, with the facts as JSON in the array NOTE."""
-    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
-    if distilled.lr is not None:
-        arrays["lr"] = np.float64(distilled.lr)
-    with path.open("wb") as file:
-        np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
-
-
-def write_npy(distilled: SetTensors, folder: Path) -> None:
-    """Write an array a file, and the facts beside them."""
-    np.save(folder / "images.npy", distilled.images.numpy())
-    np.save(folder / "labels.npy", distilled.labels.numpy())
-    if distilled.lr is not None:
-        np.save(folder / "lr.npy", np.float64(distilled.lr))
-    write_facts(folder, distilled)
-
-
 _DIMENSIONS = 8  # more has no array of images or labels
 _MAX_HEADER = 10 * 2**20  # bytes; a set has three tensors
-_BIG, _RATIO = 2**28, 200  # from so many bytes on, floats that shrink to less than 1/200 are no images
+_BIG, _RATIO = (2**28, 200)  # from so many bytes on, floats that shrink to less than 1/200 are no images
 
 
 def load_npy(path: Path) -> np.ndarray:
@@ -101,6 +82,7 @@ def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
         )
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects and could run code, so it is not opened; save plain numbers")
+    # a header can claim any size: nothing is allocated before it agrees with the bytes that are there
     left, claimed = size - file.tell(), math.prod(shape) * dtype.itemsize
     if claimed != left:
         raise InputError(f"{name}: its header claims {claimed:,} bytes, there are {left:,}; get or save it again")
@@ -153,3 +135,21 @@ def _check_header(path: Path) -> dict[str, dict]:
         )
     check_size(str(path), sum(values))
     return header
+
+
+def write_npz(distilled: SetTensors, path: Path, note: str) -> None:
+    """Write `images`, `labels` and `lr` into one file, with the record as JSON in the array NOTE."""
+    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
+    if distilled.lr is not None:
+        arrays["lr"] = np.float64(distilled.lr)
+    with path.open("wb") as file:
+        np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
+
+
+def write_npy(distilled: SetTensors, folder: Path) -> None:
+    """Write an array a file, and the record beside them."""
+    np.save(folder / "images.npy", distilled.images.numpy())
+    np.save(folder / "labels.npy", distilled.labels.numpy())
+    if distilled.lr is not None:
+        np.save(folder / "lr.npy", np.float64(distilled.lr))
+    write_record(folder, distilled)

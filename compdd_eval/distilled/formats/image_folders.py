@@ -13,30 +13,14 @@ from PIL import Image
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import decode_rgb, resize
-from compdd_eval.distilled.content import RawSet, check_size
-from compdd_eval.distilled.formats.published import label_files, read_labels
-from compdd_eval.distilled.metadata import read_facts, write_facts
+from compdd_eval.distilled.formats.part_files import label_files
+from compdd_eval.distilled.formats.published import read_labels
+from compdd_eval.distilled.limits import check_size
+from compdd_eval.distilled.metadata import SetRecord, read_record, write_record
 from compdd_eval.distilled.pixel_range import to_8_bits
+from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
-
-
-def write_images(distilled: SetTensors, folder: Path) -> list[str]:
-    """Write `00000/00000.png`, ...: class folders that sort in label order, as `ImageFolder` numbers them."""
-    pixels, lost = to_8_bits(distilled.images)
-    counters = [0] * (max(distilled.classes.tolist()) + 1)
-    for image, label in zip(pixels, distilled.classes.tolist(), strict=True):
-        path = folder / f"{label:05}" / f"{counters[label]:05}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-        counters[label] += 1
-    write_facts(folder, replace(distilled, labels=distilled.classes, label_kind="hard"), exact=False)
-    if distilled.label_kind != "hard":
-        lost.append(f"the {distilled.label_kind} become hard labels: the class of the largest entry")
-    if not torch.equal(distilled.classes, distilled.classes.sort(stable=True).values):
-        lost.append("the order of the images: they are sorted by class")
-    return lost
-
 
 Choose = Callable[[list[str]], dict[str, str | None]]  # of many classes, those that are wanted
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -77,26 +61,27 @@ def read_image_folder(
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
     names, remarks = dict.fromkeys(folder.name for folder in files), []
     if sum(map(bool, files.values())) > NUM_CLASSES:
-        names, number = choose([folder.name for folder, found in files.items() if found]), len(files)
-        files = {folder: found for folder, found in files.items() if folder.name in names}
+        number = len(files)
+        names = choose([folder.name for folder, paths in files.items() if paths])
+        files = {folder: paths for folder, paths in files.items() if folder.name in names}
         if len(files) < number:
             some = ", ".join(sorted(folder.name for folder in files)[:3])
             remarks.append(f"only the folders of the subset are read, {len(files)} of {number}: {some}, ...")
     _check_filled(root, top, files)
-    items = [(path, str(path)) for found in files.values() for path in found]
+    items = [(path, str(path)) for paths in files.values() for path in paths]
     contents = ((_read(path), name) for path, name in items)
     images, changes = decode_images(contents, len(items), res, resize_all, str(top))
     others = sorted(entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry))
     if others := [name for name in others if not name.startswith(".")]:
         changes.append(f"left out, since they are no images: {', '.join(others[:5])}")
-    facts = read_facts(root) or read_facts(top)
+    record = read_record(root) or read_record(top) or SetRecord()
     content = RawSet(
         images=images,
-        labels=torch.tensor([number for number, found in enumerate(files.values()) for _ in found]),
-        lr=facts.get("lr"),
+        labels=torch.tensor([number for number, paths in enumerate(files.values()) for _ in paths]),
+        lr=record.lr,
         names=[names[folder.name] or folder.name for folder in files],
         pixel_range="0-1",
-        facts=facts,
+        record=record,
         origin={"files": {"images": str(top)}},
         remarks=remarks + changes,
         doubts=[] if label_dir is not None else _unused_labels(root, top),
@@ -113,15 +98,15 @@ def _class_files(top: Path, order: Callable[[Path], object]) -> dict[Path, list[
 
 def _check_filled(root: Path, top: Path, files: dict[Path, list[Path]]) -> None:
     """Raise InputError where a class folder holds no image."""
-    empty = [folder.name for folder, found in files.items() if not found]
+    empty = [folder.name for folder, paths in files.items() if not paths]
     if 2 * len(empty) > len(files):
         raise InputError(
             f"{root}: no distilled set here (no images.pt, images.npy, distilled.safetensors or class folders of "
             "images); name the folder of one set"
         )
     if empty:
-        found = f"{top}: no image in folder {', '.join(empty[:5])}"
-        raise InputError(f"{found}; expected .png, .jpg or .webp there, or move it away")
+        where = f"{top}: no image in folder {', '.join(empty[:5])}"
+        raise InputError(f"{where}; expected .png, .jpg or .webp there, or move it away")
 
 
 def _unused_labels(*folders: Path) -> list[str]:
@@ -133,10 +118,10 @@ def _unused_labels(*folders: Path) -> list[str]:
 def _with_labels(content: RawSet, label_dir: str | os.PathLike) -> RawSet:
     """Take the labels of a file; the folders say what they are compared with."""
     labels, file = read_labels(label_dir, len(content.images))
-    facts = {**content.facts, "sha256": None, "label_kind": None, "classes": None}  # of the labels that are not used
     remarks = [*content.remarks, f"labels of {file.name} go with the images sorted by folder and name"]
     origin = {"files": {**content.origin["files"], "labels": str(file)}}
-    return replace(content, labels=labels, places=content.labels, facts=facts, remarks=remarks, origin=origin)
+    record = content.record.without_labels()
+    return replace(content, labels=labels, folders=content.labels, record=record, remarks=remarks, origin=origin)
 
 
 def holds_class_folders(root: Path) -> bool:
@@ -182,6 +167,7 @@ def decode_images(
         some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:3])
         raise InputError(f"{source}: {some} pixels, no squares of one size; give --res, and they are resized")
     check_size(f"{number} images", number * 3 * side * side)
+    # one tensor of the final size: a list of float images and their stack would take twice the memory
     images = torch.empty(len(decoded), 3, side, side)
     changed = 0
     for position, image in enumerate(decoded):
@@ -248,3 +234,20 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort `2.png` before `10.png`."""
     parts = re.split(r"([0-9]+)", os.fspath(path.name))
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
+
+
+def write_images(distilled: SetTensors, folder: Path) -> list[str]:
+    """Write `00000/00000.png`, ...: class folders that sort in label order, as `ImageFolder` numbers them."""
+    pixels, lost = to_8_bits(distilled.images)
+    counters = [0] * (max(distilled.classes.tolist()) + 1)
+    for image, label in zip(pixels, distilled.classes.tolist(), strict=True):
+        path = folder / f"{label:05}" / f"{counters[label]:05}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+        counters[label] += 1
+    write_record(folder, replace(distilled, labels=distilled.classes, label_kind="hard"), exact=False)
+    if distilled.label_kind != "hard":
+        lost.append(f"the {distilled.label_kind} become hard labels: the class of the largest entry")
+    if not torch.equal(distilled.classes, distilled.classes.sort(stable=True).values):
+        lost.append("the order of the images: they are sorted by class")
+    return lost

@@ -7,14 +7,16 @@ import torch
 from PIL import Image
 
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.distilled.content import MAX_BYTES, RawSet
 from compdd_eval.distilled.formats.image_folders import Choose, decode_images
+from compdd_eval.distilled.limits import MAX_BYTES
 from compdd_eval.distilled.pixel_range import to_8_bits
+from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
 
 _LABELS = ("label", "labels", "target", "class")
 _SPLIT = "train"
+_ROWS = 100  # images in a row group: the viewer reads one without reading many
 
 
 def read_parquet(files: list[Path], root: Path, name: str, res: int | None, resize_all: bool, choose: Choose) -> RawSet:
@@ -59,8 +61,8 @@ def _one_split(files: list[Path], root: Path, name: str) -> list[Path]:
     folders = {path.parent for path in files}
     if len(folders) > 1:
         some = sorted(str(folder.relative_to(root)) for folder in folders)
-        found = f"holds several datasets ({', '.join(some[:5])})"
-        raise InputError(f"{name}: {found}, expected one; give its folder, as in {name}/{some[-1]}")
+        several = f"holds several datasets ({', '.join(some[:5])})"
+        raise InputError(f"{name}: {several}, expected one; give its folder, as in {name}/{some[-1]}")
     splits = {path.name.split("-")[0].split(".")[0] for path in files}
     if len(splits) > 1 and _SPLIT not in splits:
         raise InputError(f"{name}: has the splits {', '.join(sorted(splits))}, expected train, or just one")
@@ -73,6 +75,7 @@ def _read_tables(paths: list[Path], name: str) -> tuple[list, object]:
     import pyarrow.parquet as pq
 
     try:
+        # from the footers alone: a small file can unpack to more than the memory has
         claimed = sum(_unpacked_size(pq.ParquetFile(path).metadata) for path in paths)
         if claimed > MAX_BYTES:
             raise InputError(f"{name}: would unpack to {claimed / 10**9:,.0f} GB; that is no distilled set")
@@ -137,18 +140,12 @@ def _labels(values: list, feature: dict, name: str) -> tuple[torch.Tensor, list[
     return torch.tensor([used.index(value) for value in values]), [str(listed[value]) for value in used]
 
 
-_ROWS = 100  # images in a row group
-
-
 def write_parquet(distilled: SetTensors, path: Path) -> None:
     """Write columns `image` (PNG), `label` (with the class names) and, for soft labels, `soft_label`."""
     import datasets
 
     pixels, _ = to_8_bits(distilled.images)
-    columns = {
-        "image": [{"bytes": _png(image), "path": None} for image in pixels],
-        "label": distilled.classes.tolist(),
-    }
+    columns = {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": distilled.classes.tolist()}
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=distilled.label_names)}
     if distilled.label_kind != "hard":
         columns["soft_label"] = distilled.labels.tolist()

@@ -1,9 +1,11 @@
 """Images, labels and rate out of whatever a file holds: one tensor, a dict, a pair, lists of tensors, arrays."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from compdd_eval.distilled.content import check_size, is_plain
+from compdd_eval.distilled.limits import check_size, is_plain
 from compdd_eval.utils.errors import InputError
 
 _NAMES = {  # what MTT, DATM, EDF, DC, DM, RDED and their relatives call the parts, most telling first
@@ -16,32 +18,53 @@ _MOST = 1e300  # no rate is larger, and larger whole numbers are no floats
 _RUNS = "data"  # where DC and DM keep a list of [images, labels], one for each of their runs
 
 
-def parts_of(content: object, name: str, run: int | None = None) -> dict[str, object]:
-    """Return `images`, and `labels` and `lr` where they are there, of what one file holds.
+@dataclass
+class Parts:
+    """What one file holds, each part in whatever way it is stored; None where there is none.
+
+    Attributes:
+        images: The images.
+        labels: The labels.
+        lr: The learned rate.
+        names: What the values 0, 1, ... of `labels` are called, where the file has its images by class.
+        runs: Number of runs of which one was taken, where the file has runs.
+        steps: Number of steps whose images were joined, where the file has steps.
+        note: What `distilled.json` says, as text or as bytes of it.
+    """
+
+    images: object
+    labels: object = None
+    lr: object = None
+    names: list[str] | None = None
+    runs: int | None = None
+    steps: int | None = None
+    note: object = None
+
+
+def parts_of(content: object, name: str, run: int | None = None) -> Parts:
+    """Tell the parts of what one file holds.
 
     Args:
-        content: A dict with these keys or the field's other names for them; a pair of images and labels, or a list of
-            such pairs, one a step; a dict of class -> images (then `names` is one of the parts); or one tensor, which
-            is the images.
+        content: A dict with the field's names for them; a pair of images and labels, or a list of such pairs, one a
+            step; a dict of class -> images; or one tensor, which is the images.
         name: What to call the file in messages.
-        run: Which of the runs that DC, DSA and DM save in one file; None takes the first. Where there are several,
-            `runs` is one of the parts: their number.
+        run: Which of the runs that DC, DSA and DM save in one file; None takes the first.
 
     Raises:
         InputError: It holds nothing of the kind, or one part twice, or no such run.
     """
     parts = _parts_of_dict(content, name, run or 0) if isinstance(content, dict) else _parts_of_list(content)
-    if run is not None and "runs" not in parts:
+    if run is not None and parts.runs is None:
         raise InputError(f"{name}: holds no runs to choose from, as DC, DSA and DM save them; leave --run out")
     return parts
 
 
-def _parts_of_list(content: object) -> dict[str, object]:
+def _parts_of_list(content: object) -> Parts:
     if _is_set(content):
-        return dict(zip(("images", "labels", "lr"), content, strict=False))
+        return Parts(*content)
     if isinstance(content, (list, tuple)) and content and all(map(_is_set, content)):
         return _parts_of_steps(content)
-    return {"images": content}
+    return Parts(content)
 
 
 def _is_set(content: object) -> bool:
@@ -50,60 +73,63 @@ def _is_set(content: object) -> bool:
     return several and _rank(content[0]) == 4 and _rank(content[1]) < 3
 
 
-def _parts_of_steps(steps: list) -> dict[str, object]:
+def _parts_of_steps(steps: list) -> Parts:
     """Join the images of all steps, as Wang et al. (2018) save them: a step is made again in each of their epochs."""
     different = []
     for images, labels, *_ in steps:
         if not any(_same(images, others) for others, _ in different):
             different.append((images, labels))
     images, labels = zip(*different, strict=True)
-    return {"images": list(images), "labels": list(labels), "steps": len(steps)}
+    return Parts(list(images), list(labels), steps=len(steps))
 
 
 def _same(one: object, other: object) -> bool:
     return type(one) is type(other) and one.shape == other.shape and bool((one == other).all())
 
 
-def _parts_of_dict(content: dict, name: str, run: int) -> dict[str, object]:
+def _parts_of_dict(content: dict, name: str, run: int) -> Parts:
     keys = {str(key).lower(): key for key in content}
     if len(keys) < len(content):
         raise InputError(f"{name}: holds keys that differ in case only ({_some(content)}); leave one of each")
-    parts = {}
+    stored = {}
     for part, names in _NAMES.items():
-        found = [keys[each] for each in names if each in keys]
-        if len(found) > 1 and str(found[0]).lower() != part:
-            raise InputError(f"{name}: holds {found[0]!r} and {found[1]!r}; leave one of them as {part!r}")
-        if found and content[found[0]] is not None:
-            parts[part] = content[found[0]]
-    if "images" not in parts and isinstance(content.get(_RUNS), (list, tuple)):
-        parts |= _chosen_run(content[_RUNS], name, run)
-    if "images" in parts:
-        return parts | ({NOTE: content[NOTE]} if NOTE in content else {})
+        present = [keys[each] for each in names if each in keys]
+        # beside a key that is called just so, others are something else, such as `images` and `images_best`
+        if len(present) > 1 and str(present[0]).lower() != part:
+            raise InputError(f"{name}: holds {present[0]!r} and {present[1]!r}; leave one of them as {part!r}")
+        stored[part] = content[present[0]] if present else None
+    note = content.get(NOTE)
+    if stored["images"] is not None:
+        return Parts(**stored, note=note)
+    if isinstance(content.get(_RUNS), (list, tuple)):
+        images, labels, runs = _chosen_run(content[_RUNS], name, run)
+        return Parts(images, labels, stored["lr"], runs=runs, note=note)
     if content and all(_rank(value) in (3, 4) for value in content.values()):
         return _parts_of_classes(content, name)
-    found = _some(content) or "nothing"
-    raise InputError(f"{name}: holds a dict with {found}, expected the keys 'images', 'labels' and, if learnt, 'lr'")
+    keys = _some(content) or "nothing"
+    raise InputError(f"{name}: holds a dict with {keys}, expected the keys 'images', 'labels' and, if learnt, 'lr'")
 
 
 def _some(content: dict) -> str:
     return ", ".join(repr(key)[:40] for key in list(content)[:5])
 
 
-def _chosen_run(runs: list, name: str, run: int) -> dict[str, object]:
+def _chosen_run(runs: list, name: str, run: int) -> tuple[object, object, int]:
+    """Return images and labels of one run, and the number of runs."""
     if not runs or not all(map(_is_set, runs)):
         raise InputError(f"{name}: expected a list of [images, labels] under 'data', one for each run; save it so")
     if not 0 <= run < len(runs):
-        found = f"{len(runs)} runs, expected 0 to {len(runs) - 1}" if len(runs) > 1 else "one run; leave the flag out"
-        raise InputError(f"{name}: --run {run}: it holds {found}")
-    return {"images": runs[run][0], "labels": runs[run][1], "runs": len(runs)}
+        number = f"{len(runs)} runs, expected 0 to {len(runs) - 1}" if len(runs) > 1 else "one run; leave the flag out"
+        raise InputError(f"{name}: --run {run}: it holds {number}")
+    return runs[run][0], runs[run][1], len(runs)
 
 
-def _parts_of_classes(content: dict, name: str) -> dict[str, object]:
+def _parts_of_classes(content: dict, name: str) -> Parts:
     """Take a dict of class -> images [n, 3, H, W]."""
     tensors = [as_tensor(value, f"{name}: {key}") for key, value in content.items()]
     tensors = [tensor[None] if tensor.ndim == 3 else tensor for tensor in tensors]
     labels = [torch.full((len(tensor),), number) for number, tensor in enumerate(tensors)]
-    return {"images": tensors, "labels": torch.cat(labels), "names": [str(key) for key in content]}
+    return Parts(tensors, torch.cat(labels), names=[str(key) for key in content])
 
 
 def _rank(value: object) -> int:
@@ -150,6 +176,7 @@ def _plain(tensor: torch.Tensor, name: str) -> torch.Tensor:
         raise InputError(
             f"{name}: claims {tensor.numel():,} values, but holds fewer (it repeats them); save tensor.clone()"
         )
+    # types that torch does little with: int64 and float32 hold all their values
     if tensor.is_floating_point():
         return tensor.float() if tensor.element_size() == 1 else tensor  # 8-bit floats
     return tensor if tensor.dtype in (torch.uint8, torch.int64) else tensor.long()
@@ -170,6 +197,7 @@ def _joined(tensors: list[torch.Tensor], name: str) -> torch.Tensor:
     if any(tensor.ndim != first.ndim or (tensor.shape if stacked else tensor.shape[1:]) != same for tensor in tensors):
         some = " and ".join(dict.fromkeys(str(list(tensor.shape)) for tensor in tensors[:50]))
         raise InputError(f"{name}: a list of tensors of different shapes ({some[:80]}), expected equal ones")
+    # a pickle can name one small storage thousands of times: joined, it would fill the memory
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > sum(storages.values()):
         raise InputError(f"{name}: a list that holds the same tensor again and again; save torch.stack(list)")
@@ -193,15 +221,15 @@ def as_labels(value: object, number: int, name: str) -> torch.Tensor:
 
 def as_rate(value: object, name: str) -> float:
     """Return a learned rate that is stored as a number, or as a tensor, an array or a list of one number."""
-    found = value
-    if isinstance(found, (list, tuple)) and len(found) == 1:
-        found = found[0]
-    if isinstance(found, (torch.Tensor, np.ndarray)) and np.prod(found.shape) == 1:
-        found = as_tensor(found, name).item()
-    found = found.item() if isinstance(found, np.generic) else found
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or abs(found) > _MOST:
+    number = value
+    if isinstance(number, (list, tuple)) and len(number) == 1:
+        number = number[0]
+    if isinstance(number, (torch.Tensor, np.ndarray)) and np.prod(number.shape) == 1:
+        number = as_tensor(number, name).item()
+    number = number.item() if isinstance(number, np.generic) else number
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or abs(number) > _MOST:
         raise InputError(f"{name}: expected the learned rate as one number, found {_in_words(value)}")
-    return float(found)
+    return float(number)
 
 
 def _in_words(value: object) -> str:

@@ -8,33 +8,24 @@ import numpy as np
 import torch
 
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.distilled.content import MAX_BYTES, RawSet
 from compdd_eval.distilled.formats.arrays import load_npy, load_npz, load_safetensors, read_note
-from compdd_eval.distilled.formats.parts import NOTE, as_labels, as_rate, as_tensor, parts_of
+from compdd_eval.distilled.formats.part_files import (
+    find_file,
+    is_part_file,
+    labels_beside,
+    only_file,
+    part_names,
+    pieces_of,
+)
+from compdd_eval.distilled.formats.parts import NOTE, Parts, as_labels, as_rate, as_tensor, parts_of
 from compdd_eval.distilled.formats.torch_files import load_torch
-from compdd_eval.distilled.metadata import FACTS_NAME, parse_facts, read_facts, write_facts
+from compdd_eval.distilled.limits import MAX_BYTES
+from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, parse_record, read_record, write_record
+from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
 
-
-def write_published(distilled: SetTensors, folder: Path) -> None:
-    """Write the files of `save_published`, and the facts beside them."""
-    save_published(distilled, folder)
-    write_facts(folder, distilled)
-
-
-_FLAGS = {"images": "its path", "labels": "--label_dir", "lr": "--lr_dir"}
-_LOADERS = {
-    ".pt": load_torch,
-    ".pth": load_torch,
-    ".npy": load_npy,
-    ".npz": load_npz,
-    ".safetensors": load_safetensors,
-}
-SUFFIXES = tuple(_LOADERS)
-_PART_SUFFIXES = (".pt", ".npy")  # of files that hold one part each
-_BESIDE = re.compile(r"(?:(?:syn_)?(?:labels?|targets?|lr)|(?:label|lr)_syn)(?:[_.].*)?")  # files beside the images
-_PIECE = re.compile(r"\d+|n\d{8}")  # what files are called that hold a class, or a part of the set, each
+_LOADERS = {".npy": load_npy, ".npz": load_npz, ".safetensors": load_safetensors}  # all others are torch's
 
 
 def read_part_files(
@@ -57,20 +48,20 @@ def read_part_files(
     """
     images_file, parts, notes = _images_of(Path(os.path.expanduser(path)), run, label_dir is not None)
     if label_dir is not None:
-        parts.pop("names", None)  # of labels that are not used
+        parts.names = None  # of labels that are not used
     files = {"images": images_file, **_other_files(images_file, parts, label_dir, lr_dir)}
     names = {part: str(files.get(part, f"{images_file}: {part}")) for part in ("images", "labels", "lr")}
-    images = as_tensor(parts["images"], names["images"] if len(files) > 1 else f"{images_file}: images")
-    if "labels" not in parts and "labels" not in files:
-        raise _no_labels(images_file)
+    images = as_tensor(parts.images, names["images"] if len(files) > 1 else f"{images_file}: images")
+    if parts.labels is None and "labels" not in files:
+        raise InputError(f"{images_file}: holds images without labels; name the file of the labels with --label_dir")
     for part, file in list(files.items())[1:]:
-        parts[part] = _load_part(file, part)
+        setattr(parts, part, _load_part(file, part))
     return RawSet(
         images=images,
-        labels=as_labels(parts["labels"], len(images) if images.ndim else 0, names["labels"]),
-        lr=as_rate(parts["lr"], names["lr"]) if parts.get("lr") is not None else None,
-        names=parts.get("names"),
-        facts=_facts_of(images_file, parts, exact=label_dir is None),
+        labels=as_labels(parts.labels, len(images) if images.ndim else 0, names["labels"]),
+        lr=None if parts.lr is None else as_rate(parts.lr, names["lr"]),
+        names=parts.names,
+        record=_record_of(images_file, parts.note, own_labels=label_dir is None),
         origin={"files": {part: str(file) for part, file in files.items()}},
         remarks=notes,
         guesses=[*_guessed_run(parts, run), *_strange_names(files, label_dir, lr_dir)],
@@ -79,22 +70,17 @@ def read_part_files(
 
 def read_labels(where: str | os.PathLike, number: int) -> tuple[torch.Tensor, Path]:
     """Return the labels of so many images out of a file or its folder, and the file."""
-    file = _find_file(Path(where), "labels")
+    file = find_file(Path(where), "labels")
     return as_labels(_load_part(file, "labels"), number, str(file)), file
 
 
-def label_files(folder: Path) -> list[Path]:
-    """Return the files in a folder that are called as labels."""
-    return [file for name in part_names("labels") if (file := folder / name).is_file()]
-
-
-def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, dict[str, object], list[str]]:
+def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, Parts, list[str]]:
     """Return the file of the images (the folder, if they are in several), its parts, and what is to be said of them.
 
     `labelled`: the labels are named; else those that lie beside several files could be of any of them.
     """
-    if pieces := _pieces(path):
-        labels = [file for file in _set_files(path) if _BESIDE.fullmatch(file.stem) and "lr" not in file.stem]
+    if pieces := pieces_of(path):
+        labels = labels_beside(path)
         if labels and not labelled:
             raise InputError(
                 f"{path}: holds {pieces[0].name}, {pieces[1].name}, ... and {labels[0].name}; --label_dir "
@@ -105,38 +91,27 @@ def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, dict[
     parts = parts_of(_load(file), str(file), run)
     notes = []
     if run is not None:
-        notes.append(f"run {run} of {parts['runs']} (from 0) is taken")
-    if steps := parts.get("steps"):
-        notes.append(f"{file}: the images of its {steps} steps are taken as one set; their rates are left out")
+        notes.append(f"run {run} of {parts.runs} (from 0) is taken")
+    if parts.steps:
+        notes.append(f"{file}: the images of its {parts.steps} steps are taken as one set; their rates are left out")
     if file.name.startswith("images_zca"):
         notes.append(f"{file}: taken back from ZCA whitening, as MTT saves it: evaluate it without --zca")
     return file, parts, notes
 
 
-def _guessed_run(parts: dict[str, object], run: int | None) -> list[tuple[str, str, str]]:
-    several = run is None and parts.get("runs", 1) > 1
-    return [("run", f"the first of {parts['runs']}", "--run 0")] if several else []
+def _guessed_run(parts: Parts, run: int | None) -> list[tuple[str, str, str]]:
+    several = run is None and parts.runs is not None and parts.runs > 1
+    return [("run", f"the first of {parts.runs}", "--run 0")] if several else []
 
 
-def _pieces(folder: Path) -> list[Path]:
-    """Return the files of a folder, in order, where a set lies in several: one for each class, or for each part."""
-    if not os.path.isdir(folder) or any(is_part_file(name) for name in os.listdir(folder)):
-        return []
-    files = candidates(folder)
-    named = len(files) > 1 and all(_PIECE.fullmatch(file.stem) for file in files)
-    return sorted(files, key=lambda file: (len(file.stem), file.stem)) if named else []
-
-
-def _joined_pieces(
-    folder: Path, files: list[Path], run: int | None, labelled: bool
-) -> tuple[dict[str, object], list[str]]:
+def _joined_pieces(folder: Path, files: list[Path], run: int | None, labelled: bool) -> tuple[Parts, list[str]]:
     """Join classes, called by their files, or parts of a set that have labels of their own or are labelled together."""
     names = f"{files[0].name}, {files[1].name}" + (", ..." if len(files) > 2 else "")
     if sum(file.stat().st_size for file in files) > 2 * MAX_BYTES:
         raise InputError(f"{folder}: its files are larger than a distilled set can be; name the file that is meant")
-    found = [parts_of(_load(file), str(file), run) for file in files]
-    images = [as_tensor(parts["images"], str(file)) for file, parts in zip(files, found, strict=True)]
-    own = sum("labels" in parts for parts in found)
+    parts = [parts_of(_load(file), str(file), run) for file in files]
+    images = [as_tensor(each.images, str(file)) for file, each in zip(files, parts, strict=True)]
+    own = sum(each.labels is not None for each in parts)
     if not own and not labelled and len(files) >= NUM_CLASSES - 1:  # music-hard as published has nine
         return parts_of({file.stem: tensor for file, tensor in zip(files, images, strict=True)}, str(folder)), []
     counted = [file.stem for file in files] == [str(number) for number in range(len(files))]
@@ -146,37 +121,35 @@ def _joined_pieces(
             "without); name the file that is meant"
         )
     if labelled:
-        return {"images": images}, [f"{len(files)} files ({names}) are joined"]
+        return Parts(images), [f"{len(files)} files ({names}) are joined"]
     labels = [
-        as_labels(parts["labels"], len(tensor), str(file))
-        for file, parts, tensor in zip(files, found, images, strict=True)
+        as_labels(each.labels, len(tensor), str(file)) for file, each, tensor in zip(files, parts, images, strict=True)
     ]
-    return {"images": images, "labels": labels}, [f"{len(files)} files ({names}) are joined, each with its labels"]
+    return Parts(images, labels), [f"{len(files)} files ({names}) are joined, each with its labels"]
 
 
-def _other_files(images_file: Path, parts: dict[str, object], label_dir: object, lr_dir: object) -> dict[str, Path]:
+def _other_files(images_file: Path, parts: Parts, label_dir: object, lr_dir: object) -> dict[str, Path]:
     """Return the files of labels and rate: those that are named, else those beside the images."""
     files = {}
-    if label_dir is not None or "labels" not in parts:
-        file = _part_file(images_file, "labels", label_dir)
-        files |= {"labels": file} if file else {}
+    if label_dir is not None or parts.labels is None:
+        files["labels"] = _part_file(images_file, "labels", label_dir)
     if ignores_rate(lr_dir):
-        parts.pop("lr", None)
-    elif lr_dir is not None or ("lr" not in parts and "labels" in files and NOTE not in parts):
-        file = _part_file(images_file, "lr", lr_dir)
-        files |= {"lr": file} if file else {}
-    return files
+        parts.lr = None
+    # a file that holds images and labels has its rate, too; one beside it is of another set
+    elif lr_dir is not None or (parts.lr is None and files.get("labels") and parts.note is None):
+        files["lr"] = _part_file(images_file, "lr", lr_dir)
+    return {part: file for part, file in files.items() if file is not None}
 
 
 def _strange_names(files: dict[str, Path], label_dir: object, lr_dir: object) -> list[tuple[str, str, str]]:
     """Say it where labels or rate are called differently than the images, as of another step of the method."""
-    found = []
+    guesses = []
     for part, flag, where in (("labels", "--label_dir", label_dir), ("lr", "--lr_dir", lr_dir)):
         if part in files and where is None:
             expected = re.sub("images(_zca)?", part, files["images"].name, count=1)
             if files[part].name != expected:
-                found.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
-    return found
+                guesses.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
+    return guesses
 
 
 def ignores_rate(lr_dir: str | os.PathLike | None) -> bool:
@@ -186,81 +159,29 @@ def ignores_rate(lr_dir: str | os.PathLike | None) -> bool:
 
 def read_rate(where: str | os.PathLike) -> float:
     """Return the learned rate of a file, or of `lr.pt`, `lr_best.pt` or `lr.npy` in a folder."""
-    file = _find_file(Path(where), "lr")
+    file = find_file(Path(where), "lr")
     return as_rate(_load_part(file, "lr"), str(file))
-
-
-def is_part_file(name: str, part: str = "images") -> bool:
-    """Whether a file is called as one of `part`: `images.pt`, `images_best.pt`, `images.npy`."""
-    return name in part_names(part)
-
-
-def part_names(part: str) -> list[str]:
-    """Return what the file of a part may be called."""
-    return [f"{part}{best}{suffix}" for suffix in _PART_SUFFIXES for best in ("", "_best")]
-
-
-def _set_files(folder: Path) -> list[Path]:
-    """Return the files in a folder that can hold a set or a part of one."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-
-
-def candidates(folder: Path) -> list[Path]:
-    """Return the files of a folder that can hold a set, beside those that are called as labels and rates."""
-    return [file for file in _set_files(folder) if not _BESIDE.fullmatch(file.stem)]
-
-
-def only_file(folder: Path) -> Path | None:
-    """Return the file of a folder that can hold a set, if there is just one."""
-    files = candidates(folder)
-    return files[0] if len(files) == 1 else None
-
-
-def holds_set(folder: Path) -> bool:
-    """Whether a folder has files that `read_part_files` would read."""
-    named = any(is_part_file(name) for name in os.listdir(folder))
-    return named or bool(_pieces(folder)) or only_file(folder) is not None
 
 
 def _images_file(path: Path) -> Path:
     """Return the file of the images, given itself or its folder; or the only one there that can hold a set."""
     named = os.path.isfile(path) or not os.path.isdir(path) or any(is_part_file(name) for name in os.listdir(path))
-    return _find_file(path, "images") if named else only_file(path) or _find_file(path, "images")
-
-
-def _find_file(path: Path, part: str) -> Path:
-    """Return the file of one part, given itself or its folder."""
-    path = Path(os.path.expanduser(path))
-    if os.path.isfile(path):
-        return path
-    if not os.path.isdir(path):
-        raise InputError(f"{path}: no such file or folder; expected a file or its folder, see {_FLAGS[part]}")
-    found = [path / name for name in part_names(part) if (path / name).is_file()]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = " and ".join(file.name for file in found)
-        raise InputError(f"{path}: holds {names}; name one of them with {_FLAGS[part]}")
-    others = ", ".join(file.name for file in _set_files(path)[:5]) or "no .pt file"
-    raise InputError(f"{path}: no {part}.pt or {part}_best.pt here ({others}); name the file with {_FLAGS[part]}")
+    return find_file(path, "images") if named else only_file(path) or find_file(path, "images")
 
 
 def _part_file(images_file: Path, part: str, where: str | os.PathLike | None) -> Path | None:
     """Return the file of labels or rate: the one that is named, or the one that is called as the images are."""
     if where is not None:
-        return _find_file(Path(where), part)
+        return find_file(Path(where), part)
     match = re.fullmatch(r"images(?:_zca)?(.*)", images_file.name)
+    # images_best.pt goes with labels_best.pt, images_zca_5000.pt with labels_5000.pt
     if match and (images_file.parent / f"{part}{match[1]}").is_file():
         return images_file.parent / f"{part}{match[1]}"
     beside = [images_file.parent / name for name in part_names(part)]
     if part == "lr" and not any(file.is_file() for file in beside):
         return None
     alone = only_file(images_file.parent) == images_file and any(file.is_file() for file in beside)
-    return _find_file(images_file.parent, part) if match or alone or part == "lr" else None
-
-
-def _no_labels(images_file: Path) -> InputError:
-    return InputError(f"{images_file}: holds images without labels; name the file of the labels with --label_dir")
+    return find_file(images_file.parent, part) if match or alone or part == "lr" else None
 
 
 def _load(path: Path) -> object:
@@ -277,18 +198,22 @@ def _load_part(path: Path, part: str) -> object:
     return content.get(part, content) if isinstance(content, dict) else content
 
 
-def _facts_of(images_file: Path, parts: dict[str, object], exact: bool) -> dict[str, object]:
-    """Return the facts that lie beside the images, or in their file; without what is about labels that are not used."""
-    facts = _all_facts(images_file, parts.get(NOTE))
-    return facts if exact else {**facts, "sha256": None, "label_kind": None, "classes": None}
-
-
-def _all_facts(images_file: Path, note: object) -> dict[str, object]:
+def _record_of(images_file: Path, note: object, own_labels: bool) -> SetRecord:
+    """Return the record that lies beside the images, or in their file; without what is about labels not used."""
     if isinstance(note, np.ndarray):
         note = note.tobytes().decode("utf-8", errors="replace")
     if isinstance(note, str):
-        return parse_facts(note, f"{images_file}: {NOTE}")
-    return read_facts(images_file.parent) if is_part_file(images_file.name) else {}
+        record = parse_record(note, f"{images_file}: {NOTE}")
+    else:
+        record = read_record(images_file.parent) if is_part_file(images_file.name) else None
+    record = record or SetRecord()
+    return record if own_labels else record.without_labels()
+
+
+def write_published(distilled: SetTensors, folder: Path) -> None:
+    """Write the files of `save_published`, and the record beside them."""
+    save_published(distilled, folder)
+    write_record(folder, distilled)
 
 
 def save_published(distilled: SetTensors, folder: str | os.PathLike) -> None:
@@ -298,7 +223,7 @@ def save_published(distilled: SetTensors, folder: str | os.PathLike) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("lr.pt", FACTS_NAME):
+    for name in ("lr.pt", RECORD_NAME):
         (folder / name).unlink(missing_ok=True)
     torch.save(distilled.images.clone(), folder / "images.pt")  # a view would be saved with all that it looks into
     torch.save(distilled.labels.clone(), folder / "labels.pt")

@@ -8,18 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compdd_eval.distilled.content import MAX_BYTES
 from compdd_eval.distilled.formats.parts import NOTE
+from compdd_eval.distilled.limits import MAX_BYTES
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
-
-
-def write_pt(distilled: SetTensors, path: Path, note: str) -> None:
-    """Write one dict of tensors, with the facts as JSON under NOTE."""
-    content = {"images": distilled.images.clone(), "labels": distilled.labels.clone(), NOTE: note}
-    if distilled.lr is not None:
-        content["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
-    torch.save(content, path)
 
 
 def _numeric_type(code: str, *options: object) -> np.dtype:
@@ -84,3 +76,11 @@ def _check_archive(path: Path, largest: int | None) -> None:
         )
     if largest is not None and size > largest:
         raise InputError(f"{path}: {size / 10**9:.0f} GB; a distilled set has at most {MAX_BYTES / 10**9:.1f} GB")
+
+
+def write_pt(distilled: SetTensors, path: Path, note: str) -> None:
+    """Write one dict of tensors, with the record as JSON under NOTE."""
+    content = {"images": distilled.images.clone(), "labels": distilled.labels.clone(), NOTE: note}
+    if distilled.lr is not None:
+        content["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
+    torch.save(content, path)

@@ -13,7 +13,7 @@ from compdd_eval.reports.leaderboard.rows import Rows, read_canonical, rows_of
 from compdd_eval.reports.leaderboard.sources import read_sources
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_json
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.hub_push import Repository, open_for_push
 
 MARKER = ".compdd-leaderboard"  # in every site: what holds it may be replaced
 _OURS = ("runs", "results.json", "results.csv", "README.md", "index.html", MARKER)
@@ -71,38 +71,26 @@ def push_site(folder: Path, space: str, private: bool, count: int) -> str:
     Raises:
         InputError: The Space holds something else, or there is no access.
     """
-    try:
-        return _push(folder, space, private, count)
-    except InputError:
-        raise
-    except Exception as error:
-        raise clear_hub_error(error, space, kind="space") from error
+    with open_for_push(space, "space", private=private) as repository:
+        _check_space(repository)
+        pushed = repository.upload(
+            folder,
+            f"Leaderboard: {count:,} results",
+            allow=[*_OURS[1:], "runs/*.html"],
+            delete=["runs/*", *([] if MARKER in repository.names else ["style.css"])],
+        )
+    return f"{pushed.done()} https://huggingface.co/spaces/{pushed.repo_id} ({pushed.visibility})"
 
 
-def _push(folder: Path, space: str, private: bool, count: int) -> str:
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    space = api.create_repo(space, repo_type="space", space_sdk="static", private=private, exist_ok=True).repo_id
-    info = api.space_info(space)
-    names = {file.rfilename for file in info.siblings}
-    if MARKER not in names:
-        untouched = names <= _NEW_SPACE and len(api.list_repo_commits(space, repo_type="space")) == 1
-        if not untouched and names - {".gitattributes"}:
-            some = ", ".join(sorted(names - {".gitattributes"})[:3])
-            raise InputError(f"{space}: holds {some} and no leaderboard; give another Space to --push")
-    if private and not info.private:
-        raise InputError(f"{space}: is public; make it private in its settings, or leave --private out")
-    commit = api.upload_folder(
-        repo_id=space,
-        repo_type="space",
-        folder_path=str(folder),
-        allow_patterns=[*_OURS[1:], "runs/*.html"],
-        delete_patterns=["runs/*", *([] if MARKER in names else ["style.css"])],
-        commit_message=f"Leaderboard: {count:,} results",
-    )
-    done = "nothing has changed in" if commit.oid == info.sha else "pushed to"
-    return f"{done} https://huggingface.co/spaces/{space} ({'private' if info.private else 'public'})"
+def _check_space(repository: Repository) -> None:
+    """Refuse to replace what is no leaderboard; a Space that the Hub has just made is free."""
+    names = repository.names
+    if MARKER in names or names <= {".gitattributes"}:
+        return
+    commits = repository.api.list_repo_commits(repository.repo_id, repo_type="space")
+    if not names <= _NEW_SPACE or len(commits) > 1:
+        some = ", ".join(sorted(names - {".gitattributes"})[:3])
+        raise InputError(f"{repository.repo_id}: holds {some} and no leaderboard; give another Space to --push")
 
 
 def _check_output(output: Path) -> None:

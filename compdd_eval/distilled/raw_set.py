@@ -1,13 +1,11 @@
-"""What a file holds before it is known what it means: tensors as stored, and what is said of them."""
+"""A set between its files and a `DistilledSet`: as stored (`RawSet`), and as understood (`Interpreted`)."""
 
 from dataclasses import dataclass, field
 
 import torch
 
-from compdd_eval.utils.errors import InputError
-
-MAX_BYTES = 4 * 2**30  # of a set's images in float32; all training images of a subset at 128 px are 2.6 GB
-_VALUE = 4  # bytes of a float32
+from compdd_eval.data.subset_files import Subset
+from compdd_eval.distilled.metadata import SetRecord
 
 
 @dataclass
@@ -20,9 +18,9 @@ class RawSet:
         lr: The learned rate, as stored, or None.
         names: What the values 0, 1, ... of `labels` are called in the source (folders, keys, class names), if they
             have names.
-        places: Where `labels` come from elsewhere than the names: for each image the position of its name.
+        folders: Where `labels` come from elsewhere than the names: for each image the position of its folder's name.
         pixel_range: The range of the images, where the format leaves no doubt.
-        facts: What `distilled.json` says, as of `compdd_eval.distilled.metadata.read_facts`.
+        record: What `distilled.json` says; empty where there is none.
         origin: Where the set comes from: `files`, or `repository`, `revision` and, in a folder of it, `folder`.
         remarks: What the reader did that a user should know.
         guesses: What the reader guessed, as (what, the guess, the flag that states it).
@@ -33,9 +31,9 @@ class RawSet:
     labels: torch.Tensor
     lr: object = None
     names: list[str] | None = None
-    places: torch.Tensor | None = None
+    folders: torch.Tensor | None = None
     pixel_range: str | None = None
-    facts: dict[str, object] = field(default_factory=dict)
+    record: SetRecord = SetRecord()
     origin: dict[str, object] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     guesses: list[tuple[str, str, str]] = field(default_factory=list)
@@ -45,6 +43,37 @@ class RawSet:
     def name(self) -> str:
         """What to call the set in messages."""
         return name_of(self.origin)
+
+
+@dataclass
+class Interpreted:
+    """Tensors in the terms of a `DistilledSet`, not yet checked, and how they were understood.
+
+    Attributes:
+        images: float32, ImageNet-normalised.
+        labels: In the order of the subset.
+        label_kind: `hard`, `logits` or `probabilities`.
+        subset: The subset that the set is for, where it is known.
+        guesses: What was guessed, as (what, the guess, the flag that states it).
+        remarks: What was done to the set.
+        doubts: What is said of the set, and does not look so.
+        factor: Images of a side of the mosaics that were cut; 1 where there were none.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    label_kind: str
+    subset: Subset | None
+    guesses: list[tuple[str, str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    factor: int = 1
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """Guesses and remarks in words, as `DistilledSet.origin` keeps them; what is empty is left out."""
+        guesses = [f"{what}: {guess} ({flag})" for what, guess, flag in self.guesses]
+        return {name: notes for name, notes in (("guesses", guesses), ("remarks", self.remarks)) if notes}
 
 
 def name_of(origin: dict[str, object]) -> str:
@@ -62,17 +91,3 @@ def notes_of(origin: dict[str, object]) -> list[tuple[str, str]]:
     """Return what was guessed and done when a set was read, as rows of a table."""
     rows = [("guessed", note) for note in origin.get("guesses", [])]
     return rows + [("done", note) for note in origin.get("remarks", [])]
-
-
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a dense one of real numbers, with data."""
-    return tensor.layout == torch.strided and not (tensor.is_complex() or tensor.is_quantized or tensor.is_meta)
-
-
-def check_size(name: str, values: int) -> None:
-    """Raise InputError where so many values would take more memory as float32 than a distilled set may have."""
-    if values * _VALUE > MAX_BYTES:
-        raise InputError(
-            f"{name}: claims {values:,} values, {values * _VALUE // 10**9:,} GB as float32; a distilled set has at "
-            f"most {MAX_BYTES / 10**9:.1f} GB; check the file"
-        )
