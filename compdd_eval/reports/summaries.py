@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compdd_eval.config.protocol import PRESETS
+from compdd_eval.config.protocol import PRESETS, protocol_in_words
 from compdd_eval.data.imagenet.hub_files import Address
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.reports.checked_fields import (
@@ -158,8 +158,7 @@ class Run:
         """
         preset = PRESETS.get(self.preset, {})
         found = {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
-        changed = [f"{name} {value}" for name, value in sorted(found.items()) if name not in ("protocol", "lr_net")]
-        return f"{self.preset} with {', '.join(changed)}" if changed else self.preset
+        return protocol_in_words(self.preset, found)
 
     @property
     def method(self) -> str:

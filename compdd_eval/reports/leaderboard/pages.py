@@ -10,9 +10,10 @@ from functools import cache
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render, short, span
-from compdd_eval.reports.leaderboard.command import DATA_PATH, command_of, settings_of
+from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
 from compdd_eval.reports.summaries import Group
+from compdd_eval.results.command import DATA_PATH
 
 FIRST = 100  # rows in the page itself, for those who run no scripts
 _COLUMNS = (  # field of a row, words, whether it is a number

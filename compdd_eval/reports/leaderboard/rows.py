@@ -16,7 +16,7 @@ from compdd_eval.data.imagenet.hub_files import is_commit, parse_address
 from compdd_eval.data.subsets import config_names, load_subset, related_names
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link
-from compdd_eval.reports.leaderboard.command import protocol_name, protocol_of
+from compdd_eval.reports.leaderboard.command import protocol_of
 from compdd_eval.reports.leaderboard.sources import Found
 from compdd_eval.reports.paired import pair
 from compdd_eval.reports.summaries import Entry, Run
@@ -259,7 +259,7 @@ def _result(
     if repository is not None:
         link = parse_address(repository).page
     of_run = {
-        "protocol": protocol_name(protocol) + ("" if run.config_name in config_names() else _BESIDE),
+        "protocol": protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
         "method": clean(run.method, 60) or "?",
         "subset": clean(run.config_name, 40),
         "ipc": run.ipc,
