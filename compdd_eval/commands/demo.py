@@ -35,7 +35,6 @@ _NOTE = "The demo trains on images that it draws. They are not ImageNet: the num
 
 def run(config: DemoConfig) -> None:
     """Draw, prepare, evaluate; leave results and pictures in the output folder."""
-
     with stdout_to_stderr(config.json):
         summaries = run_demo(config, quiet=config.json)
     if config.json and PartialState().is_main_process:
