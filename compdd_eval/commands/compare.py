@@ -15,17 +15,12 @@ _logger = logging.getLogger(__name__)
 
 
 def run(config: CompareConfig) -> None:
-    """Compare and print, or write the table to a file."""
-
-    print_comparison(config, compare(config))
-
-
-def print_comparison(config: CompareConfig, comparison: Comparison) -> None:
-    """Print tables and sentences, or JSON alone; write the tables to `--output` where it is given.
+    """Compare; print tables and sentences, or JSON alone; write the tables to `--output` where it is given.
 
     What is printed is valid in its format: sentences are a list in Markdown, comments in LaTeX, and go to stderr
     beside CSV.
     """
+    comparison = compare(config)
     if config.output is not None:
         write_text(Path(config.output), render(comparison.tables, config.format))
     if config.json:

@@ -20,62 +20,10 @@ from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.evaluate import evaluate
 from compdd_eval.reports.report.write import write_report
-from compdd_eval.results.aggregate import chance, mean_and_spread
+from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.files import check_writable
 from compdd_eval.utils.processes import make_accelerator, on_main_process
-
-
-def run(config: DemoConfig) -> None:
-    """Draw, prepare, evaluate; leave results and pictures in the output folder."""
-
-    with stdout_to_stderr(config.json):
-        summaries = run_demo(config, quiet=config.json)
-    if config.json and PartialState().is_main_process:
-        print_json(demo_content(config, summaries))
-
-
-def save_bars(summaries: list[dict], path: Path, title: str = "") -> None:
-    """Write a PNG bar chart of mean accuracies: a group for each configuration, a bar for each student and IPC.
-
-    Error bars are sample standard deviations over seeds, points the single students, the dashed line is chance.
-
-    Args:
-        summaries: Contents of `summary.json` files.
-        path: Where to.
-        title: Printed above the chart.
-    """
-    from matplotlib.figure import Figure
-
-    groups = list(dict.fromkeys(summary["config_name"] for summary in summaries))
-    bars = [(summary, entry) for summary in summaries for entry in summary["results"]]
-    series = list(dict.fromkeys(_series(*bar) for bar in bars))
-    width = 0.8 / len(series)
-    figure = Figure(figsize=(2.5 + 1.2 * len(groups) * len(series) ** 0.7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for number, name in enumerate(series):
-        drawn = [bar for bar in bars if _series(*bar) == name]
-        offset = (number - (len(series) - 1) / 2) * width
-        places = [groups.index(summary["config_name"]) + offset for summary, _ in drawn]
-        means = [100 * entry["accuracy_mean"] for _, entry in drawn]
-        spreads = [100 * (entry["accuracy_std"] or 0) for _, entry in drawn]
-        axes.bar(places, means, width * 0.9, yerr=spreads, capsize=4, label=name)
-        for place, (_, entry) in zip(places, drawn, strict=True):
-            accuracies = [100 * accuracy for accuracy in entry["accuracies"]]
-            axes.plot([place] * len(accuracies), accuracies, "k.", markersize=3)
-    axes.axhline(100 * chance(bars[0][1]), color="grey", linestyle="--", linewidth=1, label="chance")
-    axes.set_xticks(range(len(groups)), groups)
-    axes.set_ylabel("accuracy in % (mean ± std over seeds)")
-    axes.set_ylim(bottom=0)
-    axes.set_title(title)
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-
-
-def _series(summary: dict, entry: dict) -> str:
-    return f"{entry['model']}, IPC {summary['ipc']:g}"
-
 
 CATEGORY = "round"
 IPCS = (1, 10)
@@ -83,6 +31,14 @@ RESOLUTION = 32
 STUDENT = "ConvNetD3"
 _TITLE = "random images of a drawn stand-in, not ImageNet"
 _NOTE = "The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo."
+
+
+def run(config: DemoConfig) -> None:
+    """Draw, prepare, evaluate; leave results and pictures in the output folder."""
+    with stdout_to_stderr(config.json):
+        summaries = run_demo(config, quiet=config.json)
+    if config.json and PartialState().is_main_process:
+        print_json(demo_content(config, summaries))
 
 
 def demo_cache() -> Path:
@@ -107,7 +63,7 @@ def run_demo(config: DemoConfig, quiet: bool = False) -> list[dict[str, object]]
     if accelerator.is_main_process and not quiet:
         print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
     summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
-    on_main_process(accelerator, lambda: _draw(summaries, Path(config.output_dir), quiet))
+    on_main_process(accelerator, lambda: _report(summaries, Path(config.output_dir), quiet))
     return summaries
 
 
@@ -117,7 +73,6 @@ def demo_content(config: DemoConfig, summaries: list[dict[str, object]]) -> dict
         "note": _NOTE,
         "drawn_images": str(_imagenet()),
         "prepared_subsets": str(demo_cache() / "comp_dd"),
-        "chart": str(Path(config.output_dir) / "accuracy.png"),
         "report": str(Path(config.output_dir) / "report.html"),
         "summaries": summaries,
     }
@@ -167,9 +122,8 @@ def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accele
     return evaluate(settings, accelerator=accelerator, cache_dir=demo_cache(), quiet=True)
 
 
-def _draw(summaries: list[dict[str, object]], output_dir: Path, quiet: bool) -> None:
-    """Make chart and report, and print the numbers and where all lies."""
-    save_bars(summaries, output_dir / "accuracy.png", _TITLE)
+def _report(summaries: list[dict[str, object]], output_dir: Path, quiet: bool) -> None:
+    """Make the report, and print the numbers and where all lies."""
     report = write_report(ReportConfig([str(output_dir)], title=f"Comp-DD: {_TITLE}"))
     if not quiet:
         _show(summaries, output_dir)
@@ -184,4 +138,4 @@ def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:
             rows.append([summary["config_name"], summary["ipc"], entry["model"], mean, len(entry["accuracies"])])
     columns = ["config", "IPC>", "student", "accuracy in %>", "n>"]
     print_table("Random images of the drawn stand-in (not ImageNet); chance is 10 %", columns, rows)
-    print(f"chart: {output_dir}/accuracy.png\nimages: {output_dir}/*/distilled.png\nnumbers: {output_dir}/*/results")
+    print(f"images: {output_dir}/*/distilled.png\nnumbers: {output_dir}/*/results")

@@ -2,20 +2,15 @@
 
 from compdd_eval.config.leaderboard import LeaderboardConfig
 from compdd_eval.reports.html import short
-from compdd_eval.reports.leaderboard.build import Built, build
+from compdd_eval.reports.leaderboard.build import build
 from compdd_eval.reports.leaderboard.pages import as_json
 from compdd_eval.reports.leaderboard.rows import BY_NONE
 from compdd_eval.utils.console import print_json, print_table
 
 
 def run(config: LeaderboardConfig) -> None:
-    """Build the site, send it to the Hub if asked for, and print where it lies."""
-
-    print_built(config, build(config))
-
-
-def print_built(config: LeaderboardConfig, built: Built) -> None:
-    """Print where the site lies and what is in it; or the rows, as JSON."""
+    """Build the site, send it to the Hub if asked for; print where it lies and what is in it, or the rows as JSON."""
+    built = build(config)
     rows = built.rows.rows
     doubtful = sum(bool(row.marks) for row in rows)
     if config.json:

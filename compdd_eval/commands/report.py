@@ -6,7 +6,6 @@ from compdd_eval.reports.report.write import Written, write_report
 
 def run(config: ReportConfig) -> None:
     """Write the report and print where it lies."""
-
     print_written(write_report(config))
 
 

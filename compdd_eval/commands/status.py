@@ -16,15 +16,21 @@ from compdd_eval.results.run_folder import INDEX_NAME, LOCK_NAME, RUN_NAME, RunF
 from compdd_eval.utils.console import print_json, print_table
 from compdd_eval.utils.errors import InputError
 
+_FOLDER = re.compile(r"(?!\.{1,2}$)[\w.@+-]+")  # as grids call their cells
+_GO_ON = "run the same command to go on"
+
 
 def run(config: StatusConfig) -> None:
     """Print a table, or JSON."""
-
-    print_status(status(config.results), config.json)
-
-
-_FOLDER = re.compile(r"(?!\.{1,2}$)[\w.@+-]+")  # as grids call their cells
-_GO_ON = "run the same command to go on"
+    states = status(config.results)
+    if config.json:
+        print_json([asdict(state) for state in states])
+        return
+    rows = [
+        [state.name, state.state, f"{state.done} of {state.students}", state.error or state.note or ""]
+        for state in states
+    ]
+    print_table("Evaluations", ["", "state", "students>", ""], rows)
 
 
 @dataclass(frozen=True)
@@ -140,15 +146,3 @@ def _held(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def print_status(states: list[State], as_json: bool = False) -> None:
-    """Print a table, or JSON."""
-    if as_json:
-        print_json([asdict(state) for state in states])
-        return
-    rows = [
-        [state.name, state.state, f"{state.done} of {state.students}", state.error or state.note or ""]
-        for state in states
-    ]
-    print_table("Evaluations", ["", "state", "students>", ""], rows)

@@ -1,5 +1,6 @@
 """How students are trained: the protocol, and the presets that the field uses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
@@ -16,6 +17,7 @@ REGIMES = ("given", "hard", "soft", "soft+kd")
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
+_NO_CHANGES = ("protocol", "lr_net")  # of what students are compared under
 _COMP_DD = {
     "epoch_eval_train": 1000,
     "batch_train": 128,
@@ -160,9 +162,7 @@ class Protocol(Settings):
     def __post_init__(self) -> None:
         if self.protocol not in PRESETS:
             raise unknown("value of --protocol", self.protocol, PRESETS)
-        # a value that is given wins, even where it is that of another preset
-        preset = PRESETS[self.protocol] | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
-        for name, value in preset.items():
+        for name, value in self._defaults.items():
             if getattr(self, name) is None:
                 self._set(name, value)
         self._check_training()
@@ -192,6 +192,11 @@ class Protocol(Settings):
         return dict(PRESETS[self.protocol])
 
     @property
+    def _defaults(self) -> dict[str, object]:
+        """What the preset sets; in some, --dsa true changes more than itself."""
+        return self.preset | (WITH_DSA.get(self.protocol, {}) if self.dsa else {})
+
+    @property
     def rate(self) -> float:
         """The learning rate without a search: --lr_net, or the preset's where that is "auto"."""
         return self.preset["lr_net"] if self.lr_net == AUTO else self.lr_net
@@ -216,6 +221,11 @@ class Protocol(Settings):
         """Return the fields of the protocol alone, for printing and for the results."""
         return {field.name: getattr(self, field.name) for field in fields(Protocol)}
 
+    def flags(self) -> dict[str, object]:
+        """Return the settings that make this protocol: the preset, and what it does not set."""
+        given = {name: getattr(self, name) for name, value in self._defaults.items() if getattr(self, name) != value}
+        return {"protocol": self.protocol, **given}
+
     def alone(self, **changes: object) -> "Protocol":
         """Return the protocol without what else the object holds, with changes."""
         return Protocol(**self.settings() | changes)
@@ -223,6 +233,25 @@ class Protocol(Settings):
     def changes(self) -> dict[str, object]:
         """Return the fields in which this differs from its preset."""
         return {name: getattr(self, name) for name, value in self.preset.items() if getattr(self, name) != value}
+
+    def in_words(self) -> str:
+        """Return the preset and what was changed, as of `protocol_in_words`."""
+        return protocol_in_words(self.protocol, self.changes())
+
+
+def protocol_in_words(preset: str, changes: Mapping[str, object]) -> str:
+    """Name a preset and what differs from it, such as `comp-dd with ema 0.5`; the learning rate belongs to the set."""
+    changed = [f"{name} {flag_value(value)}" for name, value in sorted(changes.items()) if name not in _NO_CHANGES]
+    return f"{preset} with {', '.join(changed)}" if changed else preset
+
+
+def flag_value(value: object) -> str:
+    """Write the value of a setting as its flag takes it: `true`, and a float as short as it can be without a loss."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 NO_AUGMENTATION = MappingProxyType({"dsa": False, "rrc": 0.0, "flip": False, "mix": "none"})

@@ -9,6 +9,7 @@ from compdd_eval.distilled.metadata import SetRecord
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.command import evaluate_command
 from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, to_yaml, with_part
 
 CARD_NAME = "README.md"
@@ -149,7 +150,7 @@ distilled = DistilledSet.{call}
 ## Evaluate again
 
 ```bash
-accelerate launch -m compdd_eval --distilled {repo_id or "FOLDER"} --data_path /path/to/imagenet{_subset_flags(facts)}
+{evaluate_command({"distilled": repo_id or "FOLDER"} | _subset_flags(facts))}
 ```"""
 
 
@@ -159,14 +160,14 @@ def _of_benchmark(name: str) -> str:
     return f"`{name}`, ten classes of ImageNet-1K that are no subset of the benchmark Comp-DD"
 
 
-def _subset_flags(facts: dict[str, object]) -> str:
-    begin = " \\\n    "
-    if facts["config_name"] is None:
-        return f"{begin}--category CATEGORY --subset SUBSET"
-    if facts["config_name"] not in config_names():
-        return ""  # the set states its classes
-    published = " --published" if facts["config_name"].endswith(PUBLISHED_SUFFIX) else ""
-    return f"{begin}--category {facts['category']} --subset {facts['subset']}{published}"
+def _subset_flags(facts: dict[str, object]) -> dict[str, object]:
+    name = facts["config_name"]
+    if name is None:
+        return {"category": "CATEGORY", "subset": "SUBSET"}
+    if name not in config_names():
+        return {}  # the set states its classes
+    published = {"published": True} if name.endswith(PUBLISHED_SUFFIX) else {}
+    return {"category": facts["category"], "subset": facts["subset"], **published}
 
 
 def results_table(summaries: list[dict]) -> str:

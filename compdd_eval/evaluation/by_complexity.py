@@ -6,6 +6,7 @@ import numpy as np
 
 from compdd_eval.complexity.scores_folder import read_complexity
 from compdd_eval.results.student_result import StudentResult
+from compdd_eval.results.summary import Quarter
 from compdd_eval.utils.errors import InputError
 
 QUARTERS = 4
@@ -28,14 +29,10 @@ def complexity_of(folder: str, file_names: list[str], wnids: list[str]) -> list[
     return [known[name] for name in file_names]
 
 
-def by_quartile(complexity: list[float], students: list[StudentResult]) -> list[dict[str, object]]:
+def by_quartile(complexity: list[float], students: list[StudentResult]) -> list[Quarter]:
     """Return the accuracy on each quarter of the validation images, the least complex first.
 
     Images of equal complexity are ranked by their row, so that the quarters are of equal size (up to one image).
-
-    Returns:
-        Four entries: `quartile` 1-4, `low` and `high` (its range of complexity, in [0, 1]), `images`, `accuracy` (mean
-        over students, in [0, 1]) and `accuracies` (of each student).
     """
     order = np.argsort(np.asarray(complexity), kind="stable")
     right = np.array([student.right for student in students], dtype=float)
@@ -44,13 +41,13 @@ def by_quartile(complexity: list[float], students: list[StudentResult]) -> list[
         values = [complexity[index] for index in indices]
         accuracies = right[:, indices].mean(axis=1).tolist() if len(indices) else []
         quarters.append(
-            {
-                "quartile": number,
-                "low": min(values, default=None),
-                "high": max(values, default=None),
-                "images": len(indices),
-                "accuracy": float(np.mean(accuracies)) if accuracies else None,
-                "accuracies": accuracies,
-            }
+            Quarter(
+                quartile=number,
+                low=min(values, default=None),
+                high=max(values, default=None),
+                images=len(indices),
+                accuracy=float(np.mean(accuracies)) if accuracies else None,
+                accuracies=accuracies,
+            )
         )
     return quarters

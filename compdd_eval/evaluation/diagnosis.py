@@ -15,33 +15,34 @@ from compdd_eval.distilled.checks import (
 )
 from compdd_eval.evaluation.plan import EvaluationInputs
 from compdd_eval.results.statistics import beyond_chance, looks_permuted
+from compdd_eval.results.summary import Students
 
 
-def diagnose(inputs: EvaluationInputs, entry: dict[str, object]) -> list[str]:
+def diagnose(inputs: EvaluationInputs, entry: Students) -> list[str]:
     """Return what may be wrong with a set whose students guess, one line each; nothing where they do not.
 
     A model's students guess where none of them is right more often than chance allows (one-sided exact binomial test).
 
     Args:
         inputs: The run.
-        entry: Results of one model, as of `compdd_eval.results.aggregate.aggregate`.
+        entry: Results of one model.
     """
     total = len(inputs.validation.labels)
     chance = 1 / len(inputs.validation.labels.unique())
-    causes = _permutation(inputs, entry)
-    if not causes and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry["accuracies"]):
+    found = _permutation(inputs, entry)
+    if not found and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry.accuracies):
         return []
-    causes += [*_odd(_checks(inputs)), *inputs.doubts]
-    if entry["diverged_seeds"]:
-        causes.append(f"training: the loss was not finite (rate {entry['lr']:g}); a lower rate may help")
-    if not causes:
-        causes.append("the checks of `validate` find nothing wrong with images, normalisation and order of labels")
-    return causes
+    found += [*_odd(_checks(inputs)), *inputs.doubts]
+    if entry.diverged_seeds:
+        found.append(f"training: the loss was not finite (rate {entry.lr:g}); a lower rate may help")
+    if not found:
+        found.append("the checks of `validate` find nothing wrong with images, normalisation and order of labels")
+    return found
 
 
-def _permutation(inputs: EvaluationInputs, entry: dict[str, object]) -> list[str]:
+def _permutation(inputs: EvaluationInputs, entry: Students) -> list[str]:
     """Return a line where other names for the labels would make many more images right."""
-    permutation = looks_permuted(entry["confusion"])
+    permutation = looks_permuted(entry.confusion)
     if permutation is None:
         return []
     names = inputs.subset.label_names

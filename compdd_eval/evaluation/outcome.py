@@ -12,6 +12,7 @@ from compdd_eval.results.dd_ranking import (
 )
 from compdd_eval.results.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
 from compdd_eval.results.student_result import FULL, RANDOM, SET, StudentResult
+from compdd_eval.results.summary import Compared, Improvement, Recovery, Scores, Students
 
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
@@ -39,47 +40,40 @@ class Outcome:
             and not task.searching
         ]
 
-    def entries(self, condition: Condition) -> list[dict[str, object]]:
-        """Return one entry a model, as of `aggregate`, with what it is compared to.
-
-        `random` is the entry of the baseline and `improvement` the difference of accuracies (as of
-        `paired_difference`, with `bootstrap_interval` over validation images and a `verdict`); `full` is the entry of
-        all real images, `recovery_ratio` accuracy / full accuracy with its interval (Fieller), `random_recovery_ratio`
-        the same of the baseline. All are None where they were not asked for.
-        """
-        entries = aggregate(self.of(SET, condition))
-        for entry in entries:
-            ours, random, full = (
-                self.of(SET, condition, entry["model"]),
-                self.of(RANDOM, condition, entry["model"]),
-                self.of(FULL, None, entry["model"]),
+    def entries(self, condition: Condition) -> list[Compared]:
+        """Return one entry a model, with what it is compared to; None where that was not asked for."""
+        entries = []
+        for students in aggregate(self.of(SET, condition)):
+            model = students["model"]
+            ours, random = self.of(SET, condition, model), self.of(RANDOM, condition, model)
+            full = self.of(FULL, None, model)  # one recipe of all images for every regime
+            entry = Compared(
+                **students,
+                random=Students(**aggregate(random)[0]) if random else None,
+                improvement=_improvement(ours, random) if random else None,
+                full=Students(**aggregate(full)[0]) if full else None,
+                recovery_ratio=_ratio(ours, full),
+                random_recovery_ratio=_ratio(random, full),
             )
-            entry["random"] = aggregate(random)[0] if random else None
-            entry["improvement"] = _improvement(ours, random) if random else None
-            entry["full"] = aggregate(full)[0] if full else None
-            entry["recovery_ratio"] = _ratio(ours, full)
-            entry["random_recovery_ratio"] = _ratio(random, full)
+            entries.append(entry)
         return entries
 
-    def scores(self, wanted: list[str], labels: str) -> list[dict[str, object]]:
+    def scores(self, wanted: list[str], labels: str) -> list[Scores]:
         """Return LRS and ARS of each model with what they are made of, as fractions in [0, 1]."""
-        scores = []
-        for model in dict.fromkeys(task.model for task in self.tasks if task.source == SET):
-            entry: dict[str, object] = {"model": model}
-            if "lrs" in wanted:
-                entry |= self._label_robustness(model, Condition(labels))
-            if "ars" in wanted:
-                entry |= self._augmentation_robustness(model, labels)
-            scores.append(entry)
-        return scores
+        models = dict.fromkeys(task.model for task in self.tasks if task.source == SET)
+        robust = {"lrs": self._label_robustness, "ars": self._augmentation_robustness}
+        return [
+            Scores(model, **{k: v for n in wanted for k, v in robust[n](model, labels).items()}) for model in models
+        ]
 
-    def _label_robustness(self, model: str, given: Condition) -> dict[str, object]:
+    def _label_robustness(self, model: str, labels: str) -> dict[str, float]:
+        given = Condition(labels)
         real, hard = self._mean(FULL, None, model), self._mean(SET, Condition("hard"), model)
         recovery = hard_label_recovery(real, hard)
         improvement = improvement_over_random(self._mean(SET, given, model), self._mean(RANDOM, given, model))
         return {"lrs": label_robust_score(recovery, improvement), "hlr": recovery, "ior": improvement}
 
-    def _augmentation_robustness(self, model: str, labels: str) -> dict[str, object]:
+    def _augmentation_robustness(self, model: str, labels: str) -> dict[str, float | dict[str, float]]:
         parts = {}
         for name, condition in (("aug", Condition(labels)), ("noaug", Condition(labels, augmented=False))):
             for side, source in (("syn", SET), ("random", RANDOM)):
@@ -90,12 +84,10 @@ class Outcome:
         return aggregate(self.of(source, condition, model))[0]["accuracy_mean"]
 
 
-def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> dict[str, object]:
-    improvement = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
-    improvement["bootstrap_interval"] = paired_bootstrap_interval(
-        [run.right for run in ours], [run.right for run in random]
-    )
-    return improvement | {"verdict": verdict(improvement["interval"])}
+def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> Improvement:
+    difference = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
+    over_images = paired_bootstrap_interval([run.right for run in ours], [run.right for run in random])
+    return Improvement(**difference, bootstrap_interval=over_images, verdict=verdict(difference["interval"]))
 
 
 def verdict(interval: list[float] | None) -> str:
@@ -105,7 +97,7 @@ def verdict(interval: list[float] | None) -> str:
     return {1: BEATS, -1: LOSES, 0: UNCLEAR}[clear_sign(interval)]
 
 
-def _ratio(students: list[StudentResult], full: list[StudentResult]) -> dict[str, object] | None:
+def _ratio(students: list[StudentResult], full: list[StudentResult]) -> Recovery | None:
     if not students or not full:
         return None
-    return ratio_interval([run.accuracy for run in students], [run.accuracy for run in full])
+    return Recovery(**ratio_interval([run.accuracy for run in students], [run.accuracy for run in full]))

@@ -4,7 +4,7 @@ import unicodedata
 
 _MARKS = 2  # combining marks on one letter; more only cover what is above and below
 _MOST_TEXT = 300  # characters of a name
-_MOST_DEPTH = 8
+_MOST_DEPTH = 8  # of tables in tables, more than `evaluate` writes; what walks through them recurses
 
 
 class Wrong(Exception):
@@ -68,6 +68,7 @@ def plain_of(name: str, value: object) -> dict:
 
 def clean(text: object, most: int = 1000) -> str:
     """Return a text in one line that can be shown: no control or direction characters, cut where it is too long."""
+    # cut before it is looked at: a file may hold megabytes in one text
     kept, marks = [], 0
     for letter in str(text)[: 4 * most]:
         marks = marks + 1 if unicodedata.combining(letter) else 0

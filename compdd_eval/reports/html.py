@@ -6,6 +6,8 @@ import json
 import re
 from functools import cache
 
+from compdd_eval.reports.summaries import Group
+
 _URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
 
 
@@ -20,7 +22,14 @@ def _environment() -> object:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "span": span, "as_link": as_link, "short": short}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "mean_and_std": mean_and_std,
+        "span": span,
+        "as_link": as_link,
+        "short": short,
+    }
     return environment
 
 
@@ -61,6 +70,13 @@ def json_for_script(content: object) -> object:
 def percent(value: float | None, digits: int = 1) -> str:
     """Write a fraction in percent, without the sign."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def mean_and_std(group: Group | None) -> str:
+    """Write the mean of some students in percent, with its standard deviation where there are several."""
+    if group is None:
+        return "–"
+    return percent(group.mean, 2) + ("" if group.std is None else f" ± {percent(group.std, 2)}")
 
 
 def points(value: float | None) -> str:

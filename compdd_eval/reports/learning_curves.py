@@ -67,6 +67,7 @@ def _curve(tables: list[list]) -> Curve | None:
         arrays = [np.asarray([[float(at), float(value)] for at, value in table]) for table in tables]
     except (TypeError, ValueError):
         return None
+    # students with other numbers of points cannot be averaged point by point
     if not arrays or not all(array.size for array in arrays) or len({len(array) for array in arrays}) > 1:
         return None
     stacked = np.stack(arrays)  # [students, points, 2]

@@ -1,23 +1,35 @@
 """Two groups of students, seed by seed."""
 
+from dataclasses import dataclass
+
 from compdd_eval.reports.summaries import Group
-from compdd_eval.results.statistics import clear_sign, paired_difference
+from compdd_eval.results.statistics import PairedDifference, clear_sign, paired_difference
 
 BETTER, WORSE, UNCLEAR, NO_PAIRS = "better", "worse", "cannot tell", "no seed in common"
 
 
-def pair(first: Group, other: Group) -> dict[str, object]:
-    """Compare two groups of students over the seeds that both have.
+@dataclass(frozen=True)
+class Pairing:
+    """Two groups over the seeds that both have.
 
-    Returns:
-        `seeds` (those in common), `difference` (of `first - other`, as of `paired_difference`; None without a common
-        seed) and `verdict`: `better` or `worse` where the 95 % interval of the mean difference excludes 0, else
-        `cannot tell`, as of `clear_sign`; `no seed in common`.
+    Attributes:
+        seeds: Those in common.
+        difference: Of the accuracies, `first - other`, as fractions; None without a common seed.
+        verdict: `better` or `worse` where the 95 % interval of the mean difference excludes 0, else `cannot tell`, as
+            of `clear_sign`; `no seed in common`.
     """
+
+    seeds: list[int]
+    difference: PairedDifference | None
+    verdict: str
+
+
+def pair(first: Group, other: Group) -> Pairing:
+    """Compare two groups of students over the seeds that both have."""
     ours, theirs = (dict(zip(group.seeds, group.accuracies, strict=True)) for group in (first, other))
+    # only the same seeds: they draw the same weights and order, so most of the spread is in both and cancels
     seeds = [seed for seed in first.seeds if seed in theirs]
     if not seeds:
-        return {"seeds": [], "difference": None, "verdict": NO_PAIRS}
-    found = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-    verdict = {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(found["interval"])]
-    return {"seeds": seeds, "difference": found, "verdict": verdict}
+        return Pairing([], None, NO_PAIRS)
+    difference = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+    return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference["interval"])])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compdd_eval.config.protocol import PRESETS
+from compdd_eval.config.protocol import PRESETS, protocol_in_words
 from compdd_eval.data.imagenet.hub_files import Address
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.reports.checked_fields import (
@@ -23,15 +23,16 @@ from compdd_eval.reports.checked_fields import (
     whole_of,
 )
 from compdd_eval.results.result_files import read_results, read_summary
-from compdd_eval.results.statistics import mean_interval, ratio_interval
+from compdd_eval.results.statistics import Ratio, mean_interval, ratio_interval
 from compdd_eval.results.student_result import SCHEMA_VERSION
 from compdd_eval.utils.errors import InputError
 
 _MOST_NAME = 80
 _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
+# SET/CONFIG/MODEL/DIGEST/seedK.json: no other file of the machine is ever opened for a report
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:@+-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
-_MOST_SEEDS = 10_000
+_MOST_SEEDS = 10_000  # of one network, far more than anybody trains
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Entry:
     teacher: str | None
 
     @property
-    def recovery(self) -> dict[str, object] | None:
+    def recovery(self) -> Ratio | None:
         """Recovery ratio: accuracy / accuracy of all images, with its interval, as of `ratio_interval`."""
         if self.full is None or not self.full.mean:
             return None
@@ -151,15 +152,11 @@ class Run:
 
     @property
     def protocol_name(self) -> str:
-        """The preset and what differs from it, in words: rows of different names are not compared.
-
-        It goes by the settings themselves and not only by what the file calls changes. The learning rate belongs to
-        the set.
-        """
+        """The preset and what differs from it, in words: rows of different names are not compared."""
         preset = PRESETS.get(self.preset, {})
+        # a file may call itself `comp-dd` without changes and yet have other settings
         found = {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
-        changed = [f"{name} {value}" for name, value in sorted(found.items()) if name not in ("protocol", "lr_net")]
-        return f"{self.preset} with {', '.join(changed)}" if changed else self.preset
+        return protocol_in_words(self.preset, found)
 
     @property
     def method(self) -> str:
@@ -220,6 +217,7 @@ def parse_run(content: object, place: str, file: Path) -> Run:
 
 
 def _parse(content: object, place: str, file: Path) -> Run:
+    # only what is used is looked at; numbers such as means are computed anew from accuracies, not believed
     table_of("the content", content)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
@@ -281,12 +279,7 @@ def _entry(content: object) -> Entry:
         random=None if content.get("random") is None else _group(table_of("random", content["random"])),
         full=None if content.get("full") is None else _group(table_of("full", content["full"])),
         per_class=tuple(None if value is None else number_of("per_class_accuracy", value, 0, 1) for value in per_class),
-        confusion=tuple(
-            tuple(
-                whole_of("confusion", count, 0, 10**12) for count in list_of("confusion", row, NUM_CLASSES, NUM_CLASSES)
-            )
-            for row in confusion
-        ),
+        confusion=tuple(map(_counts, confusion)),
         lr=number_of("lr", content.get("lr"), 0, 1e9),
         lr_source=text_of("lr_source", content.get("lr_source")),
         teacher=None if teacher is None else text_of("teacher", table_of("teacher", teacher).get("name")),

@@ -131,10 +131,9 @@ def training_of(result: StudentResult) -> list[str]:
         protocol = Protocol(**result.protocol)
     except TypeError as error:
         raise InputError(f"protocol of the result: {error}; evaluate again with this version") from error
-    changes = ", ".join(f"{name} {value}" for name, value in protocol.changes().items() if name != "lr_net")
     teacher = f"teacher {result.teacher['name']}" if result.teacher else "no teacher"
     return [
-        f"protocol {protocol.protocol}" + (f" with {changes}" if changes else ""),
+        f"protocol {protocol.in_words()}",
         f"rate {result.lr:g} ({result.lr_source})",
         f"labels {result.labels} ({result.label_kind})",
         teacher,

@@ -89,6 +89,7 @@ def read_summary(path: Path, place: str | None = None) -> dict[str, object]:
     try:
         found = os.stat(path)
         regular = stat.S_ISREG(found.st_mode)
+        # a pipe or device would block or never end, so it is never opened
         content = path.read_bytes() if regular and found.st_size <= MOST_BYTES else None
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror}); mend it or leave it out") from error

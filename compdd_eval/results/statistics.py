@@ -7,6 +7,7 @@ Two things vary: the students (seed of weights and order) and the validation ima
 import math
 import statistics
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import scipy
@@ -19,6 +20,24 @@ _ROUNDING = 1e-9  # a difference of accuracies up to this is none
 _SHUFFLES = 200
 _DEVIATIONS = 5  # standard deviations above the mean of the shuffles
 _MOVED_LEVEL = 1e-4
+
+
+class PairedDifference(TypedDict):
+    """What `paired_difference` returns."""
+
+    mean: float
+    std: float | None
+    n: int
+    interval: list[float] | None
+    wins: int
+    p_value: float | None
+
+
+class Ratio(TypedDict):
+    """What `ratio_interval` returns."""
+
+    ratio: float | None
+    interval: list[float] | None
 
 
 def mean_interval(values: Sequence[float]) -> list[float] | None:
@@ -40,7 +59,7 @@ def mean_interval(values: Sequence[float]) -> list[float] | None:
     return _around(statistics.mean(values), half)
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> dict[str, object]:
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
     """Compare two groups of students pair by pair, seed by seed.
 
     Args:
@@ -121,7 +140,7 @@ def clear_sign(interval: Sequence[float] | None) -> int:
     return 1 if interval[0] > _ROUNDING else -1 if interval[1] < -_ROUNDING else 0
 
 
-def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, object]:
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
     """Return a ratio of two means, such as accuracy on distilled over accuracy on real images, and its interval.
 
     The interval is that of Fieller (1954, "Some problems in interval estimation", JRSS B 16) for independent means:

@@ -5,6 +5,7 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.results.command import evaluate_command, without_places
 from compdd_eval.results.hub_eval_results import training_of
 from compdd_eval.results.student_result import StudentResult
 from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, with_part
@@ -117,26 +118,11 @@ def _how_to(result: StudentResult, repo_id: str) -> list[str]:
 def _command(result: StudentResult, subset: Subset, set_id: str | None) -> str:
     flags = {"distilled": set_id or "my_set", **subset.selection}
     flags |= {"model": _network(result), "res": result.resolution, "seed": result.seed, "num_eval": 1}
-    protocol = Protocol(**result.protocol)
-    flags |= {"protocol": protocol.protocol, **protocol.changes()}
+    flags |= Protocol(**result.protocol).flags()
     if result.config.get("lr_dir") == "none":
         flags["lr_dir"] = "none"
     if result.teacher:
-        from_file = "=" in str(result.config.get("teacher"))
-        network = without_folders(str(result.config["teacher"]).partition("=")[0])
-        flags["teacher"] = network + ("=FILE" if from_file else "")
+        flags["teacher"] = without_places("teacher", result.config["teacher"])
     if result.environment["precision"] != "float32":
         flags["precision"] = result.environment["precision"]
-    words = [f"--{name}" if value is True else f"--{name} {value}" for name, value in flags.items()]
-    lines = ["accelerate launch -m compdd_eval --data_path /path/to/imagenet", *_joined(words)]
-    return " \\\n    ".join(lines)
-
-
-def _joined(words: list[str]) -> list[str]:
-    """Return the words in lines of at most 110 letters."""
-    lines = [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 110:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return lines
+    return evaluate_command(flags)

@@ -52,7 +52,6 @@ def test_demo_in_two_processes(tmp_path):
             assert Image.open(folder / "distilled.png").size[1] == 10 * 66 + 28
             assert (folder / "images.pt").exists()
     assert means["easy", 10] > means["easy", 1] > 0.1 and means["hard", 10] > means["hard", 1] > 0.1
-    assert Image.open(tmp_path / "demo_results/accuracy.png").size[0] > 400
     assert done.stdout.splitlines()[-1].startswith("report: demo_results/report.html (4 runs")
     assert (tmp_path / "demo_results/report.html").read_text().count("<img ") == 2 * (10 + 100)
     code = "import datasets; datasets.load_dataset('comp_dd', 'round-easy')"

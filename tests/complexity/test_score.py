@@ -454,9 +454,9 @@ def test_quarters_by_hand():
         SimpleNamespace(right=[True, True, False, True, False]),
     ]
     found = by_quartile([0.9, 0.1, 0.5, 0.5, 0.2], students)
-    assert [quarter["images"] for quarter in found] == [2, 1, 1, 1]
-    assert [quarter["accuracy"] for quarter in found] == [0.25, 0.5, 1.0, 1.0]
-    assert (found[0]["low"], found[0]["high"], found[3]["low"]) == (0.1, 0.2, 0.9)
+    assert [quarter.images for quarter in found] == [2, 1, 1, 1]
+    assert [quarter.accuracy for quarter in found] == [0.25, 0.5, 1.0, 1.0]
+    assert (found[0].low, found[0].high, found[3].low) == (0.1, 0.2, 0.9)
 
 
 def test_a_dataset_on_the_hub(tiny, my_set, hub, tmp_path):

@@ -11,6 +11,7 @@ from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import Method, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, pair
+from compdd_eval.results.statistics import PairedDifference
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 
@@ -37,7 +38,7 @@ class Difference:
     other: str
     setting: Setting
     seeds: list[int]
-    difference: dict[str, object] | None
+    difference: PairedDifference | None
     verdict: str
     sentence: str
 
@@ -156,17 +157,17 @@ def _by_question(method: Method) -> dict[tuple, Setting]:
 
 def _difference(first: Method, other: Method, setting: Setting, settings: list[Setting]) -> Difference:
     ours, theirs = first.cells[setting].entry.students, other.cells[setting].entry.students
-    found = pair(ours, theirs)
+    pairing = pair(ours, theirs)
     place = setting.place(settings)
-    if found["verdict"] == NO_PAIRS:
+    if pairing.difference is None:
         seeds = f"{_listed(ours.seeds)} against {_listed(theirs.seeds)}"
         sentence = f"{first.name} and {other.name} are not compared on {place}: no seed in common ({seeds})"
     else:
-        sentence = _sentence(first.name, other.name, place, found["difference"], found["verdict"])
-    return Difference(first.name, other.name, setting, **found, sentence=sentence)
+        sentence = _sentence(first.name, other.name, place, pairing.difference, pairing.verdict)
+    return Difference(first.name, other.name, setting, **vars(pairing), sentence=sentence)
 
 
-def _sentence(first: str, other: str, place: str, difference: dict[str, object], verdict: str) -> str:
+def _sentence(first: str, other: str, place: str, difference: PairedDifference, verdict: str) -> str:
     """Say what an interval means, and no more than that."""
     mean, interval = f"{100 * difference['mean']:+.2f} points", difference["interval"]
     span = f"95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}" if interval else ""

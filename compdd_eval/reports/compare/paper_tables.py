@@ -11,7 +11,7 @@ from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import Cell, Method, Setting
 from compdd_eval.reports.paired import BETTER, pair
 from compdd_eval.reports.summaries import Group
-from compdd_eval.results.statistics import ratio_interval
+from compdd_eval.results.statistics import Ratio, ratio_interval
 
 RANDOM = "Random"
 MEANING = "better than every other method of its column, paired 95 % intervals over the same seeds"
@@ -44,7 +44,7 @@ class Value:
 
     group: Group
     full: Group | None = None
-    ratio: dict[str, object] | None = None
+    ratio: Ratio | None = None
     setting: Setting | None = None
     best: bool = False
 
@@ -147,7 +147,7 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
             continue
         best = max(having, key=lambda row: row[column].group.mean)
         others = [row[column].group for row in having if row is not best]
-        if all(pair(best[column].group, other)["verdict"] == BETTER for other in others):
+        if all(pair(best[column].group, other).verdict == BETTER for other in others):
             value = best[column]
             best[column] = Value(value.group, value.full, value.ratio, value.setting, best=True)
 

@@ -1,27 +1,23 @@
 """What a result was asked for: its settings, and the command that makes it again; nothing of it is believed."""
 
-import shlex
 from dataclasses import fields
-from pathlib import PurePath
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import without_folders
-from compdd_eval.config.protocol import PRESETS, WITH_DSA, Protocol
+from compdd_eval.config.protocol import Protocol, flag_value
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.summaries import Run
+from compdd_eval.results.command import evaluate_command, without_places
 from compdd_eval.utils.errors import InputError
 
-DATA_PATH = "/path/to/imagenet"
 _DEFAULTS = {field.name: field.default for field in fields(EvaluateConfig)}
 _HINTS = get_type_hints(EvaluateConfig)
 _PROTOCOL = tuple(field.name for field in fields(Protocol))
 _READING = tuple(field.name for field in fields(ReadConfig))
 _MACHINE = ("data_path", "layout", "output_dir", "baseline_dir", "complexity", "overwrite", "grid", "dry_run")
 _MACHINE += ("log_with", "threads")
-_PATHS = ("distilled", "data_dir", "label_dir", "lr_dir", "subsets_dir", "teacher")
 _OF_FILES = ("label_dir", "lr_dir", "label_kind", "label_order", "pixel_range", "mean", "std", "data_dir")
 _LONGEST = 200  # characters of a setting
 
@@ -43,13 +39,6 @@ def protocol_of(run: Run) -> Protocol:
         raise InputError(f"{run.place}: protocol: {clean(error, 100)}; evaluate again with this version") from error
 
 
-def protocol_name(protocol: Protocol) -> str:
-    """Return the preset and what was changed, in words; the rate belongs to the set, and is left out."""
-    changes = {name: value for name, value in protocol.changes().items() if name != "lr_net"}
-    changed = ", ".join(f"{name} {_written(value)}" for name, value in sorted(changes.items()))
-    return f"{protocol.protocol} with {changed}" if changed else protocol.protocol
-
-
 def settings_of(run: Run, protocol: Protocol) -> tuple[dict[str, str], dict[str, str]]:
     """Return the protocol, and all other settings that are not about a machine, as texts.
 
@@ -57,8 +46,8 @@ def settings_of(run: Run, protocol: Protocol) -> tuple[dict[str, str], dict[str,
     """
     others = {name: value for name, value in _given(run).items() if value is not None}
     return (
-        {name: clean(_written(value), _LONGEST) for name, value in protocol.settings().items()},
-        {name: clean(_written(_placed(name, value)), _LONGEST) for name, value in others.items()},
+        {name: clean(flag_value(value), _LONGEST) for name, value in protocol.settings().items()},
+        {name: clean(flag_value(without_places(name, value)), _LONGEST) for name, value in others.items()},
     )
 
 
@@ -74,8 +63,8 @@ def command_of(run: Run, protocol: Protocol, repository: str | None) -> str | No
         The command, or None where the settings are not those of a command of this version.
     """
     given = _given(run)
-    wanted = {name: value for name, value in given.items() if value is not None and value != _DEFAULTS[name]}
-    wanted = _set_of(wanted, run, repository) | _different(protocol)
+    wanted = {name: value for name, value in (given | protocol.flags()).items() if value not in (None, _DEFAULTS[name])}
+    wanted = _set_of(wanted, run, repository)
     if "model" not in given:
         wanted["model"] = ",".join(dict.fromkeys(entry.model for entry in run.entries))
     own = wanted.pop("subsets_dir", None)
@@ -84,11 +73,7 @@ def command_of(run: Run, protocol: Protocol, repository: str | None) -> str | No
     except (InputError, TypeError, ValueError):
         return None
     wanted |= {"subsets_dir": own} if own else {}
-    lines = ["accelerate launch -m compdd_eval"]
-    first = {"distilled": wanted.pop("distilled")} if "distilled" in wanted else {}
-    for name, value in {**first, "data_path": DATA_PATH, **wanted}.items():
-        lines.append(f"  --{name} {shlex.quote(_written(_placed(name, value)))}")
-    return " \\\n".join(lines)
+    return evaluate_command({name: without_places(name, value) for name, value in wanted.items()})
 
 
 def _given(run: Run) -> dict[str, object]:
@@ -103,15 +88,6 @@ def _set_of(wanted: dict[str, object], run: Run, repository: str | None) -> dict
         return wanted | ({"distilled": run.repository} if is_commit(run.repository) else {})
     kept = {name: value for name, value in wanted.items() if name not in _OF_FILES}
     return {**kept, "distilled": repository, **({"lr_dir": "none"} if wanted.get("lr_dir") == "none" else {})}
-
-
-def _different(protocol: Protocol) -> dict[str, object]:
-    """Return the settings that make this protocol of the default one."""
-    preset = PRESETS[protocol.protocol] | (WITH_DSA.get(protocol.protocol, {}) if protocol.dsa else {})
-    changed = {name: getattr(protocol, name) for name, value in preset.items() if getattr(protocol, name) != value}
-    if protocol.dsa != PRESETS[protocol.protocol]["dsa"]:
-        changed["dsa"] = protocol.dsa
-    return changed if protocol.protocol == _DEFAULTS["protocol"] else {"protocol": protocol.protocol, **changed}
 
 
 def _fits(name: str, value: object) -> bool:
@@ -138,32 +114,3 @@ def _is_of(value: object, kind: object) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, kind)
-
-
-def _placed(name: str, value: object) -> object:
-    """Return a setting without the folders of the machine that it names."""
-    if name == "model":
-        return without_folders(str(value))
-    if name not in _PATHS or (name == "lr_dir" and value == "none"):
-        return value
-    if name == "distilled" and is_commit(value):
-        return value
-    if name == "teacher":
-        network, is_file, file = str(value).partition("=")
-        network = without_folders(network)
-        return f"{network}=path/to/{_last(file)}" if is_file else network
-    return f"path/to/{_last(value)}"
-
-
-def _last(path: object) -> str:
-    name = PurePath(str(path).replace("\\", "/")).name
-    return name if name not in ("", "..") else "set"
-
-
-def _written(value: object) -> str:
-    """Write a value as a flag takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)

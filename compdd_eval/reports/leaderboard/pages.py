@@ -10,9 +10,10 @@ from functools import cache
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render, short, span
-from compdd_eval.reports.leaderboard.command import DATA_PATH, command_of, settings_of
+from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
-from compdd_eval.reports.summaries import Group
+from compdd_eval.reports.summaries import Entry, Group
+from compdd_eval.results.command import DATA_PATH
 
 FIRST = 100  # rows in the page itself, for those who run no scripts
 _COLUMNS = (  # field of a row, words, whether it is a number
@@ -38,6 +39,7 @@ _FORMULA = ("=", "+", "-", "@")  # a text that starts with it is a formula to sp
 def index_page(title: str, rows: Rows) -> str:
     """Return the page with the table."""
     found = rows.rows
+    # most readers look for images alone: rows with a teacher are shown when they are asked for
     protocols = _protocols(found)
     under = [row for row in found if row.protocol == protocols[0]]
     plain = [row for row in under if row.teacher is None] or under
@@ -187,7 +189,7 @@ def _seeds(group: Group) -> str:
     return shown + (f", and {len(pairs) - _SEEDS:,} more" if len(pairs) > _SEEDS else "")
 
 
-def _rate(entry: object) -> str:
+def _rate(entry: Entry) -> str:
     return f"{entry.lr:g} ({clean(entry.lr_source, 60)})"
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from compdd_eval.data.imagenet.hub_files import is_commit, parse_address
 from compdd_eval.data.subsets import config_names, load_subset, related_names
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link
-from compdd_eval.reports.leaderboard.command import protocol_name, protocol_of
+from compdd_eval.reports.leaderboard.command import protocol_of
 from compdd_eval.reports.leaderboard.sources import Found
 from compdd_eval.reports.paired import pair
 from compdd_eval.reports.summaries import Entry, Run
@@ -140,8 +140,8 @@ class Rows:
         return sorted(found, key=lambda row: (row.protocol, row.subset, row.ipc, row.student, -row.mean, row.page))
 
 
-def rows_of(found: Iterable[Found], given: dict[str, str] | None = None) -> Rows:
-    """Make rows of results; those of the Hub come first, so that of two equal ones the one with a set is kept.
+def rows_of(found: Sequence[Found], given: dict[str, str] | None = None) -> Rows:
+    """Make rows of results, each once.
 
     Args:
         found: The results.
@@ -151,6 +151,7 @@ def rows_of(found: Iterable[Found], given: dict[str, str] | None = None) -> Rows
         InputError: None is a result of this version.
     """
     known = []
+    # of two equal rows the first is kept, so those of the Hub come first: they say where the set is
     for one in sorted(found, key=lambda one: (one.repository is None, one.repository or "", one.run.place)):
         try:
             known.append((one, protocol_of(one.run)))
@@ -206,6 +207,7 @@ def canonical_of(runs: Iterable[Run], given: dict[str, str] | None) -> dict[str,
     for name in names:
         whole = [run for run in runs if run.config_name == name and _is_whole(run)]
         counts = Counter(run.digests["validation"] for run in whole).most_common(1)
+        # a majority, not the largest group: otherwise the first to publish odd images would mark all others
         clear = counts and 2 * counts[0][1] > len(whole)
         found[name] = Canonical(counts[0][0], BY_MOST) if clear else Canonical(None, BY_NONE)
     return found
@@ -241,7 +243,7 @@ def _identity(run: Run, protocol: Protocol, entry: Entry) -> str:
         run.digests,
         run.ipc,
         run.resolution,
-        protocol.settings(),
+        protocol.settings(),  # not what the file calls changes: that is not believed
         entry.model,
         entry.teacher,
     )
@@ -259,7 +261,7 @@ def _result(
     if repository is not None:
         link = parse_address(repository).page
     of_run = {
-        "protocol": protocol_name(protocol) + ("" if run.config_name in config_names() else _BESIDE),
+        "protocol": protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
         "method": clean(run.method, 60) or "?",
         "subset": clean(run.config_name, 40),
         "ipc": run.ipc,
@@ -296,8 +298,8 @@ def _marks(one: Found, canonical: Canonical) -> list[str]:
 
 def _row(entry: Entry, of_run: dict[str, object]) -> Row:
     group, recovery = entry.students, entry.recovery
-    found = pair(group, entry.random) if entry.random else None
-    difference = found and found["difference"]
+    pairing = pair(group, entry.random) if entry.random else None
+    difference = pairing and pairing.difference
     return Row(
         **of_run,
         student=clean(entry.model, 60),
@@ -309,6 +311,6 @@ def _row(entry: Entry, of_run: dict[str, object]) -> Row:
         random=entry.random.mean if entry.random else None,
         over_random=difference and difference["mean"],
         over_random_interval=difference and difference["interval"],
-        verdict=difference and (found["verdict"] if difference["interval"] else UNKNOWN),
+        verdict=difference and (pairing.verdict if difference["interval"] else UNKNOWN),
         recovery=recovery["ratio"] if recovery else None,
     )

@@ -1,6 +1,7 @@
 """The head of a report: all runs in one table, and charts over IPC."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compdd_eval.reports.charts import Series, lines
@@ -24,6 +25,7 @@ class Overview:
 
 def overview_of(runs: list[Run]) -> Overview:
     """Draw accuracy over IPC for runs that are alike but for IPC and method."""
+    # what one line of a chart may join: all that changes an accuracy but IPC and the method itself
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         teacher = next((entry.teacher for entry in run.entries if entry.teacher), None)
@@ -75,16 +77,14 @@ def _chart(
     return title, lines(places, series, "accuracy in % (mean ± std)", alt, "images per class (IPC)")
 
 
-def _over_ipcs(name: str, runs: list[Run], model: str, ipcs: list[float], of: object) -> Series:
-    values, lows, highs = [], [], []
+def _over_ipcs(
+    name: str, runs: list[Run], model: str, ipcs: list[float], of: Callable[[Entry], Group | None]
+) -> Series:
+    points = []
     for ipc in ipcs:
         entries = [entry for run in runs if run.ipc == ipc for entry in run.entries if entry.model == model]
-        group = next((of(entry) for entry in entries if of(entry) is not None), None)
-        value, low, high = with_spread(group)
-        values.append(value)
-        lows.append(low)
-        highs.append(high)
-    return Series(name, values, lows, highs)
+        points.append(with_spread(next((of(entry) for entry in entries if of(entry) is not None), None)))
+    return Series(name, *map(list, zip(*points, strict=True)))
 
 
 def with_spread(group: Group | None) -> tuple[float | None, float | None, float | None]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.distilled.result_pictures import Picture, read_pictures
 from compdd_eval.reports.charts import Series, bars, curves, dots
-from compdd_eval.reports.html import as_link, percent, points, short, span
-from compdd_eval.reports.learning_curves import accuracy_curve, loss_curve, read_students
+from compdd_eval.reports.html import as_link, mean_and_std, percent, points, short, span
+from compdd_eval.reports.learning_curves import Curve, accuracy_curve, loss_curve, read_students
 from compdd_eval.reports.paired import NO_PAIRS, UNCLEAR, pair
 from compdd_eval.reports.report.overview import chance_of, with_spread
-from compdd_eval.reports.summaries import Entry, Group, Run
+from compdd_eval.reports.summaries import Entry, Run
+from compdd_eval.results.statistics import PairedDifference
 from compdd_eval.utils.errors import InputError
 
 _EXACT_SIDE = 64  # pixels; larger pictures are embedded with losses that nobody sees
@@ -38,20 +39,18 @@ class Shown:
 
 @dataclass(frozen=True)
 class Row:
-    """The numbers of one student network, as texts."""
+    """One student network beside its baselines; the template writes the numbers.
 
-    model: str
-    accuracy: str
-    interval: str
-    number: int
-    each: str
-    random: str
-    improvement: str
-    improvement_interval: str
+    Attributes:
+        entry: Its students, and those of the baselines.
+        difference: To random images, seed by seed; None without a seed in common.
+        verdict: What that means, in words; empty without the baseline.
+        answer: All of it in a sentence.
+    """
+
+    entry: Entry
+    difference: PairedDifference | None
     verdict: str
-    full: str
-    recovery: str
-    recovery_interval: str
     answer: str
 
 
@@ -63,7 +62,6 @@ class Section:
         anchor: Its id in the page.
         run: The run.
         title: What was evaluated, in a line.
-        question: What was asked.
         facts: Names and values.
         rows: Numbers of each student network.
         charts: Title and chart.
@@ -77,7 +75,6 @@ class Section:
     anchor: str
     run: Run
     title: str
-    question: str
     facts: list[tuple[str, str, str | None]]
     rows: list[Row]
     charts: list[tuple[str, object]]
@@ -90,46 +87,31 @@ class Section:
     @property
     def has_random(self) -> bool:
         """Whether random real images were evaluated, too."""
-        return _any(self.run, "random")
+        return any(entry.random for entry in self.run.entries)
 
     @property
     def has_full(self) -> bool:
         """Whether all training images were evaluated, too."""
-        return _any(self.run, "full")
+        return any(entry.full for entry in self.run.entries)
 
 
 def section_of(run: Run, anchor: str, most_pictures: int) -> Section:
     """Put together what a report shows of one run, with at most so many pictures."""
     pictures, note = _pictures(run, most_pictures)
-    drawn, missing = _charts(run)
+    curves_drawn, missing = _learning_curves(run)
     return Section(
         anchor=anchor,
         run=run,
         title=f"{short(run.method)}: {run.config_name}, IPC {run.ipc:g}, {run.resolution} px",
-        question=_question(run),
         facts=_facts(run),
         rows=[_row(entry) for entry in run.entries],
-        charts=drawn,
+        charts=[_by_student(run), _by_class(run), *curves_drawn],
         confusions=[(entry.model, _shares(entry)) for entry in run.entries],
         pictures=pictures,
         pictures_note=note,
         side=run.resolution,
         missing=missing,
     )
-
-
-def _question(run: Run) -> str:
-    beside = " How do they compare with students of as many random real images" if _any(run, "random") else ""
-    full = " and of all training images" if _any(run, "full") else ""
-    beside += f"{full}?" if beside else (" How much of the accuracy of all training images is that?" if full else "")
-    return (
-        f"How well do networks recognise the ten classes of {run.config_name} in real validation images after training "
-        f"on these {run.images} distilled images alone?{beside}"
-    )
-
-
-def _any(run: Run, name: str) -> bool:
-    return any(getattr(entry, name) is not None for entry in run.entries)
 
 
 def _facts(run: Run) -> list[tuple[str, str, str | None]]:
@@ -179,95 +161,71 @@ def _address(run: Run) -> str | None:
 
 
 def _environment(entry: dict[str, object]) -> str:
-    versions = entry.get("versions")
-    versions = versions if isinstance(versions, dict) else {}
-    packages = ", ".join(
-        f"{name} {versions[name]}" for name in ("compdd_eval", "torch", "torchvision") if name in versions
-    )
-    parts = [entry.get("device"), entry.get("precision"), f"{entry.get('threads')} threads", packages]
-    commit = entry.get("commit")
-    return short(", ".join(str(part) for part in [*parts, f"commit {commit}" if commit else None] if part), 200)
+    versions = entry.get("versions") if isinstance(entry.get("versions"), dict) else {}
+    packages = [f"{name} {versions[name]}" for name in _PACKAGES if name in versions]
+    commit = f"commit {entry['commit']}" if entry.get("commit") else None
+    parts = [entry.get("device"), entry.get("precision"), f"{entry.get('threads')} threads", *packages, commit]
+    return short(", ".join(str(part) for part in parts if part), 200)
 
 
 def _row(entry: Entry) -> Row:
-    difference, verdict = _improvement(entry)
-    recovery = entry.recovery
-    return Row(
-        model=entry.model,
-        accuracy=_spread(entry.students),
-        interval=span(entry.students.interval),
-        number=len(entry.students.seeds),
-        each=" ".join(percent(value) for value in entry.students.accuracies[:20]),
-        random="–" if entry.random is None else _spread(entry.random),
-        improvement="–" if difference is None else points(difference["mean"]),
-        improvement_interval="" if difference is None else span(difference["interval"], True),
-        verdict=verdict,
-        full="–" if entry.full is None else _spread(entry.full),
-        recovery="–" if recovery is None else f"{percent(recovery['ratio'])} %",
-        recovery_interval="" if recovery is None else span(recovery["interval"]),
-        answer=_answer(entry, verdict, difference),
-    )
+    difference, verdict = _against_random(entry)
+    group = entry.students
+    seeds = _seeds(len(group.seeds))
+    sure = f"95 % interval {span(group.interval)}" if group.interval else "no interval"
+    answer = f"{entry.model}: {mean_and_std(group)} % ({sure}, {seeds})"
+    if difference is not None:
+        answer += f", {verdict}: {points(difference['mean'])} points"
+    if entry.recovery is not None:
+        answer += f"; {percent(entry.recovery['ratio'])} % of what all training images give"
+    return Row(entry, difference, verdict, f"{answer}. Chance is {percent(chance_of(entry))} %.")
 
 
-def _spread(group: Group) -> str:
-    return percent(group.mean, 2) + ("" if group.std is None else f" ± {percent(group.std, 2)}")
-
-
-def _improvement(entry: Entry) -> tuple[dict[str, object] | None, str]:
-    """Return the paired difference to random images, and the verdict on it."""
+def _against_random(entry: Entry) -> tuple[PairedDifference | None, str]:
+    """Return the paired difference to random images, and the verdict on it in words."""
     if entry.random is None:
         return None, ""
-    found = pair(entry.students, entry.random)
-    seeds = "1 seed" if len(found["seeds"]) == 1 else f"{len(found['seeds'])} seeds"
+    pairing = pair(entry.students, entry.random)
     words = {
         NO_PAIRS: "no seed in common with the random baseline",
-        UNCLEAR: f"cannot tell from random with {seeds}",
+        UNCLEAR: f"cannot tell from random with {_seeds(len(pairing.seeds))}",
     }
-    return found["difference"], words.get(found["verdict"], f"{found['verdict']} than random")
+    return pairing.difference, words.get(pairing.verdict, f"{pairing.verdict} than random")
 
 
-def _answer(entry: Entry, verdict: str, difference: dict[str, object] | None) -> str:
-    number = len(entry.students.seeds)
-    sure = f"95 % interval {span(entry.students.interval)}" if entry.students.interval else "no interval"
-    text = f"{entry.model}: {_spread(entry.students)} % ({sure}, {number} {'seed' if number == 1 else 'seeds'})"
-    if difference is not None:
-        text += f", {verdict}: {points(difference['mean'])} points"
-    if entry.recovery is not None:
-        text += f"; {percent(entry.recovery['ratio'])} % of what all training images give"
-    return f"{text}. Chance is {percent(chance_of(entry))} %."
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
 
 
-def _charts(run: Run) -> tuple[list[tuple[str, object]], list[str]]:
-    """Return all charts, and what is missing."""
-    found, missing = [_by_student(run), _by_class(run)], []
+def _learning_curves(run: Run) -> tuple[list[tuple[str, object]], list[str]]:
+    """Return the charts that the files of the students give, and in words what is missing."""
     students = read_students(run)
     losses = {model: loss_curve(members) for model, members in students.items()}
     tested = {model: accuracy_curve(members) for model, members in students.items()}
+    drawn = [
+        _curves("Loss of training", losses, 1, "loss (mean of a pass)", run),
+        _curves("Accuracy on the validation images while training", tested, 100, "accuracy in %", run),
+    ]
+    without = "Learning curves: the files of the students do not lie beside the summary."
+    return [chart for chart in drawn if chart], [] if any(losses.values()) else [without]
+
+
+def _curves(
+    title: str, by_model: dict[str, Curve | None], factor: int, label: str, run: Run
+) -> tuple[str, object] | None:
+    known = {model: curve for model, curve in by_model.items() if curve is not None}
+    if not known:
+        return None
+    series, ends = [], []
+    for model, curve in known.items():
+        parts = [[factor * value for value in part] for part in (curve.mean, curve.low, curve.high)]
+        series.append((curve.passes, Series(model, *parts)))
+        ends.append(f"{model} {parts[0][0]:.3g} to {parts[0][-1]:.3g}")
     where = f"{run.config_name}, IPC {run.ipc:g}, {run.method}, {run.digests['distilled'][:12]}"
-    for title, table, factor, label, log in (
-        ("Loss of training", losses, 1, "loss (mean of a pass)", True),
-        ("Accuracy on the validation images while training", tested, 100, "accuracy in %", False),
-    ):
-        known = {model: curve for model, curve in table.items() if curve is not None}
-        if not known:
-            continue
-        series = [
-            (
-                curve.passes,
-                Series(model, *[[factor * v for v in part] for part in (curve.mean, curve.low, curve.high)]),
-            )
-            for model, curve in known.items()
-        ]
-        ends = ", ".join(f"{model} {factor * c.mean[0]:.3g} to {factor * c.mean[-1]:.3g}" for model, c in known.items())
-        alt = f"{title} over the passes, mean over seeds, with the range of the seeds as a band: {ends}. {where}"
-        found.append((title, curves(series, label, alt, log and _positive(known))))
-    if not any(losses.values()):
-        missing.append("Learning curves: the files of the students do not lie beside the summary.")
-    return found, missing
-
-
-def _positive(known: dict) -> bool:
-    return min(min(curve.low) for curve in known.values()) > 0
+    alt = f"{title} over the passes, mean over seeds, with the range of the seeds as a band: {', '.join(ends)}. {where}"
+    # losses fall by powers of ten; an accuracy does not, and 0 has no logarithm
+    logarithmic = factor == 1 and all(min(curve.low) > 0 for curve in known.values())
+    return title, curves(series, label, alt, logarithmic)
 
 
 def _by_student(run: Run) -> tuple[str, object]:
@@ -276,7 +234,7 @@ def _by_student(run: Run) -> tuple[str, object]:
     for name, title in (("random", "random real images"), ("full", "all training images")):
         values = [with_spread(getattr(entry, name))[0] for entry in run.entries]
         series += [Series(title, values)] if any(value is not None for value in values) else []
-    words = "; ".join(f"{entry.model} {_spread(entry.students)}" for entry in run.entries)
+    words = "; ".join(f"{entry.model} {mean_and_std(entry.students)}" for entry in run.entries)
     alt = f"Accuracy in % by student, {run.config_name}, IPC {run.ipc:g}, {run.digests['distilled'][:12]}: {words}"
     names, chance = [entry.model for entry in run.entries], 100 * chance_of(run.entries[0])
     return "Accuracy by student", bars(names, series, chance, "accuracy in % (mean ± std)", alt)

@@ -1,0 +1,90 @@
+"""Results that an earlier version wrote (tests/support/results_before): every command that reads results still does."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from compdd_eval import load_comp_dd
+from compdd_eval.distilled.random_images import random_images
+
+RESULTS = Path(__file__).parents[1] / "support/results_before"
+
+
+@pytest.fixture
+def printed(run):
+    """Run a command with --json and return what it printed."""
+
+    def call(*arguments: object) -> object:
+        status, out, errors = run(*arguments, "--json")
+        assert status == 0, errors
+        return json.loads(out)
+
+    return call
+
+
+def test_compare(printed):
+    found = printed("compare", RESULTS / "kc", RESULTS / "random")
+    tell = "cannot tell k-center from random on bird-easy, IPC 2, ConvNetD{} with 2 seeds: {} points (95 % interval {})"
+    assert [entry["sentence"] for entry in found["comparisons"]] == [
+        tell.format(1, "-6.00", "-56.82 to +44.82"),
+        tell.format(2, "+4.00", "-21.41 to +29.41"),
+    ]
+    assert [table["title"] for table in found["tables"]] == [
+        f"ConvNetD{depth}, 32 px, protocol comp-dd with epoch_eval_train 3, labels given" for depth in (1, 2)
+    ]
+    cells = found["tables"][0]["cells"]
+    assert [cell["method"] for cell in cells] == ["Random (baseline)", "k-center", "random"]
+    assert [cell["mean"] for cell in cells] == pytest.approx([0.43, 0.41, 0.47])
+    assert [cell["std"] for cell in cells] == pytest.approx([0.0707107, 0.0707107, 0.0141421], rel=1e-5)
+    assert cells[1]["recovery_ratio"]["ratio"] == pytest.approx(0.41 / 0.7)
+    assert cells[1]["recovery_ratio"]["interval"] == pytest.approx([-0.1364518, 1.4141824], rel=1e-5)
+    assert cells[2]["recovery_ratio"] is None
+
+
+def test_report(run, tmp_path):
+    status, out, errors = run("report", RESULTS, "--output", tmp_path / "report.html")
+    assert status == 0, errors
+    page = (tmp_path / "report.html").read_text()
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "(2 runs" in out
+    assert "ConvNetD1: 41.00 ± 7.07 % (95 % interval -22.5 to 104.5, 2 seeds)" in text
+    assert "cannot tell from random with 2 seeds: -2.00 points; 58.6 % of what all training images give" in text
+    assert "protocol comp-dd with epoch_eval_train 3 (4 passes)" in text
+    assert "Loss of training" in text, "the files of the students lie beside the summary"
+
+
+def test_leaderboard(printed, tmp_path):
+    rows = printed("leaderboard", RESULTS, "--output", tmp_path / "site")["rows"]
+    assert [(row["student"], row["method"]) for row in rows] == [
+        *(("ConvNetD1", "random"), ("ConvNetD1", "k-center")),
+        *(("ConvNetD2", "k-center"), ("ConvNetD2", "random")),
+    ]
+    assert rows[1]["over_random"] == pytest.approx(-0.02) and rows[1]["verdict"] == "cannot tell"
+    assert all(row["marks"] == ["50 of 500 validation images"] for row in rows)
+    with open(tmp_path / "site/results.csv") as file:
+        assert [float(row["mean"]) for row in csv.DictReader(file)] == [row["mean"] for row in rows]
+    page = (tmp_path / "site" / rows[1]["page"]).read_text()
+    assert "--epoch_eval_train 3" in page and "--model ConvNetD1,ConvNetD2" in page
+
+
+def test_status(printed):
+    found = [(run["name"], run["state"], run["done"], run["students"]) for run in printed("status", RESULTS)]
+    assert found == [("kc/bird-easy", "done", 12, 12), ("random/bird-easy", "done", 4, 4)]
+
+
+def test_reproduce(printed, run, drawn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the set was `sets/random-easy` where the command ran
+    status, _, errors = run("reproduce", RESULTS / "random", "--data_path", drawn)
+    assert status == 2 and "sets/random-easy: no such folder" in errors[-1]
+    data = load_comp_dd(drawn, "bird", "easy", (32, 32), cache_dir=tmp_path / "cache")
+    random_images(data.dst_train, 2).save(tmp_path / "set")
+    student = next((RESULTS / "random").rglob("ConvNetD1/*/seed0.json"))
+    found = printed("reproduce", student, "--data_path", drawn, "--distilled", tmp_path / "set")["students"][0]
+    recorded, now = found["recorded"], found["now"]
+    assert (found["source"], found["predictions"], recorded["accuracy"]) == ("distilled", 50, 0.48)
+    names = ("trained_digest", "tested_digest")
+    assert [recorded[name] for name in names] == [now[name] for name in names]
+    assert now["accuracy"] == pytest.approx(recorded["accuracy"], abs=0.1), "another machine rounds otherwise"
