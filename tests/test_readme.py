@@ -16,6 +16,7 @@ import torch
 import yaml
 from huggingface_hub import DatasetCard
 
+import compdd_eval
 from compdd_eval import load_comp_dd, random_images
 from compdd_eval.commands import COMMANDS
 from compdd_eval.data.subsets import load_subset, subset_names
@@ -33,7 +34,7 @@ FENCED = r"```.*?```"
 FOREIGN_FLAGS = {"multi_gpu", "cpu", "num_processes", "num_machines", "machine_rank", "main_process_ip"}
 FOREIGN_FLAGS |= {"main_process_port", "nproc_per_node", "mixed_precision"}
 BIRDS = "--category bird --subset easy"
-TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 1 --num_eval 2 --res 32 --model ConvNetD1"
+TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 2 --num_eval 2 --res 32 --model ConvNetD1"
 TINY_METHOD = "--preset smoke --res 16 --model ConvNetD1"
 TINY_EXPERTS = "--res 16 --model ConvNetD1 --num_experts 1 --epochs 20 --compile never"
 # what commands read, and how it is made
@@ -42,12 +43,12 @@ MADE = {
     "random_set": f"distill random {BIRDS} --ipc 1 --res 32 --output_dir random_set",
     "scores": "complexity --data_path IMAGENET --category bird --model efficientnet-lite0 --output_dir scores",
     "my_subsets": "select scores --output_dir my_subsets",
-    "experts": f"experts {BIRDS} {TINY_EXPERTS} --output_dir experts",
+    "experts": f"experts {BIRDS} --output_dir experts",
     "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
     "tester/name": "push my_set_dd --repo_id tester/name --results results",
 }
 for _name in ("results", "results_edf", "results_datm"):
-    MADE[_name] = f"evaluate --distilled my_set {BIRDS} {TINY_STUDENT} --output_dir {_name}"
+    MADE[_name] = f"evaluate --distilled my_set {BIRDS} --output_dir {_name}"
 STAND_INS = {"USER/NAME": "tester/name", "USER/leaderboard": "tester/board", "USER/comp_dd": "tester/comp_dd"}
 
 
@@ -304,12 +305,17 @@ def test_every_guide_is_linked():
         assert f"]({path.relative_to(ROOT)})" in README
 
 
+def test_public_names_are_listed():
+    text = DOCS["compdd_eval/evaluation/README.md"]
+    listed = re.search(r"Also importable from `compdd_eval`: (.*?)\.\n\n", text, flags=re.DOTALL)[1]
+    in_examples = {"__version__", "EvaluateConfig", "evaluate", "load_comp_dd", "random_images"}
+    assert set(re.findall(r"`(\w+)`", listed)) | in_examples == set(compdd_eval.__all__)
+
+
 def test_names_in_the_docs_exist():
     """Functions, classes and attributes that are named, and every flag."""
-    sources = " ".join(
-        path.read_text(encoding="utf-8") for path in [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]
-    )
-    ours = set(re.findall(r"\w+", sources))
+    files = [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]
+    ours = {word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
     configs = [import_module(f"compdd_eval.config.{name}").CONFIG for name in COMMANDS]
     flags = {field.name for config in configs for field in fields(config)} | {"config", "print_config", "help", "json"}
     for name, text in DOCS.items():
@@ -317,7 +323,7 @@ def test_names_in_the_docs_exist():
         called = {found for part in code for found in re.findall(r"\b([A-Za-z_]\w*)\(", part)}
         camel = {part for part in code if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", part)}
         assert called | camel <= ours, (name, (called | camel) - ours)
-        unknown = set(re.findall(r"(?<![\w-])--(\w+)", " ".join(code) + " ".join(blocks(text, "bash")))) - flags
+        unknown = set(re.findall(r"(?<![\w-])--(\w+)", " ".join([*code, *blocks(text, "bash")]))) - flags
         assert unknown <= FOREIGN_FLAGS | {"check", "version"}, (name, unknown)
 
 
