@@ -22,6 +22,7 @@ from compdd_eval.commands import COMMANDS
 from compdd_eval.data.subsets import load_subset, subset_names
 from compdd_eval.distilled.formats.published import save_published
 from tests.conftest import ROOT, environment, save_image, served
+from tests.support import gallery
 from tests.support.generated_docs import GUIDES, regenerated
 from tests.support.hub_client import Client
 from tests.support.hub_stand_in import FakeHub
@@ -256,6 +257,11 @@ def test_the_smoke_table_and_its_picture(place, imagenet):
     words = ["--data_path", str(imagenet), *BIRDS.split(), "--output_dir", "smoke", *short.split()]
     done = launched([sys.executable, "-m", "tests.support.smoke_table", *words], place)
     assert done.returncode == 0 and "mtt" in done.stdout, done.stderr
+    for method in gallery.METHODS:  # the picture shows other methods than those that are short
+        for ipc in gallery.IPCS:
+            shutil.copytree(place / "smoke/results/random/ipc1", place / f"drawn/{method}/ipc{ipc}")
+    gallery.make(place / "drawn", place / "pictures/comparison.png")
+    assert (place / "pictures/comparison.png").stat().st_size > 1000
 
 
 def launched(command, place, **changes):

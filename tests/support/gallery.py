@@ -1,4 +1,10 @@
-"""Draw the README's picture from what the smoke table measured: python -m tests.support.gallery smoke/results"""
+"""Draw the README's picture from what the smoke table measured: python -m tests.support.gallery smoke/results
+
+The results are those of
+
+    python -m tests.support.smoke_table --data_path /path/to/imagenet --category insect --subset easy --output_dir smoke \\
+        --methods random,k-center,herding,dm --model ConvNetW32 --precision float32 --epoch_eval_train 100
+"""
 
 import json
 import sys
@@ -25,7 +31,7 @@ def make(results: Path, picture: Path = PICTURE) -> None:
     axes.set_xticks(range(len(IPCS)), [f"IPC {ipc}" for ipc in IPCS])
     axes.set_ylabel("accuracy in %")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(METHODS) + 1)
     picture.parent.mkdir(exist_ok=True)
     figure.savefig(picture)
 
