@@ -1,9 +1,7 @@
 """Draw the README's picture from what the smoke table measured: python -m tests.support.gallery smoke/results
 
-The results are those of
-
-    python -m tests.support.smoke_table --data_path /path/to/imagenet --category insect --subset easy --output_dir smoke \\
-        --methods random,k-center,herding,dm --model ConvNetW32 --precision float32 --epoch_eval_train 100
+The results are those of `python -m tests.support.smoke_table --category insect --subset easy --output_dir smoke` with
+`--methods random,k-center,herding,dm --model ConvNetW32 --precision float32 --epoch_eval_train 100`.
 """
 
 import json
