@@ -1,11 +1,14 @@
-"""README and card: generated parts do not drift, commands run, links and names exist."""
+"""README, guides and card: generated parts do not drift, commands and examples run, links and names exist."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
 
 import datasets
 import pytest
@@ -15,43 +18,69 @@ from huggingface_hub import DatasetCard
 
 import compdd_eval
 from compdd_eval import load_comp_dd, random_images
-from compdd_eval.commands.export import export
-from compdd_eval.config.bench import BenchConfig
-from compdd_eval.config.compare import CompareConfig
-from compdd_eval.config.complexity import ComplexityConfig
-from compdd_eval.config.convert import ConvertConfig
-from compdd_eval.config.distill import DistillConfig
-from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.experts import ExpertsConfig
-from compdd_eval.config.export import ExportConfig
-from compdd_eval.config.figure import FigureConfig
-from compdd_eval.config.info import InfoConfig
-from compdd_eval.config.leaderboard import LeaderboardConfig
-from compdd_eval.config.methods import MethodsConfig
-from compdd_eval.config.pull import PullConfig
-from compdd_eval.config.push import PushConfig
-from compdd_eval.config.report import ReportConfig
-from compdd_eval.config.select import SelectConfig
-from compdd_eval.config.validate import ValidateConfig
+from compdd_eval.commands import COMMANDS
 from compdd_eval.data.subsets import load_subset, subset_names
 from compdd_eval.distilled.formats.published import save_published
-from tests.conftest import ROOT, environment
-from tests.support.generated_docs import regenerated
+from tests.conftest import ROOT, environment, save_image, served
+from tests.support import gallery
+from tests.support.generated_docs import GUIDES, regenerated
+from tests.support.hub_client import Client
+from tests.support.hub_stand_in import FakeHub
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CARD = (ROOT / "dataset_card.md").read_text(encoding="utf-8")
-SHORT = ["--epoch_eval_train", "1", "--full_epochs", "2", "--num_eval", "1", "--model", "ConvNetD5"]
+DOCS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *GUIDES)}
+FENCED = r"```.*?```"
+# what stands beside our own flags: launchers, pip
+FOREIGN_FLAGS = {"multi_gpu", "cpu", "num_processes", "num_machines", "machine_rank", "main_process_ip"}
+FOREIGN_FLAGS |= {"main_process_port", "nproc_per_node", "mixed_precision"}
+BIRDS = "--category bird --subset easy"
+TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 2 --num_eval 2 --res 32 --model ConvNetD1"
+TINY_METHOD = "--preset smoke --res 16 --model ConvNetD1"
+TINY_EXPERTS = "--res 16 --model ConvNetD1 --num_experts 1 --epochs 20 --compile never"
+# what commands read, and how it is made
+MADE = {
+    "my_set_dd": f"convert my_set my_set_dd {BIRDS}",
+    "random_set": f"distill random {BIRDS} --ipc 1 --res 32 --output_dir random_set",
+    "scores": "complexity --data_path IMAGENET --category bird --model efficientnet-lite0 --output_dir scores",
+    "my_subsets": "select scores --output_dir my_subsets",
+    "experts": f"experts {BIRDS} --output_dir experts",
+    "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
+    "tester/name": "push my_set_dd --repo_id tester/name --results results",
+}
+for _name in ("results", "results_edf", "results_datm"):
+    MADE[_name] = f"evaluate --distilled my_set {BIRDS} --output_dir {_name}"
+STAND_INS = {"USER/NAME": "tester/name", "USER/leaderboard": "tester/board", "USER/comp_dd": "tester/comp_dd"}
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands():
+    """Every command of README and guides, once."""
+    found = []
+    for text in DOCS.values():
+        for block in blocks(text, "bash"):
+            found += re.sub(r"\\\n\s*", "", block).strip().splitlines()
+    return list(dict.fromkeys(found))
+
+
+def prose(text):
+    """A document without its code, pictures and comments."""
+    return re.sub(rf"{FENCED}|<!--.*?-->|<img[^>]*>", "", text, flags=re.DOTALL)
 
 
 def test_generated_parts_are_current():
     """Otherwise: python -m tests.support.generated_docs"""
-    assert regenerated(README) == README
-    assert regenerated(CARD) == CARD
-    assert "music-hard-published" in README and "nine classes" in README
+    for name, text in {**DOCS, "dataset_card.md": CARD}.items():
+        assert regenerated(text) == text, name
+    assert "music-hard-published" in DOCS["compdd_eval/data/README.md"] and "nine classes" in README
+
+
+def test_the_readme_is_short():
+    text = re.sub(r"\]\([^)]*\)", "]", prose(README))
+    assert 1200 <= len([word for word in text.split() if re.search(r"\w", word)]) <= 1500
 
 
 def test_the_card_is_valid_and_complete():
@@ -82,21 +111,15 @@ def test_the_card_serves_a_folder_of_parquet_files(tmp_path, drawn, cache):
     assert loaded["train"].features == builder.info.features and loaded["train"].num_rows == 120
 
 
-def commands():
-    found = []
-    for block in blocks("bash"):
-        found += re.sub(r"\\\n\s*", "", block).strip().splitlines()
-    return found
-
-
 def runnable(line):
-    """CI runs the two installations as they are; `--multi_gpu` needs several GPUs."""
-    return not line.startswith(("pip ", "export ")) and "--multi_gpu" not in line
+    """CI runs the installations, tests and lint; two machines are not here."""
+    elsewhere = ("pip ", "pytest", "ruff ", "export ", "python -m tests.support.generated_docs")
+    return not line.startswith(elsewhere) and "--num_machines" not in line
 
 
 def test_which_commands_are_run():
     left_out = [line for line in commands() if not runnable(line)]
-    assert len(left_out) == 5 and len(commands()) - len(left_out) == 39
+    assert len(left_out) == 8 and len(commands()) - len(left_out) >= 39
     assert left_out[:2] == [
         "pip install -e . && accelerate launch -m compdd_eval demo",
         'pip install -e ".[test]" && pytest',
@@ -104,20 +127,8 @@ def test_which_commands_are_run():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, drawn):
-    """A folder with `my_set`, and caches of its own."""
-    folder = tmp_path_factory.mktemp("readme")
-    data = load_comp_dd(drawn, "bird", "easy", (128, 128), cache_dir=folder / "none")
-    save_published(random_images(data.dst_train, 1), folder / "my_set")
-    torch.save(torch.tensor(0.02), folder / "my_set/lr.pt")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def imagenet(tmp_path_factory, drawn):
     """The drawn birds, and one image of each class of music-hard."""
-    from tests.conftest import save_image
-
     root = tmp_path_factory.mktemp("readme_imagenet")
     for split in ("train", "val"):
         (root / split).mkdir()
@@ -129,146 +140,198 @@ def imagenet(tmp_path_factory, drawn):
     return root
 
 
-def make_distilled(place, hub, pushed, with_results):
-    """Make what the README converts, and send it to the stand-in, with its results where they are asked for."""
-    calls = []
-    if not (place / "distilled").exists():
-        calls.append(["convert", "my_set", "distilled", "--category", "bird", "--subset", "easy"])
-    if pushed:
-        calls.append(["push", "distilled", "--repo_id", "tester/name", *(["--results", "results"] * with_results)])
-    for arguments in calls:
-        command = [sys.executable, "-m", "compdd_eval", *arguments]
-        subprocess.run(command, cwd=place, env=environment(**hub.environment), check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, drawn):
+    """A folder with `my_set`, and the README's own method."""
+    folder = tmp_path_factory.mktemp("readme")
+    data = load_comp_dd(drawn, "bird", "easy", (32, 32), cache_dir=folder / "none")
+    save_published(random_images(data.dst_train, 1), folder / "my_set")
+    torch.save(torch.tensor(0.02), folder / "my_set/lr.pt")
+    code = next(block for block in blocks(README, "python") if "@register_method" in block)
+    (folder / "pixel_means.py").write_text(code)
+    return folder
 
 
-def make_scores(place, imagenet, also_subsets):
-    """Make what the README selects from, draws and evaluates on."""
-    calls = []
-    if not (place / "scores/classes.csv").exists():
-        source = ["--data_path", str(imagenet), "--model", "efficientnet-lite0", "--method", "gradcam"]
-        calls.append(["complexity", *source, "--category", "bird", "--images_per_class", "1"])
-        calls[-1] += ["--output_dir", "scores"]
-    if also_subsets and not (place / "my_subsets").exists():
-        calls.append(["select", "scores", "--output_dir", "my_subsets"])
-    for arguments in calls:
-        command = [sys.executable, "-m", "compdd_eval", *arguments]
-        subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def client(place, imagenet):
+    """A process that runs one command line after another, with the stand-in as its Hub; the birds are prepared."""
+    hub = served(FakeHub(), place, HF_DATASETS_CACHE=str(place / "cache"))
+    client = Client(place, environment(**next(hub).environment))
+    status, _, errors = client("prepare", "--data_path", imagenet, "--category", "bird", "--subset", "easy")
+    assert status == 0, errors
+    yield client
+    client.stop()
+    next(hub, None)
 
 
-TRAINED = ["--res", "16", "--model", "ConvNetD1", "--num_experts", "1", "--epochs", "20", "--compile", "never"]
+def made_tiny(words):
+    """Add what makes a command take a second."""
+    command = words[0]
+    if command == "evaluate":
+        return [*words, *TINY_STUDENT.split()]
+    if command == "experts":
+        return [*words, *TINY_EXPERTS.split()]
+    if command == "distill":
+        steps = ["--syn_steps", "2"] if "--experts" in words else []
+        steps += [] if words[1] in ("random", "k-center", "herding") else ["--steps", "2"]
+        return [*words, *(TINY_METHOD.split() if words[1] != "random" else []), *steps]
+    if command == "complexity":
+        category = [] if "--category" in words else ["--category", "bird"]  # all whose candidates are drawn
+        return [*words, *category, "--images_per_class", "1"]
+    if command == "bench":
+        tiny = "--images 1 --side 64 --repeats 1 --res 8 --ipc 1 --model ConvNetD1 --passes 1"
+        return [*words, *tiny.split()]
+    return words
 
 
-def distilling(words, place, imagenet):
-    """Return what makes a distillation of the README short; make the experts that it matches."""
-    if "tests.support.smoke_table" in words:
-        short = ["--methods", "random,mtt", "--ipc", "1", "--num_experts", "1", "--num_eval", "2"]
-        return [*short, "--category", "bird", "--steps", "1", "--epoch_eval_train", "1"]
-    if "distill" not in words:
-        return TRAINED
-    if "--experts" in words and not (place / "experts/experts.json").exists():
-        made = ["experts", "--data_path", str(imagenet), "--category", "bird", "--subset", "easy"]
-        command = [sys.executable, "-m", "compdd_eval", *made, *TRAINED]
-        subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
-    return ["--preset", "smoke", "--steps", "2", "--res", "16", "--model", "ConvNetD1"]
+def output_of(words):
+    """Return the place that a command writes to, or None."""
+    for flag in ("--output_dir", "--output"):
+        if flag in words:
+            return words[words.index(flag) + 1]
+    return words[2] if words[0] in ("convert", "pull") else None
 
 
-def marked(line):
-    """Through launchers, and what trains or measures at length, commands take too long for every day."""
-    takes_long = not line.startswith("python ") or " bench " in line or "smoke_table" in line
-    return pytest.param(line, marks=pytest.mark.slow if takes_long else ())
+def make_inputs(words, place, client, imagenet):
+    """Make what a command reads and nobody has made, as other commands of the README do."""
+    for word in words:
+        name = word.removesuffix("/summary.json")
+        if name in MADE and name != output_of(words) and not (place / name).exists():
+            needed = MADE[name].replace("IMAGENET", str(imagenet)).split()
+            if needed[0] == words[0] == "push":
+                continue
+            make_inputs(needed, place, client, imagenet)
+            status, _, errors = client(*made_tiny(needed))
+            assert status == 0, (needed, errors)
 
 
-@pytest.mark.parametrize("line", [marked(line) for line in commands() if runnable(line)])
-def test_commands_run(line, place, imagenet, hub):
-    line = line.replace("/path/to/imagenet", str(imagenet))
-    words = shlex.split(line)
+def arguments_of(line, imagenet):
+    """Return the arguments of `compdd_eval` of a command, on drawn birds."""
+    line = line.replace("/path/to/imagenet", str(imagenet)).replace("insect", "bird")
+    words = [STAND_INS.get(word, word) for word in shlex.split(line)]
+    start = words.index("compdd_eval") + 1 if "compdd_eval" in words else words.index("compdd-eval") + 1
+    words = words[start:]
+    return words if not words[0].startswith("--") else ["evaluate", *words]
+
+
+LAUNCHED = [line for line in commands() if runnable(line) and "compdd-eval" not in line and "tests." not in line]
+MEASURING = [line for line in commands() if " bench " in line]
+IN_PROCESS = [line for line in commands() if line.startswith("compdd-eval") and line not in MEASURING]
+
+
+@pytest.mark.parametrize("line", [*IN_PROCESS, *(pytest.param(line, marks=pytest.mark.slow) for line in MEASURING)])
+def test_commands_run(line, place, imagenet, client):
+    words = arguments_of(line, imagenet)
+    make_inputs(words, place, client, imagenet)
+    if output_of(words):  # another test may have written it, with other settings
+        shutil.rmtree(place / output_of(words), ignore_errors=True)
+    status, out, errors = client(*made_tiny(words))
+    assert status == 0, errors
+    assert out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", LAUNCHED)
+def test_launchers(line, place, imagenet):
+    """A process by `accelerate launch`, two by `torchrun`."""
+    launcher = {"accelerate": "accelerate.commands.accelerate_cli", "torchrun": "torch.distributed.run"}
+    before = shlex.split(line.replace("--multi_gpu", "--cpu --num_processes 1"))
+    before = before[: before.index("compdd_eval") + 1]
     changes = {}
-    while "=" in words[0]:
-        name, _, value = words.pop(0).partition("=")
+    while "=" in before[0]:
+        name, _, value = before.pop(0).partition("=")
         changes[name] = value
-    if "experts" in words[:5] or "distill" in words or "tests.support.smoke_table" in words:
-        words += distilling(words, place, imagenet)
-    elif "complexity" in words and "bench" not in words:
-        words += ["--images_per_class", "1", "--overwrite"]
-        words += [] if "--category" in words else ["--category", "bird"]  # all whose candidates are drawn
-    elif "--data_dir" in words or "--distilled" in words:
-        words += SHORT
-    elif "bench" in words:
-        words += ["--images", "1", "--side", "64", "--repeats", "1"]
-        words += ["--res", "8", "--ipc", "1", "--model", "ConvNetD1", "--passes", "1"]
-    elif "export" in words or "--benchmark" in words:  # each of them runs alone here
-        export(
-            ExportConfig(str(imagenet), "bird", cache_dir=str(place / "cache"), output_dir=str(place / "out/comp_dd"))
-        )
-        changes |= hub.environment
-    looked = {"status", "reproduce", "report", "compare", "leaderboard"}
-    if looked & set(words) and not (place / "results/summary.json").exists():
-        evaluated = ["--data_path", str(imagenet), "--category", "bird", "--subset", "easy", "--distilled", "my_set"]
-        command = [sys.executable, "-m", "compdd_eval", *evaluated, *SHORT]
-        subprocess.run(command, cwd=place, env=environment(), check=True, capture_output=True)
-    if "convert" not in words and {"USER/NAME", "my_set_dd"} & set(words):
-        make_distilled(place, hub, "push" not in words, with_results="leaderboard" in words)
-        changes |= hub.environment
-        names = {"USER/NAME": "tester/name", "my_set_dd": f"{place}/distilled", "USER/leaderboard": "tester/board"}
-        words = [names.get(word, word) for word in words]
-    if "compare" in words:
-        for method in ("results_edf", "results_datm"):
-            shutil.copytree(place / "results", place / method)
-    if "select" in words or "scores" in words[-1:] or "--subsets_dir" in words:
-        make_scores(place, imagenet, "--subsets_dir" in words)
-    if "select" in words and "--check" not in words:
-        words.append("--overwrite")
-    words = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
-    launchers = {
-        "python": [sys.executable],
-        "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"],
-        "torchrun": [sys.executable, "-m", "torch.distributed.run"],
-    }
-    command = [*launchers[words[0]], *words[1:]] if words[0] in launchers else [sys.executable, "-m", *words]
+    command = [sys.executable, "-m", launcher[before[0]], *before[1:]]
+    words = [*made_tiny(arguments_of(line, imagenet)), "--data_path", str(imagenet)]
+    done = launched([*command, *words], place, **changes)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_the_short_command(place):
+    done = launched([str(Path(sys.executable).with_name("compdd-eval")), "info", "bird-hard"], place)
+    assert done.returncode == 0 and "bird-hard" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_the_smoke_table_and_its_picture(place, imagenet):
+    short = "--methods random,mtt --ipc 1 --num_experts 1 --num_eval 2 --steps 1 --epoch_eval_train 1 --model ConvNetD1"
+    words = ["--data_path", str(imagenet), *BIRDS.split(), "--output_dir", "smoke", *short.split()]
+    done = launched([sys.executable, "-m", "tests.support.smoke_table", *words], place)
+    assert done.returncode == 0 and "mtt" in done.stdout, done.stderr
+    for method in gallery.METHODS:  # the picture shows other methods than those that are short
+        for ipc in gallery.IPCS:
+            shutil.copytree(place / "smoke/results/random/ipc1", place / f"drawn/{method}/ipc{ipc}")
+    gallery.make(place / "drawn", place / "pictures/comparison.png")
+    assert (place / "pictures/comparison.png").stat().st_size > 1000
+
+
+def launched(command, place, **changes):
+    """Run a command in a process of its own."""
     env = environment(HF_DATASETS_CACHE=str(place / "cache"), **changes)
-    if "--benchmark" in words:
-        command[command.index("USER/comp_dd")] = "tester/comp_dd"
-    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
 
 
-def test_python_examples_run(place, imagenet, cache):
-    """The examples, one after another, as the README has them."""
-    subprocess.run(
-        [sys.executable, "-m", "compdd_eval", "prepare", "--data_path", str(imagenet), "--category", "bird"],
-        check=True,
-        cwd=place,
-        env=environment(HF_DATASETS_CACHE=str(cache)),
-        capture_output=True,
-    )
-    code = "\n".join(blocks("python")).replace("/path/to/imagenet", str(imagenet))
-    code = code.replace('subset="easy", output_dir', 'subset="easy", epoch_eval_train=1, num_eval=1, output_dir')
-    env = environment(HF_DATASETS_CACHE=str(cache))
-    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "flamingo" in done.stdout
+@pytest.mark.parametrize("name", [name for name, text in DOCS.items() if blocks(text, "python")])
+def test_python_examples_run(name, place, imagenet, client):
+    """The examples of a document, one after another."""
+    make_inputs(["random_set"], place, client, imagenet)
+    code = "\n".join(blocks(DOCS[name], "python")).replace("/path/to/imagenet", str(imagenet))
+    code = code.replace("insect", "bird").replace("im_size=(128, 128))\nbaseline", "im_size=(32, 32))\nbaseline")
+    code = code.replace(', output_dir="', ', epoch_eval_train=1, num_eval=1, model="ConvNetD1", output_dir="')
+    if "@register_method" in code:  # that block is a file of its own, which is run as a plugin
+        code = code.replace(next(b for b in blocks(README, "python") if "@register_method" in b), "")
+    client.run(code)
 
 
-def test_pictures_and_anchors_exist():
-    pictures = re.findall(r'src="([^"]+)"', README)
-    assert len(pictures) == 5 and all((ROOT / name).stat().st_size < 100_000 for name in pictures)
-    headings = {
-        re.sub(r"[^\w -]", "", line[3:].lower()).replace(" ", "-") for line in README.splitlines() if line[:3] == "## "
-    }
-    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= headings
+def test_the_picture_exists():
+    pictures = re.findall(r'src="([^"]+)"', "".join(DOCS.values()))
+    assert pictures == [".gallery/comparison.png"]
+    assert os.listdir(ROOT / ".gallery") == ["comparison.png"]
+    assert (ROOT / pictures[0]).stat().st_size < 100_000
 
 
-def test_names_in_the_readme_exist():
-    line = README[README.index("Also importable:") :].splitlines()
-    for name in re.findall(r"`(\w+)`", " ".join(line[:2])):
-        assert name in compdd_eval.__all__, name
-    flags = set(re.findall(r"`--(\w+)", README)) - {"machine_rank"}
-    configs = (EvaluateConfig, ExportConfig, PushConfig, PullConfig, InfoConfig, ValidateConfig, ConvertConfig)
-    configs += (ComplexityConfig, SelectConfig, FigureConfig, BenchConfig)
-    configs += (ReportConfig, CompareConfig, LeaderboardConfig, DistillConfig, ExpertsConfig, MethodsConfig)
-    known = {field.name for config in configs for field in fields(config)} | {"config", "print_config"}
-    assert flags <= known, flags - known
+def anchors(text):
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", re.sub(FENCED, "", text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(FENCED, "", DOCS[name], flags=re.DOTALL)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (ROOT / name).parent / path if path else ROOT / name
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
+
+
+def test_every_guide_is_linked():
+    for path in GUIDES:
+        assert f"]({path.relative_to(ROOT)})" in README
+
+
+def test_public_names_are_listed():
+    text = DOCS["compdd_eval/evaluation/README.md"]
+    listed = re.search(r"Also importable from `compdd_eval`: (.*?)\.\n\n", text, flags=re.DOTALL)[1]
+    in_examples = {"__version__", "EvaluateConfig", "evaluate", "load_comp_dd", "random_images"}
+    assert set(re.findall(r"`(\w+)`", listed)) | in_examples == set(compdd_eval.__all__)
+
+
+def test_names_in_the_docs_exist():
+    """Functions, classes and attributes that are named, and every flag."""
+    files = [ROOT / "comp_dd.py", *(ROOT / "compdd_eval").rglob("*.py")]
+    ours = {word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    configs = [import_module(f"compdd_eval.config.{name}").CONFIG for name in COMMANDS]
+    flags = {field.name for config in configs for field in fields(config)} | {"config", "print_config", "help", "json"}
+    for name, text in DOCS.items():
+        code = re.findall(r"`([^`\n]+)`", prose(text))
+        called = {found for part in code for found in re.findall(r"\b([A-Za-z_]\w*)\(", part)}
+        camel = {part for part in code if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", part)}
+        assert called | camel <= ours, (name, (called | camel) - ours)
+        unknown = set(re.findall(r"(?<![\w-])--(\w+)", " ".join([*code, *blocks(text, "bash")]))) - flags
+        assert unknown <= FOREIGN_FLAGS | {"check", "version"}, (name, unknown)
 
 
 def test_yaml_header_parses():

@@ -1,4 +1,4 @@
-"""The parts of README.md and dataset_card.md that come from the subset files.
+"""The parts of README.md, the guides and dataset_card.md that come from the code and the subset files.
 
 `python -m tests.support.generated_docs` writes them; a test fails when they drift.
 """
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from comp_dd import _CITATION
+from compdd_eval.commands import COMMANDS
 from compdd_eval.config.protocol import DSA_STRATEGY, PRESET_SOURCES, PRESETS
 from compdd_eval.data.card import CardEntry, card_metadata
 from compdd_eval.data.subset_files import VALIDATION_IMAGES_PER_CLASS
@@ -14,6 +15,7 @@ from compdd_eval.data.subsets import load_subset, related_names, subset_names
 from compdd_eval.methods.registry import list_methods
 
 ROOT = Path(__file__).resolve().parents[2]
+GUIDES = sorted((ROOT / "compdd_eval").rglob("README.md"))
 
 
 def subset_table() -> str:
@@ -94,7 +96,42 @@ def methods_table() -> str:
     return "\n".join(lines)
 
 
+def methods_list() -> str:
+    """Names, papers and needs of our distillation methods."""
+    lines = ["| method | | paper | needs |", "| --- | --- | --- | --- |"]
+    ours = [method for method in list_methods() if method.run.__module__.startswith("compdd_eval.")]
+    return "\n".join([*lines, *(f"| `{m.name}` | {m.title} | {m.paper} | {m.needs} |" for m in ours)])
+
+
+def subset_sizes() -> str:
+    """One line a category: names, training images and complexity of its two subsets."""
+    lines = ["| easy | train | complexity | hard | train | complexity |"]
+    lines.append("| --- | ---: | ---: | --- | ---: | ---: |")
+    subsets = [load_subset(name) for name in subset_names()]
+    cells = [f"`{s.name}` | {s.splits['train']:,} | {s.published_complexity_percent} %" for s in subsets]
+    lines += [f"| {easy} | {hard} |" for easy, hard in zip(cells[::2], cells[1::2], strict=True)]
+    return "\n".join(lines)
+
+
+def own_method() -> str:
+    """The example of a method, without the docstring of its file."""
+    text = (ROOT / "tests/support/own_method.py").read_text(encoding="utf-8")
+    code = text.split('"""', 2)[2].strip()
+    return f"```python\n{code}\n```"
+
+
+def command_table() -> str:
+    """One line a command."""
+    return "\n".join(
+        ["| command | what it does |", "| --- | --- |", *(f"| `{n}` | {t} |" for n, t in COMMANDS.items())]
+    )
+
+
 PARTS = {
+    "methods_list": methods_list,
+    "subset_sizes": subset_sizes,
+    "own_method": own_method,
+    "command_table": command_table,
     "methods_table": methods_table,
     "protocol_table": protocol_table,
     "subset_table": subset_table,
@@ -120,6 +157,5 @@ def regenerated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for document in ("README.md", "dataset_card.md"):
-        path = ROOT / document
+    for path in (ROOT / "README.md", ROOT / "dataset_card.md", *GUIDES):
         path.write_text(regenerated(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -63,6 +63,8 @@ def _answer(call: dict) -> dict:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = _run(call)
+        except SystemExit as stop:  # after help and --print_config
+            status = stop.code or 0
         except BaseException:
             traceback.print_exc()
             status = 1

@@ -2,8 +2,8 @@
 
     python -m tests.support.smoke_table --data_path /path/to/imagenet --category insect --subset easy --output_dir smoke
 
-Run it again after an interruption: what is finished is kept. `--steps`, `--epochs`, `--num_experts`, `--num_eval` and
-`--epoch_eval_train` make it shorter.
+Run it again after an interruption: what is finished is kept. `--model`, `--steps`, `--epochs`, `--num_experts`,
+`--num_eval` and `--epoch_eval_train` make it shorter.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     """Train experts, distil, evaluate, compare."""
     options = parse()
     place = Path(options.output_dir)
-    data = ["--category", options.category, "--subset", options.subset, "--res", 32, "--model", "ConvNetD3"]
+    data = ["--category", options.category, "--subset", options.subset, "--res", 32, "--model", options.model]
     data += ["--threads", options.threads]
     data += ["--data_path", options.data_path] if options.data_path else []
     trained = ["--num_experts", options.num_experts, "--epochs", options.epochs, "--batch_train", 64]
@@ -56,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--category", default="insect")
     parser.add_argument("--subset", default="easy")
     parser.add_argument("--output_dir", default="smoke")
+    parser.add_argument("--model", default="ConvNetD3")
     parser.add_argument("--methods", type=lambda text: text.split(","), default=METHODS)
     parser.add_argument("--ipc", type=lambda text: [int(part) for part in text.split(",")], default=IPCS)
     parser.add_argument("--steps", type=int)
