@@ -112,6 +112,17 @@ def test_packages_compute_and_commands_print():
     }
 
 
+def test_no_name_means_two_things():
+    """A public function or class is defined once; but for what a command, or a kind of `bench`, has by agreement."""
+    homes = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    twice = {name: found for name, found in homes.items() if len(found) > 1 and name != "run"}
+    assert {name for name in twice if not all(".commands.bench." in home for home in twice[name])} == set(), twice
+
+
 def is_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.compare import Comparison, compare
-from compdd_eval.reports.compare.paper_tables import as_json, setting_json
-from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render
+from compdd_eval.reports.compare.paper_tables import setting_json, table_json
+from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render_tables
 from compdd_eval.utils.console import print_json
 from compdd_eval.utils.files import write_text
 
@@ -22,7 +22,7 @@ def run(config: CompareConfig) -> None:
     """
     comparison = compare(config)
     if config.output is not None:
-        write_text(Path(config.output), render(comparison.tables, config.format))
+        write_text(Path(config.output), render_tables(comparison.tables, config.format))
     if config.json:
         print_json(_content(comparison))
         return
@@ -34,7 +34,7 @@ def run(config: CompareConfig) -> None:
     if config.format == "text":
         print_text(comparison.tables)
     else:
-        print(render(comparison.tables, config.format), end="" if config.format == "csv" else "\n")
+        print(render_tables(comparison.tables, config.format), end="" if config.format == "csv" else "\n")
     for sentence in comparison.sentences:
         if config.format == "csv":
             _logger.info(sentence)
@@ -53,7 +53,7 @@ def _content(comparison: Comparison) -> dict[str, object]:
             }
             for method in comparison.methods
         ],
-        "tables": [as_json(table) for table in comparison.tables],
+        "tables": [table_json(table) for table in comparison.tables],
         "comparisons": [
             {
                 "first": entry.first,

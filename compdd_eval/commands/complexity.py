@@ -14,8 +14,7 @@ from compdd_eval.utils.processes import make_accelerator
 
 def run(config: ComplexityConfig) -> None:
     """Score, write the tables and print the classes."""
-
-    measure, show = (score, print_classes) if config.distilled is None else (score_distilled, print_distilled)
+    measure, show = (score, print_classes) if config.distilled is None else (score_distilled, print_distilled_scores)
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
         rows = measure(config, accelerator)
@@ -79,7 +78,7 @@ def _print_subsets(rows: list[dict[str, object]]) -> None:
         print_table("Subsets, in % (as published)", ["category", "easy>", "hard>", "hard - easy>"], lines)
 
 
-def print_distilled(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
+def print_distilled_scores(config: ComplexityConfig, rows: list[dict[str, object]]) -> None:
     """Print the classes of a distilled set beside real ones, or JSON: what the file holds, and where it is."""
     path = Path(config.output_dir) / FILE_NAME
     if config.json:

@@ -18,7 +18,6 @@ _logger = logging.getLogger(__name__)
 
 def run(config: ConvertConfig) -> None:
     """Convert and print what was written."""
-
     with stdout_to_stderr(config.json):
         converted = convert(config)
     print_converted(converted, config.json)

@@ -9,19 +9,18 @@ from compdd_eval.utils.processes import make_accelerator
 
 def run(config: DistillConfig) -> None:
     """Make the set and print what was made."""
-
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
         distilled = distill(config, accelerator)
     if not accelerator.is_main_process:
         return
     if config.json:
-        print_json(content_of(config, distilled))
+        print_json(_content(config, distilled))
     else:
         print_distilled(config, distilled)
 
 
-def content_of(config: DistillConfig, distilled: DistilledSet) -> dict[str, object]:
+def _content(config: DistillConfig, distilled: DistilledSet) -> dict[str, object]:
     """Return what was made, as JSON can hold it."""
     return {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr, **distilled.metadata}
 

@@ -11,7 +11,6 @@ from compdd_eval.utils.console import print_json, stdout_to_stderr
 
 def run(config: EvaluateConfig) -> None:
     """Evaluate, or evaluate a grid; print the tables and write the results."""
-
     cells = []
     with stdout_to_stderr(config.json):
         accelerator = accelerator_of(config)

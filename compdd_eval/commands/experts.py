@@ -10,7 +10,6 @@ from compdd_eval.utils.processes import make_accelerator
 
 def run(config: ExpertsConfig) -> None:
     """Train those that are missing and print all."""
-
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
         content = train_experts(config, accelerator)

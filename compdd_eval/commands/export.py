@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from compdd_eval.commands.prepare import PrepareReport, prepare
 from compdd_eval.config.export import ExportConfig
-from compdd_eval.data.card import CardEntry, card_text
+from compdd_eval.data.card import CardEntry, benchmark_card
 from compdd_eval.data.imagenet.open import find_imagenet
 from compdd_eval.data.imagenet.reader import read_linked
 from compdd_eval.data.prepared import Record, config_root, find_prepared, not_prepared, open_arrow
@@ -31,7 +31,6 @@ _logger = logging.getLogger(__name__)
 
 def run(config: ExportConfig) -> None:
     """Export the subsets that are asked for and print what was written."""
-
     with stdout_to_stderr(config.json):
         report = export(config, progress=True)
     print_exported(report, config.json)
@@ -113,7 +112,7 @@ def export(config: ExportConfig, progress: bool = False) -> ExportReport:
             for subset, folder, record in prepared:
                 report.statuses[subset.name] = _export_one(root / subset.name, subset, folder, record, bar)
         report.entries = list(_entries(root))
-        write_text(root / CARD_NAME, card_text(report.entries))
+        write_text(root / CARD_NAME, benchmark_card(report.entries))
         _write_tasks(root, report.entries)
     return report
 

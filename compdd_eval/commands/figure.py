@@ -6,6 +6,5 @@ from compdd_eval.config.figure import FigureConfig
 
 def run(config: FigureConfig) -> None:
     """Draw, and print where the pictures are."""
-
     for path in draw(config):
         print(path)

@@ -14,13 +14,12 @@ from compdd_eval.utils.errors import InputError
 
 def run(config: InfoConfig) -> None:
     """Print a table, or JSON."""
-
     with stdout_to_stderr(config.json):
-        description = describe(config)
+        description = describe_subsets(config)
     print_description(description, config.json)
 
 
-def describe(config: InfoConfig) -> dict[str, object]:
+def describe_subsets(config: InfoConfig) -> dict[str, object]:
     """Return what is known, as JSON can hold it.
 
     Returns:
@@ -66,7 +65,7 @@ def _found(source: Source, subset: Subset) -> dict[str, object]:
 
 
 def print_description(description: dict[str, object], as_json: bool = False) -> None:
-    """Print what `describe` returned."""
+    """Print what `describe_subsets` returned."""
     if as_json:
         print_json(description)
         return

@@ -3,7 +3,7 @@
 from compdd_eval.config.leaderboard import LeaderboardConfig
 from compdd_eval.reports.html import short
 from compdd_eval.reports.leaderboard.build import build
-from compdd_eval.reports.leaderboard.pages import as_json
+from compdd_eval.reports.leaderboard.pages import site_json
 from compdd_eval.reports.leaderboard.rows import BY_NONE
 from compdd_eval.utils.console import print_json, print_table
 
@@ -16,7 +16,7 @@ def run(config: LeaderboardConfig) -> None:
     if config.json:
         counts = {"left_out": built.left_out, "twice": built.rows.twice, "marked": doubtful}
         about = {"output": str(built.output), "pushed": built.pushed, **counts}
-        print_json(about | as_json(built.title, built.rows))
+        print_json(about | site_json(built.title, built.rows))
         return
     lines = [
         ("results", f"{len(rows):,}"),

@@ -8,7 +8,6 @@ from compdd_eval.utils.console import print_json, print_table
 
 def run(config: MethodsConfig) -> None:
     """Print all methods, or one with its settings."""
-
     content = methods_content(config)
     if config.json:
         print_json(content)

@@ -32,10 +32,9 @@ _logger = logging.getLogger(__name__)
 
 def run(config: PrepareConfig) -> None:
     """Prepare the subsets that are asked for and print what was built and where it lies."""
-
     with stdout_to_stderr(config.json):
         report = prepare(config, progress=True)
-    print_report(report, config.json)
+    print_prepared(report, config.json)
     report.raise_failures()
 
 
@@ -310,7 +309,7 @@ def _warn(source: Source, report: PrepareReport) -> None:
         _logger.warning(f"not as many images as a whole ImageNet has: {', '.join(names)}")
 
 
-def print_report(report: PrepareReport, as_json: bool = False) -> None:
+def print_prepared(report: PrepareReport, as_json: bool = False) -> None:
     """Print what is prepared, the classes that are not whole, and the subsets that are not there; or all as JSON."""
     if as_json:
         print_json(report.content())

@@ -8,7 +8,6 @@ from compdd_eval.distilled.pull import Pulled, pull_distilled
 
 def run(config: PullConfig) -> None:
     """Pull and print where it lies."""
-
     print_pulled(pull(config))
 
 

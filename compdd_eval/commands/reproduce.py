@@ -5,7 +5,7 @@ from dataclasses import asdict
 from accelerate import PartialState
 
 from compdd_eval.config.reproduce import ReproduceConfig
-from compdd_eval.evaluation.reproduce import EQUAL, Comparison, reproduce
+from compdd_eval.evaluation.reproduce import EQUAL, Reproduction, reproduce
 from compdd_eval.results.student_result import FULL, RANDOM, SET
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
 
@@ -14,7 +14,6 @@ _TRAINED_ON = {SET: "the distilled set", RANDOM: "the random images", FULL: "all
 
 def run(config: ReproduceConfig) -> None:
     """Print what is equal; exit status 1 where something differs."""
-
     with stdout_to_stderr(config.json):
         found = reproduce(config)
     if PartialState().is_main_process:
@@ -23,7 +22,7 @@ def run(config: ReproduceConfig) -> None:
         raise SystemExit(1)
 
 
-def print_comparisons(found: list[Comparison], as_json: bool = False) -> None:
+def print_comparisons(found: list[Reproduction], as_json: bool = False) -> None:
     """Print each student's comparison and what it amounts to, or all as JSON."""
     if as_json:
         equal = all(comparison.verdict == EQUAL for comparison in found)
@@ -36,7 +35,7 @@ def print_comparisons(found: list[Comparison], as_json: bool = False) -> None:
         print(f"{comparison.path}: {comparison.verdict}")
 
 
-def _rows(comparison: Comparison) -> list[tuple[str, str, str]]:
+def _rows(comparison: Reproduction) -> list[tuple[str, str, str]]:
     sides = comparison.recorded, comparison.now
     tested = "validation images" if comparison.tested_on == "validation" else comparison.tested_on
     images = {"trained_digest": _TRAINED_ON[comparison.source], "tested_digest": tested}

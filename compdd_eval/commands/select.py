@@ -14,7 +14,6 @@ def run(config: SelectConfig) -> None:
     if config.check:
         print_check(check(config), config.json)
         return
-
     print_selection(select(config), config.json)
 
 

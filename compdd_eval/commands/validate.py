@@ -13,7 +13,7 @@ from compdd_eval.distilled.checks import (
     SKIPPED,
     WARNING,
     Check,
-    RealImages,
+    RealSample,
     check_of,
     class_balance,
     duplicates,
@@ -41,10 +41,9 @@ _logger = logging.getLogger(__name__)
 
 def run(config: ValidateConfig) -> None:
     """Check, print a table or JSON, and fail if a check did."""
-
     with stdout_to_stderr(config.json):
         report = validate(config)
-    print_report(report, config.json)
+    print_checks(report, config.json)
     report.raise_failures()
 
 
@@ -163,7 +162,7 @@ def _check_whole(
     ]
 
 
-def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages | None:
+def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealSample | None:
     """Decode the real validation images that are given or at hand; of those that nobody named, warn if it fails."""
     try:
         return _decoded(config, subset, res) if images_at_hand(subset, config.data_path) else None
@@ -174,16 +173,16 @@ def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealImages
         return None
 
 
-def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealImages:
+def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealSample:
     split = open_split(subset, "validation", config.data_path, (res, res), layout=config.layout)
     images, labels = split.tensors(progress=True)
     train_bytes = None
     with contextlib.suppress(InputError):  # a copy with validation images alone
         train_bytes = open_split(subset, "train", config.data_path, (res, res), layout=config.layout).stored_bytes
-    return RealImages(images, labels, train_bytes, split.origin)
+    return RealSample(images, labels, train_bytes, split.origin)
 
 
-def print_report(report: Report, as_json: bool = False) -> None:
+def print_checks(report: Report, as_json: bool = False) -> None:
     """Print the checks as a table, or all as JSON."""
     if as_json:
         content = {

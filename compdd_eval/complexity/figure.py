@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity.gallery import Cell, save_gallery
-from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_facts
+from compdd_eval.complexity.gallery import Panel, save_gallery
+from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_score_facts
 from compdd_eval.config.figure import FigureConfig
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
 from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, subset_names
@@ -65,7 +65,7 @@ def draw(config: FigureConfig) -> list[Path]:
         check_writable(output, "--output_dir")
         return save_subsets(bars, "complexity as published (Comp-DD, CVPR 2025)", output)
     folder = Path(config.scores)
-    classes, facts = read_classes(folder), read_facts(folder)
+    classes, facts = read_classes(folder), read_score_facts(folder)
     bars = _measured_bars(subsets, classes)
     cells = _cells(folder, subsets, classes)
     if not bars and not cells:
@@ -124,7 +124,7 @@ def _measured_bars(subsets: dict[str, Subset], classes: list[ClassMean]) -> list
     return bars
 
 
-def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassMean]) -> list[Cell]:
+def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassMean]) -> list[Panel]:
     """Return the classes that have an example: those of each subset, then the others by label."""
     examples = read_examples(folder, classes)
     by_wnid = {entry.wnid: entry for entry in classes if entry.wnid}
@@ -138,7 +138,7 @@ def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassMean]) -
     hues = _hues(list(dict.fromkeys(_category(name) for name in subsets)))
     colours = {name: _colour(hues[_category(name)], subset.difficulty) for name, subset in subsets.items()}
     return [
-        Cell(entry.name, 100 * entry.mean, examples[entry.label], group, colours.get(group, "#777777"))
+        Panel(entry.name, 100 * entry.mean, examples[entry.label], group, colours.get(group, "#777777"))
         for group, entry in ordered
         if entry.label in examples
     ]

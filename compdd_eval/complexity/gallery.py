@@ -23,7 +23,7 @@ _DPI = 200
 
 
 @dataclass(frozen=True)
-class Cell:
+class Panel:
     """One class: its name, mean complexity in percent, example, and the group that it is shown in."""
 
     name: str
@@ -33,7 +33,7 @@ class Cell:
     colour: str
 
 
-def save_gallery(cells: list[Cell], threshold: float, folder: Path) -> list[Path]:
+def save_gallery(cells: list[Panel], threshold: float, folder: Path) -> list[Path]:
     """Write gallery.png, gallery-2.png and so on, remove those of an earlier, longer gallery; return the paths."""
     paths, size = [], _COLUMNS * _ROWS
     pages = [cells[start : start + size] for start in range(0, len(cells), size)]
@@ -53,7 +53,7 @@ def _path(folder: Path, number: int) -> Path:
     return folder / ("gallery.png" if number == 1 else f"gallery-{number}.png")
 
 
-def _page(cells: list[Cell], threshold: float, number: str) -> "Figure":
+def _page(cells: list[Panel], threshold: float, number: str) -> "Figure":
     """Draw rows of cells, each as high as its longest name, on one canvas whose unit is an inch."""
     from matplotlib.figure import Figure
 
@@ -93,7 +93,7 @@ def _draw_heading(axes: "Axes", width: float, threshold: float, number: str) -> 
     axes.text(right, top + 0.25, text, fontsize=_FONT, color="#444444", va="top", ha="right")
 
 
-def _draw_groups(axes: "Axes", row: list[Cell], top: float) -> None:
+def _draw_groups(axes: "Axes", row: list[Panel], top: float) -> None:
     """Draw a strip with its name over the cells of each group."""
     from matplotlib.patches import Rectangle
 
@@ -116,7 +116,7 @@ def _is_dark(colour: str) -> bool:
     return 0.299 * red + 0.587 * green + 0.114 * blue < 140
 
 
-def _draw_cell(axes: "Axes", cell: Cell, name: list[str], threshold: float, left: float, top: float) -> None:
+def _draw_cell(axes: "Axes", cell: Panel, name: list[str], threshold: float, left: float, top: float) -> None:
     """Draw an image under its map, the line that the threshold draws, the name and the numbers."""
     import numpy as np
 

@@ -119,7 +119,7 @@ def _check_distinct(path: Path, name: str, values: Iterable[object]) -> None:
         seen.add(value)
 
 
-def read_facts(folder: Path) -> Facts:
+def read_score_facts(folder: Path) -> Facts:
     """Read `scores.json`; raise InputError, naming the file, where it is not what `complexity` writes."""
     path = folder / "scores.json"
     content = _read_json(path)

@@ -131,14 +131,14 @@ def _decoded(
     slots = {position: slot for slot, position in enumerate(positions)}
     for position, data in entry.read(positions):
         images[slots[position]] = _in_unit_range(config, data, f"{entry.name}: {entry.keys[position]}")
-    return normalise(images, classifier)
+    return normalise_for(images, classifier)
 
 
 def _in_unit_range(config: ComplexityConfig, data: bytes, name: str) -> torch.Tensor:
     return resize(decode_rgb(data, name, _ADVICE), (config.image_size, config.image_size))
 
 
-def normalise(images: torch.Tensor, classifier: Classifier | Pretrained) -> torch.Tensor:
+def normalise_for(images: torch.Tensor, classifier: Classifier | Pretrained) -> torch.Tensor:
     """Normalise images float `[N, 3, H, W]` or `[3, H, W]` in [0, 1] as the classifier wants them."""
     mean, std = (
         torch.tensor(values, device=images.device).view(3, 1, 1) for values in (classifier.mean, classifier.std)
@@ -156,7 +156,7 @@ def given_to(images: torch.Tensor, classifier: Classifier | Pretrained, size: in
     """
     images = denormalise(images).clamp(0, 1)
     images = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
-    return normalise(images, classifier)
+    return normalise_for(images, classifier)
 
 
 def _noise_seed(config: ComplexityConfig, entry: ClassImages, batch: int) -> int:

@@ -46,7 +46,7 @@ def card_metadata(entries: list[CardEntry]) -> str:
     return front_matter(metadata)
 
 
-def card_text(entries: list[CardEntry]) -> str:
+def benchmark_card(entries: list[CardEntry]) -> str:
     """Return the card of a copy that holds just these configurations, with what it lacks."""
     here = Path(__file__).resolve()
     candidates = (here.parent / "_dataset_card.md", here.parents[2] / "dataset_card.md")

@@ -30,7 +30,7 @@ _LICENCES = (  # of those that the Hub knows by these names; another one is `oth
 )
 
 
-def card_text(record: SetRecord, repo_id: str | None = None, results: list[dict] = ()) -> str:
+def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] = ()) -> str:
     """Return the card of a set, without data for `load_dataset`: `with_data` adds what a repository has.
 
     Args:

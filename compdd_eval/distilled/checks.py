@@ -34,7 +34,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class RealImages:
+class RealSample:
     """Real validation images of the subset, with what the whole training set has.
 
     Attributes:
@@ -97,7 +97,7 @@ def _fills_half_range(images: torch.Tensor) -> bool:
     return -1.01 <= images.min().item() <= -0.9 and 0.9 <= images.max().item() <= 1.01
 
 
-def normalisation(distilled: DistilledSet, real: RealImages | None) -> Check:
+def normalisation(distilled: DistilledSet, real: RealSample | None) -> Check:
     """Whether mean and standard deviation of the channels are those of normalised real images, roughly.
 
     Normalised, ImageNet as a whole has mean 0 and standard deviation 1. Methods raise the contrast, so the bounds are
@@ -211,7 +211,7 @@ def soft_labels(distilled: DistilledSet) -> Check:
     return Check(name, WARNING, f"{len(wrong)} of {number} peak at another class than their position's: {some}")
 
 
-def label_order(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
+def label_order(distilled: DistilledSet, subset: Subset, real: RealSample | None) -> Check:
     """Whether another order of the classes would fit the images better, by cheap features of real ones.
 
     Args:
@@ -253,7 +253,7 @@ def ipc(distilled: DistilledSet, stated: object) -> Check:
     return Check("IPC", PASSED, f"{distilled.ipc:g}{decoded} ({len(distilled.images)} images)")
 
 
-def storage(distilled: DistilledSet, subset: Subset, real: RealImages | None) -> Check:
+def storage(distilled: DistilledSet, subset: Subset, real: RealSample | None) -> Check:
     """Bytes of the tensors, and their ratio to the real training set."""
     tensors = sum(tensor.numel() * tensor.element_size() for tensor in (distilled.images, distilled.labels))
     number, whole = len(distilled.images), subset.splits["train"]

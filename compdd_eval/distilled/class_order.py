@@ -199,7 +199,7 @@ def ordered(labels: torch.Tensor, target: list[int]) -> torch.Tensor:
     return _spread(labels, target, infer_label_kind(labels))
 
 
-def columns_of(labels: torch.Tensor, subset: Subset, kind: str) -> torch.Tensor:
+def label_columns(labels: torch.Tensor, subset: Subset, kind: str) -> torch.Tensor:
     """Return the columns of a subset out of soft labels for all of ImageNet, in label order.
 
     Args:

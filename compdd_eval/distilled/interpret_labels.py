@@ -6,7 +6,7 @@ from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.label_kinds import infer_label_kind
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.synsets import synsets
-from compdd_eval.distilled.class_order import columns_of, labels_of_names, listed_classes, ordered
+from compdd_eval.distilled.class_order import label_columns, labels_of_names, listed_classes, ordered
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord
 from compdd_eval.distilled.raw_set import Interpreted, RawSet
 from compdd_eval.utils.errors import InputError
@@ -91,7 +91,7 @@ def _take_columns(interpreted: Interpreted, raw: RawSet, label_kind: str) -> tor
     elif not own.all():
         number = len(labels) - int(own.sum())
         interpreted.doubts.append(f"{number} of {len(labels)} labels peak at a class that is none of {subset.name}")
-    return columns_of(labels, subset, kind)
+    return label_columns(labels, subset, kind)
 
 
 def _beside_folders(interpreted: Interpreted, folders: torch.Tensor, mapped: torch.Tensor, order: str) -> torch.Tensor:

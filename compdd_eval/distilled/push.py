@@ -9,9 +9,9 @@ from pathlib import Path
 from compdd_eval.distilled.card import (
     CARD_NAME,
     DATA_FILES,
-    card_text,
     is_ours,
     results_table,
+    set_card,
     updated_card,
     with_data,
     with_results_of,
@@ -148,7 +148,7 @@ def _local(distilled: SetTensors, folder: Path | None, summaries: list[dict]) ->
             record = written
         if (folder / CARD_NAME).is_file():
             card = (folder / CARD_NAME).read_text(encoding="utf-8", errors="replace")
-            edited = card if is_ours(card) and without_data(card) != card_text(record) else None
+            edited = card if is_ours(card) and without_data(card) != set_card(record) else None
     return _Local(distilled, record, edited, {results_file(summary): summary for summary in summaries})
 
 
@@ -190,7 +190,7 @@ def _card_for(local: _Local, remote: _Remote, repo_id: str) -> str:
     if kept is None and local.record.same_set(remote.record) and remote.card and is_ours(remote.card):
         kept = remote.card
     if kept is None:
-        text = card_text(local.record, repo_id, summaries)
+        text = set_card(local.record, repo_id, summaries)
     else:
         text = updated_card(kept, local.record, repo_id, summaries)
     if remote.card is not None:

@@ -4,7 +4,7 @@ from compdd_eval.distilled.checks import (
     PASSED,
     SKIPPED,
     Check,
-    RealImages,
+    RealSample,
     class_balance,
     duplicates,
     label_order,
@@ -69,9 +69,9 @@ def _odd(checks: list[Check]) -> list[str]:
     return [f"{check.name}: {check.detail}" for check in checks if check.result not in (PASSED, SKIPPED)]
 
 
-def _real_images(inputs: EvaluationInputs) -> RealImages:
+def _real_images(inputs: EvaluationInputs) -> RealSample:
     tested = inputs.validation
-    return RealImages(tested.images, tested.labels, None, tested.origin)
+    return RealSample(tested.images, tested.labels, None, tested.origin)
 
 
 def _checks(inputs: EvaluationInputs) -> list[Check]:

@@ -38,7 +38,7 @@ def open_inputs(
     _check_networks(config)
     _check_teacher_file(config)
     distilled = distilled or load_distilled(config)
-    asked, config = config, settled(config, distilled)
+    asked, config = config, fill_subset(config, distilled)
     if asked.res is None:  # they were checked without a resolution, which the set has said by now
         _check_networks(config)
     config = _with_pool(config)
@@ -128,7 +128,7 @@ def load_distilled(config: EvaluateConfig) -> DistilledSet:
     return read_distilled(path, config, res=config.res)
 
 
-def settled(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
+def fill_subset(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConfig:
     """Take from the set its resolution and which subset it is for, where no flag says it, and which commit was read."""
     if config.res is None:
         config = replace(config, res=distilled.resolution)

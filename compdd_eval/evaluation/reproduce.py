@@ -23,7 +23,7 @@ EQUAL, CLOSE, DIFFERS = "equal", "same accuracy, but the losses differ", "differ
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reproduction:
     """A recorded student and the same made again.
 
     Attributes:
@@ -51,7 +51,7 @@ class Comparison:
     notes: list[str]
 
 
-def reproduce(config: ReproduceConfig) -> list[Comparison]:
+def reproduce(config: ReproduceConfig) -> list[Reproduction]:
     """Train again what result files record (of a `summary.json`: all its students); every process must call this.
 
     Raises:
@@ -129,7 +129,7 @@ def _teacher(record: StudentResult, recorded: str, given: str) -> str:
     return f"{network}{equals}{weights}"
 
 
-def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Comparison:
+def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Reproduction:
     """Train one student once more, in a folder that is thrown away, and compare; not where its images are others."""
     with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as folder, contextlib.ExitStack() as locks:
         settings = settings.changed(output_dir=str(Path(folder) / "out"), baseline_dir=None)
@@ -162,7 +162,7 @@ def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
 
 def _compare(
     path: str, record: StudentResult, digests: dict[str, str], again: StudentResult | None, environment: dict
-) -> Comparison:
+) -> Reproduction:
     verdict = f"{DIFFERS}: it would be trained or tested on other images, so it was not trained"
     differing = None
     if again is not None:
@@ -176,7 +176,7 @@ def _compare(
         )
     sides = _side(record.digests, record), _side(digests, again)
     what = path, record.source, record.tested_on
-    return Comparison(*what, verdict, *sides, len(record.predictions), differing, notes)
+    return Reproduction(*what, verdict, *sides, len(record.predictions), differing, notes)
 
 
 def _side(digests: dict[str, str], student: StudentResult | None) -> dict[str, object]:

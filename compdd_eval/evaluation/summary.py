@@ -12,7 +12,7 @@ from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import Condition, EvaluationInputs, Task, Teacher
 from compdd_eval.results.aggregate import environments
 from compdd_eval.results.student_result import SET, StudentResult
-from compdd_eval.results.summary import Compared, Entry, Evaluated, RateSearch, Regime, Summary
+from compdd_eval.results.summary import Compared, Evaluated, RateSearch, Regime, Summary, SummaryEntry
 
 _logger = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ def _evaluated(inputs: EvaluationInputs) -> Evaluated:
     )
 
 
-def _entry(inputs: EvaluationInputs, outcome: Outcome, condition: Condition, compared: Compared) -> Entry:
+def _entry(inputs: EvaluationInputs, outcome: Outcome, condition: Condition, compared: Compared) -> SummaryEntry:
     students = outcome.of(SET, condition, compared.model)
-    return Entry(
+    return SummaryEntry(
         **vars(compared),
         diagnosis=diagnose(inputs, compared),
         accuracy_by_complexity=by_quartile(inputs.complexity, students) if inputs.complexity else None,
@@ -131,7 +131,7 @@ def _search(tasks: list[Task], students: list[StudentResult]) -> list[RateSearch
     return list(searches.values())
 
 
-def _warn(entry: Entry) -> None:
+def _warn(entry: SummaryEntry) -> None:
     if entry.diverged_seeds:
         seeds = ", ".join(map(str, entry.diverged_seeds))
         _logger.warning(f"{entry.model} seed {seeds}: the loss was not finite; a lower rate may help")

@@ -108,11 +108,11 @@ def print_results(summary: dict[str, object], path: Path) -> None:
 
 def _row(entry: dict[str, object], name: str) -> list[object]:
     each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
-    spans = [span(entry["accuracy_interval"]), span(entry["bootstrap_interval"])]
+    spans = [percent_span(entry["accuracy_interval"]), percent_span(entry["bootstrap_interval"])]
     return [name, mean_and_spread(entry), *spans, len(entry["accuracies"]), each]
 
 
-def span(interval: list[float] | None, sign: str = "") -> str:
+def percent_span(interval: list[float] | None, sign: str = "") -> str:
     """Write an interval of fractions in percent."""
     return "-" if interval is None else f"{100 * interval[0]:{sign}.1f} to {100 * interval[1]:{sign}.1f}"
 
@@ -124,7 +124,7 @@ def _print_comparison(entries: list[dict[str, object]]) -> None:
             improvement = entry["improvement"]
             mean = f"{100 * improvement['mean']:+.2f}"
             rows.append([entry["model"], "random", mean_and_spread(entry["random"]), mean])
-            rows[-1] += [span(improvement["interval"], "+"), improvement["verdict"]]
+            rows[-1] += [percent_span(improvement["interval"], "+"), improvement["verdict"]]
         if entry["full"]:
             ratio = entry["recovery_ratio"]
             rows.append([entry["model"], "all images", mean_and_spread(entry["full"]), ""])
@@ -138,7 +138,7 @@ def _print_comparison(entries: list[dict[str, object]]) -> None:
 def _ratio(ratio: dict[str, object]) -> str:
     if ratio["ratio"] is None:
         return "-"
-    return f"{100 * ratio['ratio']:.1f} %" + (f" ({span(ratio['interval'])})" if ratio["interval"] else "")
+    return f"{100 * ratio['ratio']:.1f} %" + (f" ({percent_span(ratio['interval'])})" if ratio["interval"] else "")
 
 
 def _percent(accuracy: float | None) -> str:
@@ -149,7 +149,7 @@ def _print_quarters(entries: list[dict[str, object]]) -> None:
     rows = []
     for quarters in zip(*[entry["accuracy_by_complexity"] for entry in entries], strict=True):
         first = quarters[0]  # all students were tested on the same images
-        bounds = span([first["low"], first["high"]]) if first["images"] else "-"
+        bounds = percent_span([first["low"], first["high"]]) if first["images"] else "-"
         rows.append([bounds, first["images"], *[_percent(quarter["accuracy"]) for quarter in quarters]])
     columns = ["complexity in %", "images>", *[f"{entry['model']}>" for entry in entries]]
     print_table("Accuracy in % by quarters of the validation images, the least complex first", columns, rows)

@@ -30,7 +30,7 @@ from compdd_eval.methods.learning_loop import (
     read_checkpoint,
     write_losses,
 )
-from compdd_eval.methods.registry import Method, find_method, load_plugin, settled
+from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
@@ -69,7 +69,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     """
     plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = find_method(config.method)
-    config = settled(config, method)
+    config = fill_settings(config, method)
     config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
     accelerator = accelerator or make_accelerator()

@@ -75,7 +75,7 @@ def write_expert(path: Path, snapshots: dict[str, torch.Tensor], facts: dict[str
         save_file(snapshots, temporary, {_FACTS: json.dumps(facts)})  # one entry: several have no fixed order
 
 
-def read_facts(path: Path) -> dict[str, object]:
+def read_expert_facts(path: Path) -> dict[str, object]:
     """Return what the header of an expert says; the file has all the bytes that its header claims.
 
     Raises:
@@ -190,7 +190,7 @@ class _Ours(Experts):
         self._paths, self._names = expert_paths(folder), list(shapes)
         if not self._paths:
             raise InputError(f"{folder}: holds no finished expert yet; run `experts` again for it")
-        facts = [read_facts(path) for path in self._paths]
+        facts = [read_expert_facts(path) for path in self._paths]
         for path, fact in zip(self._paths, facts, strict=True):
             if fact["digest"] != digest:
                 raise InputError(f"{path}: trained with other settings than {FACTS_NAME} says; delete it")

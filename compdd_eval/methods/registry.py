@@ -175,7 +175,7 @@ def load_plugin(file: str) -> str:
 _LOADED: dict[Path, str] = {}
 
 
-def settled(config: DistillConfig, method: Method) -> DistillConfig:
+def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
     """Fill the settings that are left out from the method's preset.
 
     Raises:
@@ -192,13 +192,13 @@ def settled(config: DistillConfig, method: Method) -> DistillConfig:
     if method.selects and config.eval_every:
         raise InputError(f"--eval_every: {method.name} has no steps to evaluate in between; leave it out")
     filled = {name: value for name, value in takes.items() if getattr(config, name) is None}
-    settled = replace(config, **filled)
-    if "experts" in takes and settled.experts is None:
+    fill_settings = replace(config, **filled)
+    if "experts" in takes and fill_settings.experts is None:
         raise InputError(
             f"--experts is missing: {method.name} matches expert trajectories; train them with "
             "`python -m compdd_eval experts`, or give a folder with replay_buffer_0.pt, ..."
         )
-    return settled
+    return fill_settings
 
 
 def _listed(names: Iterable[str]) -> str:

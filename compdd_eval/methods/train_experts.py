@@ -29,7 +29,7 @@ from compdd_eval.methods.expert_files import (
     expert_path,
     expert_paths,
     network_shapes,
-    read_facts,
+    read_expert_facts,
     remove_parts,
     write_expert,
 )
@@ -166,7 +166,7 @@ class _ExpertTrainer:
         there = {}
         for path in expert_paths(self.folder):
             try:
-                facts = read_facts(path)
+                facts = read_expert_facts(path)
             except InputError as error:
                 _logger.warning(str(error))
                 continue

@@ -33,7 +33,7 @@ def text_of(name: str, value: object) -> str:
     return value
 
 
-def digest_of(name: str, value: object) -> str:
+def sha256_of(name: str, value: object) -> str:
     """Return a value that is a SHA-256 in hex digits; raise Wrong otherwise."""
     if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
         raise Wrong(f"digests: {name} is no SHA-256")

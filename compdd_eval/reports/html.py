@@ -33,7 +33,7 @@ def _environment() -> object:
     return environment
 
 
-def render(template: str, **values: object) -> str:
+def render_page(template: str, **values: object) -> str:
     """Fill in a template of this package; texts are escaped, but for `markupsafe.Markup`."""
     text = _environment().get_template(template).render(**values)
     return text.encode("utf-8", errors="replace").decode("utf-8")  # half a pair of surrogates cannot be written

@@ -90,7 +90,7 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
     Raises:
         InputError: As of `task_id`; the record has no date; `huggingface_hub` is too old.
     """
-    entry_class, as_content, _ = eval_results_client()
+    entry_class, as_content = eval_results_client()
     entry = entry_class(
         dataset_id=benchmark,
         task_id=task_id(result.config_name, result.ipc),
@@ -99,25 +99,12 @@ def results_yaml(result: StudentResult, benchmark: str, revision: str | None, re
         date=_date(result),
         source_url=parse_address(set_id).page if set_id else f"{_HUB}/{repo_id}",
         source_name=f"distilled set {set_id.partition('@')[0]}" if set_id else f"student {repo_id}",
-        notes=notes_of(result),
+        notes=result_notes(result),
     )
     return to_yaml(as_content([entry]))
 
 
-def read_results(text: str, source: str) -> list[object]:
-    """Return the `EvalResultEntry`s of a `.eval_results/*.yaml`; `source` says where it is from.
-
-    Raises:
-        InputError: It is none.
-    """
-    parse = eval_results_client()[2]
-    try:
-        return parse(yaml.safe_load(text))
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: no results as the Hub writes them; remove it or push the student again") from error
-
-
-def notes_of(result: StudentResult) -> str:
+def result_notes(result: StudentResult) -> str:
     """Return in one line how a student was trained and tested: what a reader of a leaderboard has to know."""
     expected = load_subset(result.config_name).splits[_SPLIT]
     tested = f"{len(result.truth)} of {expected} validation images (digest {result.digests['validation'][:16]})"
@@ -148,17 +135,17 @@ def _date(result: StudentResult) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def eval_results_client() -> tuple[type, object, object]:
-    """Return the class of an entry, and what writes and reads entries.
+def eval_results_client() -> tuple[type, object]:
+    """Return the class of an entry, and what writes entries.
 
     Raises:
         InputError: `huggingface_hub` is too old.
     """
     try:
-        from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
+        from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     except ImportError as error:
         raise InputError(
             "--benchmark with --student: huggingface_hub is too old for results of benchmarks, expected 1.4 or later; "
             "run pip install -U huggingface_hub"
         ) from error
-    return EvalResultEntry, eval_result_entries_to_yaml, parse_eval_result_entries
+    return EvalResultEntry, eval_result_entries_to_yaml

@@ -129,7 +129,7 @@ class Quarter:
 
 
 @dataclass(frozen=True)
-class Entry(Compared):
+class SummaryEntry(Compared):
     """The result of one network.
 
     Attributes:
@@ -259,7 +259,7 @@ class Summary(Evaluated):
     protocol_changes: dict[str, object]
     teacher: dict[str, object] | None
     full_recipe: dict[str, object] | None
-    results: list[Entry]
+    results: list[SummaryEntry]
     regimes: list[Regime]
     scores: list[Scores]
     rate_search: list[RateSearch]

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from compdd_eval.commands.info import describe
+from compdd_eval.commands.info import describe_subsets
 from compdd_eval.config.info import InfoConfig
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subsets import load_subset, subset_names
@@ -55,16 +55,16 @@ def test_a_whole_copy_and_a_bad_one(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "compdd_eval.data.completeness.expected_images", lambda entry, split: 12 if split == "train" else 5
     )
-    found = [subset["found"] for subset in describe(InfoConfig(data_path=str(drawn)))["subsets"]]
+    found = [subset["found"] for subset in describe_subsets(InfoConfig(data_path=str(drawn)))["subsets"]]
     assert [entry["status"] for entry in found] == ["whole", "whole", *["absent"] * 14]
     shutil.copytree(drawn, tmp_path / "i")
     folder = tmp_path / "i/train" / load_subset("bird-hard").wnids[3]
     next(folder.iterdir()).rename(folder / "n00000001_1.JPEG")
-    found = describe(InfoConfig("bird-hard", str(tmp_path / "i")))["subsets"][0]["found"]
+    found = describe_subsets(InfoConfig("bird-hard", str(tmp_path / "i")))["subsets"][0]["found"]
     assert found["status"] == "bad" and "n00000001_1.JPEG: an image of class n00000001" in found["reason"]
     for entry in folder.iterdir():
         entry.unlink()
-    found = describe(InfoConfig("bird-hard", str(tmp_path / "i")))["subsets"][0]["found"]
+    found = describe_subsets(InfoConfig("bird-hard", str(tmp_path / "i")))["subsets"][0]["found"]
     assert found["status"] == "bad" and "is empty" in found["reason"] and found["images"]["train"] == 108
 
 

@@ -15,7 +15,7 @@ from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.data.transforms import denormalise, normalise
 from compdd_eval.data.zca import Whitening
-from compdd_eval.distilled.checks import RealImages, normalisation, whitening
+from compdd_eval.distilled.checks import RealSample, normalisation, whitening
 from compdd_eval.distilled.mosaics import cut_mosaics, looks_like_mosaics
 from compdd_eval.distilled.pixel_range import guess_pixel_range
 from compdd_eval.utils.errors import InputError
@@ -238,7 +238,7 @@ def test_averaged_images_are_not_far_apart():
     real = normalise(scenes(400, seed=2))
     labels = torch.arange(10).repeat_interleave(40)
     averages = real.view(10, 40, 3, 32, 32)[:, :10].mean(1)
-    known = RealImages(real, labels, None, "here")
+    known = RealSample(real, labels, None, "here")
 
     def result(images):
         return normalisation(DistilledSet(images, torch.arange(10)), known).result

@@ -11,7 +11,7 @@ from compdd_eval.methods.features import FeatureSpace, read_features
 from compdd_eval.methods.herding import herding
 from compdd_eval.methods.job import Job
 from compdd_eval.methods.k_center import k_center
-from compdd_eval.methods.registry import find_method, settled
+from compdd_eval.methods.registry import fill_settings, find_method
 from compdd_eval.utils.errors import InputError
 
 OWN = """
@@ -67,7 +67,7 @@ def job_of(method="herding", number=40, size=8, classes=4, **changes):
     base = {"category": "bird", "subset": "easy", "ipc": 2, "model": "ConvNetD1", "res": size, "feature_epochs": 3}
     if method == "random":
         base.pop("feature_epochs")
-    config = settled(DistillConfig(method=method, **{**base, **changes}), find_method(method))
+    config = fill_settings(DistillConfig(method=method, **{**base, **changes}), find_method(method))
     return Job(config, Images(images, labels), torch.device("cpu"))
 
 

@@ -13,7 +13,15 @@ from compdd_eval.config.distill import DistillConfig, MatchingConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import distill
 from compdd_eval.methods.learning_loop import CHECKPOINT_NAME
-from compdd_eval.methods.registry import ByIPC, Method, find_method, list_methods, load_plugin, register_method, settled
+from compdd_eval.methods.registry import (
+    ByIPC,
+    Method,
+    fill_settings,
+    find_method,
+    list_methods,
+    load_plugin,
+    register_method,
+)
 from compdd_eval.utils.errors import InputError
 from tests.conftest import ROOT
 from tests.support.forked import Forked, forked, launched
@@ -319,14 +327,16 @@ def test_settings_go_with_the_ipc():
     assert ByIPC({10: "b", 50: "c"}).at(1) == "b"
     for ipc, threshold in ((1, 1.7), (10, 2.0), (50, 1.0)):
         method = find_method("edf")
-        config = settled(DistillConfig(method="edf", category="bird", subset="easy", ipc=ipc, experts="x"), method)
+        config = fill_settings(
+            DistillConfig(method="edf", category="bird", subset="easy", ipc=ipc, experts="x"), method
+        )
         assert config.match_threshold == threshold and config.steps == 10_000 and config.syn_steps == 40
 
 
 def test_experts_have_to_be_given():
     for name in ("mtt", "datm", "edf"):
         with pytest.raises(InputError, match="--experts is missing"):
-            settled(DistillConfig(method=name, category="bird", subset="easy"), find_method(name))
+            fill_settings(DistillConfig(method=name, category="bird", subset="easy"), find_method(name))
 
 
 def test_every_method_says_what_it_is():

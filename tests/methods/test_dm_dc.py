@@ -15,7 +15,7 @@ from compdd_eval.methods.dc import gradient_distance, match_gradients
 from compdd_eval.methods.dm import match_distributions
 from compdd_eval.methods.job import Job, Synthetic, TrainingImages
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
-from compdd_eval.methods.registry import find_method, settled
+from compdd_eval.methods.registry import fill_settings, find_method
 
 STEPS = {"dm": match_distributions, "dc": match_gradients}
 OPERATIONS = DSA_STRATEGY.split("_")
@@ -54,7 +54,7 @@ def make_job(method, ipc=2, classes=3, rank=0, processes=1, build=smooth, real=N
     images.labels, images._device = torch.arange(classes).repeat_interleave(6), torch.device("cpu")
     images.classes = images.labels.unique().tolist()
     team = SimpleNamespace(num_processes=processes, process_index=rank) if processes > 1 else None
-    job = ToyJob(settled(config, find_method(method)), images, torch.device("cpu"), team)
+    job = ToyJob(fill_settings(config, find_method(method)), images, torch.device("cpu"), team)
     job.build = build
     return job
 

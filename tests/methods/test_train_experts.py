@@ -16,7 +16,7 @@ from compdd_eval.config.experts import ExpertsConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.distilled.formats import torch_files
 from compdd_eval.methods import expert_files, train_experts
-from compdd_eval.methods.expert_files import expert_path, open_experts, read_facts
+from compdd_eval.methods.expert_files import expert_path, open_experts, read_expert_facts
 from compdd_eval.methods.sharpness_aware import SharpnessAware
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.train import StudentBatches, Training
@@ -125,7 +125,7 @@ def test_what_is_kept(folder, drawn):
     content = json.loads((folder / "experts.json").read_text())
     assert [expert["seed"] for expert in content["experts"]] == [0, 1] and content["training_images"] == 120
     for seed in (0, 1):
-        snapshots, facts = load_file(expert_path(folder, seed)), read_facts(expert_path(folder, seed))
+        snapshots, facts = load_file(expert_path(folder, seed)), read_expert_facts(expert_path(folder, seed))
         network = create_model(MODEL, 10, (RES, RES))
         for name, parameter in network.named_parameters():
             assert snapshots[name].shape == (3, *parameter.shape) and snapshots[name].dtype == torch.float32
@@ -155,7 +155,7 @@ def test_the_last_snapshot_has_the_recorded_accuracy(folder, drawn):
             for parameter, value in zip(network.parameters(), found.parameters(expert, 2), strict=True):
                 parameter.copy_(value)
             right = network(images).argmax(1) == split.labels
-        facts = read_facts(expert_path(folder, expert))
+        facts = read_expert_facts(expert_path(folder, expert))
         assert right.float().mean().item() == pytest.approx(facts["accuracy"]) and facts["accuracy"] > 0.2
 
 

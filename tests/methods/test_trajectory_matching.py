@@ -10,7 +10,7 @@ from compdd_eval.config.distill import DistillConfig
 from compdd_eval.methods import edf, edf_maps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
-from compdd_eval.methods.registry import find_method, settled
+from compdd_eval.methods.registry import fill_settings, find_method
 from compdd_eval.methods.student_steps import Distance, Student, StudentSteps, batches
 from compdd_eval.training.augment import diff_augment
 from compdd_eval.utils.errors import InputError
@@ -93,7 +93,7 @@ def toy_job(method="mtt", kind=ToyJob, **settings):
     if method != "mtt":
         settings = {"first_max_start_epoch": 2, "window_steps": 4, "match_threshold": 1e6} | settings
     config = DistillConfig(method=method, category="insect", subset="easy", experts="here", **settings)
-    return kind(settled(config, find_method(method)), Real(), torch.device("cpu"))
+    return kind(fill_settings(config, find_method(method)), Real(), torch.device("cpu"))
 
 
 def toy_synthetic(job, soft=False):

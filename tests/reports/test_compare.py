@@ -17,7 +17,13 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import read_methods
 from compdd_eval.reports.compare.paper_tables import build_tables
-from compdd_eval.reports.compare.table_formats import escape_csv, escape_latex, escape_markdown, print_text, render
+from compdd_eval.reports.compare.table_formats import (
+    escape_csv,
+    escape_latex,
+    escape_markdown,
+    print_text,
+    render_tables,
+)
 
 SEEDS = [0, 1, 2, 3, 4]
 LOW = [0.310, 0.322, 0.298, 0.318, 0.305]
@@ -518,4 +524,4 @@ def test_a_wide_table_at_a_terminal_is_split_between_subsets(tmp_path, monkeypat
     rows = [line for line in terminal.getvalue().splitlines() if "EDF" in line]
     cell = f"{100 * np.mean(LOW):.1f} ± {100 * np.std(LOW, ddof=1):.1f} ({100 * np.mean(LOW) / np.mean(FULL):.1f})"
     assert [row.count(cell) for row in rows] == [3, 2] and "(2 of 2)" in terminal.getvalue()
-    assert render(tables, "text").count(cell) == 5 and "of 2)" not in render(tables, "text")
+    assert render_tables(tables, "text").count(cell) == 5 and "of 2)" not in render_tables(tables, "text")

@@ -462,7 +462,7 @@ def test_every_odd_value_in_every_place_does_no_harm(tmp_path):
             shown += 1
             assert "<script" not in page and "</script>" not in page and index.count("</script>") == 2, (path, value)
             page.encode(), index.encode(), pages.as_csv(rows).encode()
-            json.dumps(pages.as_json("title", rows), allow_nan=False)
+            json.dumps(pages.site_json("title", rows), allow_nan=False)
     assert shown > 100, "many of them decide nothing"
 
 

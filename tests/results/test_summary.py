@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from compdd_eval.reports.summaries import parse_run
-from compdd_eval.results.summary import Entry, Improvement, Recovery, Students, Summary
+from compdd_eval.results.summary import Improvement, Recovery, Students, Summary, SummaryEntry
 from tests.results.test_results_before import RESULTS
 
 FILES = sorted(RESULTS.rglob("summary.json"))
@@ -42,7 +42,7 @@ def test_the_record_is_the_file(path):
     content = json.loads(path.read_text())
     assert list(content) == ["schema_version", *names(Summary)]
     for entry in content["results"]:
-        assert list(entry) == names(Entry)
+        assert list(entry) == names(SummaryEntry)
         if entry["random"]:
             assert list(entry["random"]) == list(entry["full"]) == names(Students)
             assert list(entry["improvement"]) == names(Improvement)
@@ -54,10 +54,10 @@ def test_a_reader_looks_for_fields_of_the_record_alone():
     content = Asked(json.loads(FILES[0].read_text()), asked)
     assert parse_run(content, "x", FILES[0]).config_name == "bird-easy"
     of_tables = {"schema_version", "validation"}  # of the file itself, of `digests`
-    assert asked - of_tables <= {*names(Summary), *names(Entry)}
+    assert asked - of_tables <= {*names(Summary), *names(SummaryEntry)}
 
 
-@pytest.mark.parametrize("record", [Summary, Entry, Improvement, Recovery])
+@pytest.mark.parametrize("record", [Summary, SummaryEntry, Improvement, Recovery])
 def test_each_field_is_explained(record):
     explained = "\n".join(base.__doc__ for base in record.__mro__ if base is not object)
     assert all(f"\n        {name}: " in explained for name in names(record))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from compdd_eval.distilled.card import CARD_NAME, card_text
+from compdd_eval.distilled.card import CARD_NAME, set_card
 from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.formats.arrays import load_safetensors
 from compdd_eval.distilled.formats.parts import NOTE
@@ -37,7 +37,7 @@ def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
     write_json(folder / RECORD_NAME, record.as_json())
     with atomic_write(folder / PREVIEW_NAME) as path:
         save_preview(distilled, distilled.label_names, path, title_of(distilled))
-    write_text(folder / CARD_NAME, card_text(record))
+    write_text(folder / CARD_NAME, set_card(record))
 
 
 def read_folder(folder: Path) -> RawSet:

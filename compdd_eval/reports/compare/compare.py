@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.compare.measured import Method, Setting, read_methods
+from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, pair
 from compdd_eval.results.statistics import PairedDifference
@@ -53,7 +53,7 @@ class Comparison:
         differences: For each other method, each setting that it has in common with the first.
     """
 
-    methods: list[Method]
+    methods: list[MeasuredMethod]
     tables: list[Table]
     differences: list[Difference]
 
@@ -118,13 +118,13 @@ def _check_output(output: Path) -> None:
     check_writable(output.parent, "--output")
 
 
-def _check_not_read(output: str | None, methods: list[Method]) -> None:
+def _check_not_read(output: str | None, methods: list[MeasuredMethod]) -> None:
     files = {cell.run.file.resolve() for method in methods for cell in method.cells.values()}
     if output is not None and Path(output).resolve() in files:
         raise InputError(f"{output}: is one of the results; give another --output")
 
 
-def _check_common(first: Method, other: Method) -> None:
+def _check_common(first: MeasuredMethod, other: MeasuredMethod) -> None:
     if first.cells.keys() & other.cells.keys():
         return
     pairs = (one.differences(another) for one, another in itertools.product(first.cells, other.cells))
@@ -134,7 +134,7 @@ def _check_common(first: Method, other: Method) -> None:
     )
 
 
-def _warn_of_unlike(one: Method, other: Method) -> None:
+def _warn_of_unlike(one: MeasuredMethod, other: MeasuredMethod) -> None:
     """Warn where both answer a question, but never under the same protocol and on the same validation images."""
     common = {setting.question for setting in one.cells.keys() & other.cells.keys()}
     ours, theirs = _by_question(one), _by_question(other)
@@ -148,14 +148,14 @@ def _warn_of_unlike(one: Method, other: Method) -> None:
         _logger.warning(f"{one.name} and {other.name} are not compared on {places[0]}{more}: {reason}")
 
 
-def _by_question(method: Method) -> dict[tuple, Setting]:
+def _by_question(method: MeasuredMethod) -> dict[tuple, Setting]:
     found: dict[tuple, Setting] = {}
     for setting in method.cells:
         found.setdefault(setting.question, setting)
     return found
 
 
-def _difference(first: Method, other: Method, setting: Setting, settings: list[Setting]) -> Difference:
+def _difference(first: MeasuredMethod, other: MeasuredMethod, setting: Setting, settings: list[Setting]) -> Difference:
     ours, theirs = first.cells[setting].entry.students, other.cells[setting].entry.students
     pairing = pair(ours, theirs)
     place = setting.place(settings)

@@ -75,7 +75,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasuredCell:
     """The students of one network on one set, and the run that they are of."""
 
     run: Run
@@ -83,7 +83,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Method:
+class MeasuredMethod:
     """One method.
 
     Attributes:
@@ -94,10 +94,10 @@ class Method:
 
     name: str
     source: str
-    cells: dict[Setting, Cell]
+    cells: dict[Setting, MeasuredCell]
 
 
-def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Method]:
+def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[MeasuredMethod]:
     """Read one method from each folder or file.
 
     Args:
@@ -110,7 +110,7 @@ def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Meth
     runs = [read_runs(source) for source in sources]
     names = list(names) or [_name(found, source) for found, source in zip(runs, sources, strict=True)]
     names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
-    return [Method(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
+    return [MeasuredMethod(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
 
 
 def shortened(text: str) -> str:
@@ -118,7 +118,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
 
 
-def folder_name(source: str) -> str:
+def name_of_folder(source: str) -> str:
     """Return the name of the folder that results lie in."""
     path = Path(source).resolve()
     return clean(path.parent.name if path.is_file() else path.name, _MOST_NAME)
@@ -126,12 +126,12 @@ def folder_name(source: str) -> str:
 
 def _name(runs: list[Run], source: str) -> str:
     names = {run.method for run in runs}
-    return names.pop() if len(names) == 1 else folder_name(source)
+    return names.pop() if len(names) == 1 else name_of_folder(source)
 
 
 def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
     """Add the folder, or the whole path, or a number to names that are there twice."""
-    for more in (folder_name, clean):
+    for more in (name_of_folder, clean):
         counts = Counter(names)
         names = [
             f"{name} ({more(source)})" if counts[name] > 1 else name
@@ -144,8 +144,8 @@ def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
     return found
 
 
-def _cells(runs: list[Run]) -> dict[Setting, Cell]:
-    cells: dict[Setting, Cell] = {}
+def _cells(runs: list[Run]) -> dict[Setting, MeasuredCell]:
+    cells: dict[Setting, MeasuredCell] = {}
     for run in runs:
         for entry in run.entries:
             setting = _setting(run, entry)
@@ -153,7 +153,7 @@ def _cells(runs: list[Run]) -> dict[Setting, Cell]:
                 places = " and ".join(dict.fromkeys([clean(cells[setting].run.place), clean(run.place)]))
                 place = setting.place([])
                 raise InputError(f"{places}: the same method has {place} twice; give one of them, or two methods")
-            cells[setting] = Cell(run, entry)
+            cells[setting] = MeasuredCell(run, entry)
     return cells
 
 

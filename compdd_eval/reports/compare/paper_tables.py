@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compdd_eval.data.subsets import subset_names
-from compdd_eval.reports.compare.measured import Cell, Method, Setting
+from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
 from compdd_eval.reports.paired import BETTER, pair
 from compdd_eval.reports.summaries import Group
 from compdd_eval.results.statistics import Ratio, ratio_interval
@@ -66,7 +66,7 @@ class Table:
     notes: list[str]
 
 
-def build_tables(methods: Sequence[Method]) -> list[Table]:
+def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
     """Make one table for each network, resolution, protocol, regime of labels and teacher.
 
     Where a subset was tested on different validation images, its results are in different tables.
@@ -104,7 +104,7 @@ def _head(setting: Setting, no_teacher: str | None = None) -> tuple:
     return setting.model, setting.resolution, setting.protocol, setting.labels, teacher
 
 
-def _table(methods: Sequence[Method], settings: list[Setting], several: dict[str, str]) -> Table:
+def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: dict[str, str]) -> Table:
     """Fill in a table; `several` are the validation images of subsets that have more than one table."""
     rows: dict[str, dict[Column, Value]] = {}
     alike = any(method.name.lower().startswith(RANDOM.lower()) for method in methods)
@@ -129,7 +129,7 @@ def _table(methods: Sequence[Method], settings: list[Setting], several: dict[str
     return Table(_title(settings[0], several), columns, rows, _notes(methods, settings, rows))
 
 
-def _add(rows: dict, name: str, setting: Setting, cell: Cell, group: Group) -> None:
+def _add(rows: dict, name: str, setting: Setting, cell: MeasuredCell, group: Group) -> None:
     full = cell.entry.full
     ratio = ratio_interval(group.accuracies, full.accuracies) if full else None
     ratio = ratio if ratio and ratio["ratio"] is not None else None
@@ -159,7 +159,9 @@ def _title(setting: Setting, several: dict[str, str]) -> str:
     return ", ".join([*parts, f"labels {setting.value('labels')}", *teacher, *digests])
 
 
-def _notes(methods: Sequence[Method], settings: list[Setting], rows: dict[str, dict[Column, Value]]) -> list[str]:
+def _notes(
+    methods: Sequence[MeasuredMethod], settings: list[Setting], rows: dict[str, dict[Column, Value]]
+) -> list[str]:
     values = [value for row in rows.values() for column, value in row.items() if column.ipc is not None]
     counts = sorted({len(value.group.seeds) for value in values})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
@@ -176,7 +178,7 @@ def _notes(methods: Sequence[Method], settings: list[Setting], rows: dict[str, d
     return list(dict.fromkeys(notes))
 
 
-def _unlike_baselines(methods: Sequence[Method], settings: list[Setting], kind: str) -> list[str]:
+def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting], kind: str) -> list[str]:
     """Say where baselines of the same seeds differ: in results that are compared they should not."""
     groups: dict[str, list[Group]] = {}
     for setting in settings:
@@ -204,7 +206,7 @@ def setting_json(setting: Setting) -> dict[str, object]:
     return dict(vars(setting))
 
 
-def as_json(table: Table) -> dict[str, object]:
+def table_json(table: Table) -> dict[str, object]:
     """Return a table for programs; accuracies and ratios are fractions."""
     cells = [
         {

@@ -29,7 +29,7 @@ _LATEX = {ord(character): f"\\{character}" for character in "{}&%$#_"} | {
 }
 
 
-def render(tables: Sequence[Table], form: str) -> str:
+def render_tables(tables: Sequence[Table], form: str) -> str:
     """Return tables as text, Markdown, LaTeX (booktabs) or CSV, with a newline at the end.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from compdd_eval.config.leaderboard import LeaderboardConfig
-from compdd_eval.reports.leaderboard.pages import as_csv, as_json, index_page, readme, run_page
+from compdd_eval.reports.leaderboard.pages import as_csv, index_page, readme, run_page, site_json
 from compdd_eval.reports.leaderboard.rows import Rows, read_canonical, rows_of
 from compdd_eval.reports.leaderboard.sources import read_sources
 from compdd_eval.utils.errors import InputError
@@ -109,7 +109,7 @@ def _write_site(output: Path, title: str, rows: Rows) -> None:
         new = Path(staging) / "new"
         (new / "runs").mkdir(parents=True)
         pages = {"index.html": index_page(title, rows), "README.md": readme(title, rows), "results.csv": as_csv(rows)}
-        write_json(new / "results.json", as_json(title, rows))
+        write_json(new / "results.json", site_json(title, rows))
         pages |= {MARKER: "replaced by compdd_eval leaderboard\n"}
         for name, text in pages.items():
             (new / name).write_text(text, encoding="utf-8")

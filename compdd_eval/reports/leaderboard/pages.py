@@ -9,7 +9,7 @@ from functools import cache
 
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render, short, span
+from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render_page, short, span
 from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
 from compdd_eval.reports.summaries import Entry, Group
@@ -44,7 +44,7 @@ def index_page(title: str, rows: Rows) -> str:
     under = [row for row in found if row.protocol == protocols[0]]
     plain = [row for row in under if row.teacher is None] or under
     script = asset("board.js")
-    return render(
+    return render_page(
         "board.html",
         title=short(title, 120),
         policy=policy([str(script)]),
@@ -68,7 +68,7 @@ def run_page(title: str, result: Result) -> str:
         for row, entry in zip(rows, result.entries, strict=True)
     ]
     protocol, others = settings_of(run, result.protocol)
-    return render(
+    return render_page(
         "run.html",
         title=short(title),
         policy=policy([]),
@@ -84,7 +84,7 @@ def run_page(title: str, result: Result) -> str:
     )
 
 
-def as_json(title: str, rows: Rows) -> dict[str, object]:
+def site_json(title: str, rows: Rows) -> dict[str, object]:
     """Return all rows with exact numbers, as `results.json` has them."""
     canonical = {name: asdict(one) for name, one in rows.canonical.items()}
     return {"title": title, "canonical": canonical, "rows": [asdict(row) for row in rows.rows]}

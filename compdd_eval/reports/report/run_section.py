@@ -38,7 +38,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """One student network beside its baselines; the template writes the numbers.
 
     Attributes:
@@ -76,7 +76,7 @@ class Section:
     run: Run
     title: str
     facts: list[tuple[str, str, str | None]]
-    rows: list[Row]
+    rows: list[StudentRow]
     charts: list[tuple[str, object]]
     confusions: list[tuple[str, list[list[tuple[int, float]]]]]
     pictures: list[tuple[str, list[Shown]]]
@@ -168,7 +168,7 @@ def _environment(entry: dict[str, object]) -> str:
     return short(", ".join(str(part) for part in parts if part), 200)
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: Entry) -> StudentRow:
     difference, verdict = _against_random(entry)
     group = entry.students
     seeds = _seeds(len(group.seeds))
@@ -178,7 +178,7 @@ def _row(entry: Entry) -> Row:
         answer += f", {verdict}: {points(difference['mean'])} points"
     if entry.recovery is not None:
         answer += f"; {percent(entry.recovery['ratio'])} % of what all training images give"
-    return Row(entry, difference, verdict, f"{answer}. Chance is {percent(chance_of(entry))} %.")
+    return StudentRow(entry, difference, verdict, f"{answer}. Chance is {percent(chance_of(entry))} %.")
 
 
 def _against_random(entry: Entry) -> tuple[PairedDifference | None, str]:

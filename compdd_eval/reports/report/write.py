@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from compdd_eval.config.report import ReportConfig
-from compdd_eval.reports.html import asset, policy, render
+from compdd_eval.reports.html import asset, policy, render_page
 from compdd_eval.reports.report.overview import overview_of
 from compdd_eval.reports.report.run_section import Section, section_of
 from compdd_eval.reports.summaries import Run, read_runs
@@ -58,7 +58,7 @@ def report_of(runs: list[Run], title: str) -> str:
         section = section_of(run, f"run{number}", left)
         left -= sum(len(members) for _, members in section.pictures)
         sections.append(section)
-    return render(
+    return render_page(
         "report.html",
         title=title,
         policy=policy([]),
