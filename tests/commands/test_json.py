@@ -68,7 +68,10 @@ def followed(module: str, name: str, seen: set[tuple[str, str]]) -> set[tuple[st
 
 
 def prints_tables(command: str) -> bool:
-    return ("compdd_eval.utils.console", "print_table") in followed(f"compdd_eval.commands.{command}", "run", set())
+    used = followed(f"compdd_eval.commands.{command}", "run", set())
+    for what in ("train", "scaling", "complexity", "data") if command == "bench" else ():  # files found by their names
+        used |= followed(f"compdd_eval.commands.bench.{what}", "print_rows", set())
+    return ("compdd_eval.utils.console", "print_table") in used
 
 
 def has_json(command: str) -> bool:

@@ -30,7 +30,9 @@ def losses(**options):
     return torch.stack(list(run.passes()))
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["model"])
+@pytest.mark.parametrize(
+    "run", [RUNS[0], *(pytest.param(run, marks=pytest.mark.slow) for run in RUNS[1:])], ids=lambda run: run["model"]
+)
 def test_compiled_training_equals_the_reference(run):
     size, seed, number = run["resolution"], run["seed"], run["images"]
     protocol = Protocol(epoch_eval_train=run["epochs"], batch_train=number, dsa=False)
@@ -98,7 +100,9 @@ def eight_passes_alone(seed):
     return seeds_together("ConvNetD1", EIGHT, [seed])[0][:, 0]
 
 
-@pytest.mark.parametrize("options", [{}, {"compiled": True}, {"part": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"compiled": True}, marks=pytest.mark.slow), {"part": 4}], ids=str
+)
 def test_eight_passes_together(options):
     """Passes multiply rounding: seen in float64, where something else would stand out."""
     together, _ = seeds_together("ConvNetD1", EIGHT, [0, 1], **options)
@@ -248,6 +252,7 @@ def test_a_launcher_asks_for_bfloat16(settings, tmp_path, monkeypatch):
     assert {record["environment"]["precision"] for record in records} == {"bfloat16", "float32"}
 
 
+@pytest.mark.slow
 def test_a_compiled_student_is_reproduced(settings, tmp_path):
     evaluate(settings(num_eval=1, compile="always"))
     (path,) = students(tmp_path / "results")
