@@ -5,7 +5,6 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import Protocol, flag_value
-from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.summaries import Run
@@ -15,7 +14,6 @@ from compdd_eval.utils.errors import InputError
 _DEFAULTS = {field.name: field.default for field in fields(EvaluateConfig)}
 _HINTS = get_type_hints(EvaluateConfig)
 _PROTOCOL = tuple(field.name for field in fields(Protocol))
-_READING = tuple(field.name for field in fields(ReadConfig))
 _MACHINE = ("data_path", "layout", "output_dir", "baseline_dir", "complexity", "overwrite", "grid", "dry_run")
 _MACHINE += ("log_with", "threads")
 _OF_FILES = ("label_dir", "lr_dir", "label_kind", "label_order", "pixel_range", "mean", "std", "data_dir")
