@@ -76,16 +76,17 @@ class RealImages:
             raise InputError(f"--baseline random: the set has {ipc:g} images per class, expected a whole number")
         train = self._split("train")
         indices = draw_indices(train.labels, int(ipc), seed, exclude)
-        name = f"random-ipc{ipc:g}-seed{seed}-{digest_of([train.digest_of(indices), *self._transform])}"
+        made_from = [train.digest_of(indices), *self._transform]
+        name = f"random-ipc{ipc:g}-seed{seed}-{digest_of(made_from)}"
         drawn = self._cached(name, lambda: images_at(train, indices, seed))
         if self._config.zca:  # after caching: the cached images are not whitened, whatever --zca says
             drawn = replace(drawn, images=self._whitened(drawn.images))
-        return TrainingSet.of(drawn)
+        # of the files, not the tensors: another processor resizes them with other last bits
+        return replace(TrainingSet.of(drawn), digest=digest_of([*made_from, self._config.zca]))
 
     def everything(self) -> TrainingSet:
         """Return all training images, with hard labels."""
         images, digest = self._decode_all()
-        # the digest is of the files; how they were decoded decides the images as well
         digest = digest_of([digest, *self._transform, self._config.zca])
         return TrainingSet(self._whitened(images), self._split("train").labels, "hard", digest)
 

@@ -1,5 +1,6 @@
 """Where numbers are made: versions of packages, the commit, the device."""
 
+import contextlib
 import platform
 import subprocess
 from importlib import metadata
@@ -13,15 +14,32 @@ _PACKAGES = ("torch", "torchvision", "datasets", "accelerate", "huggingface-hub"
 
 def environment(accelerator: Accelerator, threads: int, precision: str) -> dict[str, object]:
     """Describe where the numbers are made."""
-    device = accelerator.device
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device_name(accelerator.device),
         "precision": precision,
         "threads": threads,
         "processes": accelerator.num_processes,
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Return a GPU's name; of a CPU its model and the instructions that torch uses: the last bits depend on them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    return f"cpu ({processor_name()}, {torch.backends.cpu.get_cpu_capability()})"
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system tells it, e.g. `AMD EPYC 9654 96-Core Processor`."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:
