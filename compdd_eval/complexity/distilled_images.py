@@ -13,9 +13,10 @@ from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.synsets import synsets
 from compdd_eval.distilled.set import DistilledSet, read_distilled
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_json
-from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import on_main_process, set_threads
 
 FILE_NAME = "distilled.json"
 

@@ -21,9 +21,10 @@ from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import decode_rgb, denormalise, resize
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import versions
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
-from compdd_eval.utils.processes import make_accelerator, on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 
 _ADVICE = "mend or remove it and run again"
 _AHEAD = 2  # batches that are decoded while one is mapped

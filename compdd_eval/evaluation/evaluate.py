@@ -32,9 +32,10 @@ from compdd_eval.evaluation.training_images import make_training_sets
 from compdd_eval.results.run_folder import RunFile
 from compdd_eval.results.student_result import FULL, SUMMARY_NAME
 from compdd_eval.training.memory import keep_memory
-from compdd_eval.training.precision import precision_of, set_precision
+from compdd_eval.training.precision import precision_of
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.environment import environment
-from compdd_eval.utils.processes import make_accelerator, on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 
 
 def evaluate(
@@ -103,11 +104,10 @@ class Evaluation:
     ) -> None:
         self.accelerator = accelerator
         threads = set_threads(config.threads, accelerator)
-        repeatable()
         keep_memory()
         precision = precision_of(config.precision, accelerator.device)
         config = config.changed(precision=precision, json=False)  # results do not record how they were printed
-        set_precision(precision)
+        repeatable(precision)
         self.environment = environment(accelerator, threads, precision)
 
         def read() -> EvaluationInputs:

@@ -35,12 +35,12 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.memory import keep_memory
-from compdd_eval.training.precision import set_precision
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write
-from compdd_eval.utils.processes import make_accelerator, on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
@@ -76,7 +76,6 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     set_threads(config.threads, accelerator)
     repeatable()
     keep_memory()
-    set_precision("float32")
     with ExitStack() as locks:
         on_main_process(accelerator, lambda: _claim(config, locks))
         return Distillation(config, method, accelerator, quiet, plugin).run()

@@ -40,14 +40,14 @@ from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time, keep_memory
-from compdd_eval.training.precision import set_precision
 from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.digests import digest_of
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
-from compdd_eval.utils.processes import on_main_process, repeatable, set_threads
+from compdd_eval.utils.processes import on_main_process, set_threads
 
 _logger = logging.getLogger(__name__)
 _SETTINGS = ("model", "res", "antialias", "resize", "epochs", "lr", "momentum", "weight_decay", "batch_train", "dsa")
@@ -72,7 +72,6 @@ def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, 
     set_threads(config.threads, accelerator)
     repeatable()
     keep_memory()
-    set_precision("float32")
     with ExitStack() as locks:
         on_main_process(accelerator, lambda: claim(Path(config.output_dir), locks))
         return _ExpertTrainer(config, accelerator).run()

@@ -26,10 +26,3 @@ def precision_of(asked: str | None, device: torch.device) -> str:
     if precision == "tf32" and device.type != "cuda":
         raise InputError("--precision tf32 is a mode of NVIDIA GPUs; give float32 or bfloat16")
     return precision
-
-
-def set_precision(precision: str) -> None:
-    """Let a GPU multiply float32 numbers in TF32 where that is asked for, and nowhere else."""
-    # PyTorch lets convolutions, but not matrix products, use TF32 by default; here both do what is asked
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 
 from compdd_eval.training.compiling import Compiler, forget_compiled
+from compdd_eval.utils.devices import out_of_memory
 from compdd_eval.utils.errors import InputError
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def train_with_retries(
         except Exception as error:
             if compiler.gives_up(network, error):
                 continue
-            if shared or not should_reduce_batch_size(error):
+            if shared or not out_of_memory(error):
                 raise
             if part == 1 and fewer_students is None:
                 raise InputError(

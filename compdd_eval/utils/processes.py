@@ -50,12 +50,6 @@ def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def repeatable() -> None:
-    """Make a GPU choose the same algorithms every time, so that a seed gives the same numbers again."""
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-
-
 def set_threads(threads: int, accelerator: Accelerator) -> int:
     """Set the CPU threads of this process and return their number.
 

@@ -19,6 +19,7 @@ from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.complexity import METHODS, ComplexityConfig
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.utils.console import print_table
+from compdd_eval.utils.devices import repeatable
 
 _LAYER = "layer4"
 _RATES = ("images_per_second", "bare_images_per_second")
@@ -33,6 +34,7 @@ def bench_complexity(config: BenchConfig) -> list[dict[str, object]]:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    repeatable()
     device = torch.device(device_type())
     torch.manual_seed(0)
     network = models.resnet18(weights=None).eval().requires_grad_(False).to(device)

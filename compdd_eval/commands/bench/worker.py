@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 
 from compdd_eval.commands.bench.machine import peak_of_process
 from compdd_eval.commands.bench.plain_loop import plain_passes
@@ -20,10 +19,10 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.memory import keep_memory
-from compdd_eval.training.precision import set_precision
 from compdd_eval.training.predict import predict
 from compdd_eval.training.stack import Stack
 from compdd_eval.training.train import StudentBatches, Training
+from compdd_eval.utils.devices import out_of_memory, repeatable
 from compdd_eval.utils.errors import InputError
 
 _MATRIX = {"cpu": 2048, "cuda": 8192}  # the peak is that of square matrix products of this size
@@ -117,7 +116,8 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
             torch.set_num_threads(threads)
         if contestant.keeps_memory:
             keep_memory()
-        set_precision(contestant.precision)
+        if not contestant.plain:  # which has what torch has from the start: TF32 in a GPU's convolutions
+            repeatable(contestant.precision)
         kind = torch.device(device).type
         peak = _peak_rate(contestant.precision, device)
         if kind == "cuda":
@@ -138,7 +138,7 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass
     except (RuntimeError, MemoryError) as error:
-        if not should_reduce_batch_size(error):
+        if not out_of_memory(error):
             raise
         pipe.send("out of memory")
 
