@@ -150,7 +150,12 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
             searching=record.tested_on != "validation",
         )
         same_images = all(task.digests[name] == record.digests[name] for name in ("distilled", "validation"))
-        again = trainer.run([task])[0] if same_images else None
+        again = None
+        if same_images and accelerator.is_main_process:
+            # as it was trained, where the last bits can be the same
+            same_device = record.environment["device"] == run.environment["device"]
+            as_it_was = (record.students_at_a_time, record.images_at_a_time) if same_device else ()
+            again = trainer.repeat(task, *as_it_was)
         return on_main_process(accelerator, lambda: _compare(str(path), record, task.digests, again, run.environment))
 
 
@@ -170,10 +175,6 @@ def _compare(
         differing = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
         verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
     notes = _notes(record.environment, environment)
-    if record.students_at_a_time > 1:
-        notes.append(
-            f"it was trained in a stack of {record.students_at_a_time}, now alone: sums round in another order"
-        )
     sides = _side(record.digests, record), _side(digests, again)
     what = path, record.source, record.tested_on
     return Reproduction(*what, verdict, *sides, len(record.predictions), differing, notes)

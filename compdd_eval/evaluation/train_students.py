@@ -99,6 +99,19 @@ class StudentTrainer:
         self._made |= {task.path for task in pending}
         return on_main_process(self._accelerator, lambda: [read_student(task.path) for task in tasks])
 
+    def repeat(self, task: Task, students: int = 1, part: int | None = None) -> StudentResult:
+        """Train one student once more, and write nothing.
+
+        Args:
+            task: The student.
+            students: How many were trained together: it is trained beside copies of itself, since the last bits of a
+                stack's sums depend on how many students there are, but not on who they are.
+            part: Images of a student that went through the network at a time; None: what this device likes.
+        """
+        self._choose_compiled([task])
+        with tqdm(total=students * task.protocol.passes, unit="pass", disable=not self._main) as bar:
+            return self._run([task] * students, bar, part)[0]
+
     def _pending(self, tasks: list[Task]) -> list[Task]:
         """Return the tasks without a result; the main process looks, so that all agree."""
 
@@ -156,7 +169,7 @@ class StudentTrainer:
             _logger.warning(f"{task.model}: its students are trained one at a time, since {why}")
         return number if stackable else 1
 
-    def _run(self, group: list[Task], bar: tqdm) -> list[StudentResult]:
+    def _run(self, group: list[Task], bar: tqdm, part: int | None = None) -> list[StudentResult]:
         """Train and test students together; where memory runs out, fewer of them, then fewer images at a time."""
         task, first = group[0], bar.n
         seeds = ", ".join(str(task.seed) for task in group)
@@ -173,7 +186,7 @@ class StudentTrainer:
         images, batch = task.training_set.images, task.protocol.batch_train
         return train_with_retries(
             attempt,
-            images_at_a_time(self._without_weights(task.model), images, batch, self._device, len(group)),
+            part or images_at_a_time(self._without_weights(task.model), images, batch, self._device, len(group)),
             who=f"{task.model} seed {seeds}",
             network=task.model,
             res=self._config.res,

@@ -474,6 +474,13 @@ def test_reproduce(run, settings, tmp_path, my_set):
     assert run("reproduce")[2] == ["compdd_eval: error: RESULTS is missing, as in: compdd_eval reproduce results"]
 
 
+def test_students_of_a_stack_are_reproduced(run, settings, tmp_path):
+    """Of three together, two and one left over: a stack's sums depend on how many there are."""
+    evaluate(settings(model="ConvNetD2", num_eval=5, students_per_device=3), quiet=True)
+    status, text, errors = run("reproduce", tmp_path / "results/summary.json")
+    assert status == 0 and text.count(": equal") == 5, (text, errors)
+
+
 def test_reproduce_reads_all_records_before_it_trains(run, settings, tmp_path, monkeypatch):
     evaluate(settings(num_eval=2), quiet=True)
     monkeypatch.setattr("compdd_eval.evaluation.reproduce._again", lambda *given: pytest.fail("trained"))
