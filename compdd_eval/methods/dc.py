@@ -21,6 +21,7 @@ from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.utils.devices import send
 
 # `get_loops` of the release (DatasetCondensation, utils.py): by images per class, the updates of the images by one
 # network, and the passes over the synthetic images that train it after each of them
@@ -164,7 +165,7 @@ def _train(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, synth
     images, labels, generator = synthetic.images.detach(), synthetic.labels, job.generator("train", step)
     part = images_at_a_time(network, images, job.config.batch_train, job.device)
     for _ in range(job.config.inner_loop):
-        order = torch.randperm(len(images), generator=generator).to(job.device)
+        order = send(torch.randperm(len(images), generator=generator), job.device)
         for indices in order.split(job.config.batch_train):
             inputs, targets = job.augment(images[indices], generator, siamese=False), labels[indices]
             optimizer.zero_grad()

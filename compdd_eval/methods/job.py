@@ -15,6 +15,7 @@ from compdd_eval.distilled.random_images import draw_indices
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.augment import diff_augment
+from compdd_eval.utils.devices import send
 
 _ROOM = 4  # a device keeps the training images where they take at most this part of its free memory
 
@@ -46,8 +47,7 @@ class TrainingImages:
 
     def at(self, indices: torch.Tensor | Sequence[int]) -> torch.Tensor:
         """Return some images by their indices, float32 `[n, 3, H, W]` on the device."""
-        indices = torch.as_tensor(indices, device=self.images.device)
-        return self.images[indices].to(self._device)
+        return send(self.images[send(torch.as_tensor(indices), self.images.device)], self._device)
 
     def batch(self, label: int, number: int, generator: torch.Generator) -> torch.Tensor:
         """Draw images of a class without replacement, on the device; all of it where it has no more than `number`."""
@@ -111,7 +111,7 @@ class Job:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(purpose))
             network = create_model(self.config.model, NUM_CLASSES, (self.config.res,) * 2)
-        return network.to(self.device)
+        return network._apply(lambda tensor: send(tensor, self.device))  # what `network.to` does, without waiting
 
     def augment(self, images: torch.Tensor, generator: torch.Generator, siamese: bool = True) -> torch.Tensor:
         """Augment images by DSA where the settings say so.
@@ -147,6 +147,8 @@ class Synthetic:
         self.images = images.detach().clone().requires_grad_()
         self.labels = labels.detach().clone().requires_grad_(labels.is_floating_point())
         self.classes = classes.clone()
+        # looked up once: where a class lies is a number that a GPU would have to be asked for at every step
+        self._of_class = {label: (classes == label).nonzero().flatten() for label in classes.unique().tolist()}
         self.lr = None if lr is None else torch.tensor(float(lr), device=images.device, requires_grad=True)
 
     @classmethod
@@ -156,7 +158,7 @@ class Synthetic:
         indices = draw_indices(real.labels, config.ipc, config.seed)
         images, classes = real.at(indices), real.labels[indices].to(job.device)
         if config.init == "noise":
-            images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
+            images = send(torch.randn(images.shape, generator=job.generator("init")), job.device)
         return cls(images, classes, classes, config.lr_student)
 
     def learned(self) -> dict[str, torch.Tensor]:
@@ -166,7 +168,7 @@ class Synthetic:
 
     def of_class(self, label: int) -> torch.Tensor:
         """Return the images of a class, `[n, 3, H, W]`, part of the graph of `images`."""
-        return self.images[self.classes == label]
+        return self.images[self._of_class[label]]
 
     def as_set(self, metadata: dict[str, object]) -> DistilledSet:
         """Return a copy as a distilled set."""

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -94,8 +93,7 @@ class Learning:
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
-        value = float(self._summed(loss.detach()))
-        self._check(value)
+        value = self._checked(self._summed(loss.detach()))
         self._optimizer.step()
         if self.synthetic.lr is not None:
             with torch.no_grad():
@@ -104,13 +102,17 @@ class Learning:
         self.progress.losses.append(value)
         return value
 
-    def _check(self, loss: float) -> None:
-        """Refuse to update by a loss or gradients that are not finite, or by none at all."""
+    def _checked(self, loss: torch.Tensor) -> float:
+        """Return the loss; refuse to update by a loss or gradients that are not finite, or by none at all."""
         name, step = self.method.name, self.progress.step
         gradients = [tensor.grad for tensor in self._learned.values() if tensor.grad is not None]
-        if not (math.isfinite(loss) and all(bool(gradient.isfinite().all()) for gradient in gradients)):
+        loss = loss.reshape(()).to(self.synthetic.images.device)
+        finite = torch.stack([tensor.isfinite().all() for tensor in (loss, *gradients)]).all()
+        # both in one tensor: the only time in a step that Python waits for a GPU
+        value, usable = torch.stack([loss, finite.to(loss.dtype)]).tolist()
+        if not usable:
             raise InputError(
-                f"{name}: the loss of step {step} is {loss}, or its gradients are not finite; give a smaller --lr_img, "
+                f"{name}: the loss of step {step} is {value}, or its gradients are not finite; give a smaller --lr_img, "
                 "or other settings"
             )
         if not gradients and SKIPPED not in self.job.notes:
@@ -118,6 +120,7 @@ class Learning:
                 f"{name}: step {step} left no gradient in the synthetic images; call loss.backward(), or count the "
                 f"steps that are left out on purpose in job.notes[{SKIPPED!r}]"
             )
+        return value
 
     def _summed(self, loss: torch.Tensor) -> torch.Tensor:
         """Sum gradients and loss over the processes; return the loss."""

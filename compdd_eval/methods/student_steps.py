@@ -25,6 +25,7 @@ from torch.func import functional_call
 
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
 _PART_PIXELS = 2**20  # of the images that go through a network at a time: they keep a GPU busy, more take only memory
@@ -57,7 +58,7 @@ class Student:
     def flat(self, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return parameters in the order of `network.parameters()` as one vector `[P]`, on the network's device."""
         like = next(self.network.parameters())
-        return torch.cat([tensor.detach().flatten() for tensor in parameters]).to(like.device, like.dtype)
+        return send(torch.cat([tensor.detach().flatten() for tensor in parameters]), like.device).to(like.dtype)
 
     def __call__(self, theta: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return the logits `[N, K]` of the network with parameters `theta`, float `[P]`."""
@@ -123,7 +124,8 @@ class StudentSteps:
     def __init__(self, job: Job, synthetic: Synthetic, student: Student, number: int) -> None:
         self._job, self._synthetic, self._student, self._number = job, synthetic, student, number
         config, images = job.config, synthetic.images
-        self._batches = batches(len(images), config.batch_syn, config.syn_steps, job.generator("batch", number))
+        drawn = batches(len(images), config.batch_syn, config.syn_steps, job.generator("batch", number))
+        self._batches = send(torch.cat(drawn), job.device).split([len(indices) for indices in drawn])
         part = images_at_a_time(student.network, images, config.batch_syn, job.device)
         self._part = min(part, max(1, _PART_PIXELS // (images.shape[2] * images.shape[3])))
 
@@ -146,7 +148,7 @@ class StudentSteps:
         """One graph over all steps."""
         theta = distance.start.detach().requires_grad_()
         for step, indices in enumerate(self._batches):
-            loss = self._loss(theta, self._augmented(step), self._synthetic.labels[indices.to(self._job.device)])
+            loss = self._loss(theta, self._augmented(step), self._synthetic.labels[indices])
             (slope,) = torch.autograd.grad(loss / len(indices), theta, create_graph=True)
             theta = theta - self._synthetic.lr * slope  # theta_{k+1} = theta_k - lr g_k
         loss = distance(theta)
@@ -175,7 +177,7 @@ class StudentSteps:
 
     def _augmented(self, step: int) -> torch.Tensor:
         """Return the batch of a student step, augmented, each image by parameters of its own; part of the graph."""
-        images = self._synthetic.images[self._batches[step].to(self._job.device)]
+        images = self._synthetic.images[self._batches[step]]
         return self._job.augment(images, self._job.generator("dsa", self._number, step), siamese=False)
 
     def _shares(self, step: int) -> Sequence[torch.Tensor]:
@@ -194,7 +196,7 @@ class StudentSteps:
         """Return this process's part of g_k."""
         with torch.no_grad():
             images = self._augmented(step)
-        labels = self._synthetic.labels.detach()[self._batches[step].to(self._job.device)]
+        labels = self._synthetic.labels.detach()[self._batches[step]]
         theta, slope = theta.detach().requires_grad_(), torch.zeros_like(theta)
         for part in self._shares(step):
             loss = self._loss(theta, images[part], labels[part]) / len(images)
@@ -205,7 +207,7 @@ class StudentSteps:
         """Add this process's part of the gradients of a step; return its part of that of theta_k."""
         synthetic, rate = self._synthetic, self._synthetic.lr.detach()
         images = self._augmented(step)
-        labels = synthetic.labels[self._batches[step].to(self._job.device)]
+        labels = synthetic.labels[self._batches[step]]
         wanted = [tensor for tensor in (images, labels) if tensor.requires_grad]
         slopes = [torch.zeros_like(tensor) for tensor in wanted]
         theta, of_theta, of_rate = theta.requires_grad_(), torch.zeros_like(theta), torch.zeros_like(rate)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from compdd_eval.config.protocol import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
+from compdd_eval.utils.devices import send
 
 BRIGHTNESS = 1.0
 SATURATION = 2.0
@@ -70,15 +71,54 @@ def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Gen
         Images of the same shape, dtype and device.
     """
     if protocol.rrc:
-        from torchvision.transforms import v2  # which takes seconds to import
-
-        crop = v2.RandomResizedCrop(images.shape[2:], scale=(protocol.rrc, 1.0), antialias=True)
-        with _drawing_from(generator):
-            # one by one: torchvision would crop the whole batch alike
-            images = torch.stack([crop(image) for image in images])
+        images = random_resized_crop(images, protocol.rrc, generator)
     if protocol.flip:
         images = _flip(images, _Draw(images, generator))
     return diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator) if protocol.dsa else images
+
+
+def random_resized_crop(images: torch.Tensor, least: float, generator: torch.Generator) -> torch.Tensor:
+    """Cut a box out of each image and resize it to the image's size, bilinear and antialiased.
+
+    Boxes and numbers are those of torchvision's `RandomResizedCrop` for one image after the other; but all images are
+    resampled together, first their columns, then their rows.
+
+    Args:
+        images: Float `[N, C, H, W]`, on any device.
+        least: Smallest share of the image's area; the largest is 1.
+        generator: Where all random numbers come from; on the CPU.
+    """
+    from torchvision.transforms import v2  # which takes seconds to import
+
+    height, width = images.shape[2:]
+    crop = v2.RandomResizedCrop((height, width), scale=(least, 1.0))
+    with _drawing_from(generator):
+        boxes = [crop.make_params([images[:1]]) for _ in range(len(images))]
+    # on the CPU: [box, top and left or height and width, N]
+    numbers = torch.tensor([[(b["top"], b["left"]), (b["height"], b["width"])] for b in boxes]).permute(1, 2, 0)
+    (top, left), (rows, columns) = send(numbers.to(images.dtype), images.device)
+    return _resample(_resample(images, left, columns, 3), top, rows, 2)
+
+
+def _resample(images: torch.Tensor, first: torch.Tensor, side: torch.Tensor, dim: int) -> torch.Tensor:
+    """Enlarge a part of an axis to all of it, bilinear; antialiasing changes nothing where pixels become smaller.
+
+    Args:
+        images: Float `[N, C, H, W]`.
+        first: First pixel of each image's part, float `[N]`.
+        side: Pixels of the part, float `[N]`.
+        dim: The axis.
+    """
+    size = images.shape[dim]
+    shape = (-1, *[size if axis == dim else 1 for axis in (1, 2, 3)])
+    first, side = first[:, None], side[:, None]
+    last = first + side - 1
+    pixels = torch.arange(size, dtype=images.dtype, device=images.device)
+    place = (first + (pixels + 0.5) * (side / size) - 0.5).clamp(first, last)
+    low = place.floor()
+    share = (place - low).view(shape)
+    one, other = (images.take_along_dim(index.long().view(shape), dim) for index in (low, (low + 1).minimum(last)))
+    return one * (1 - share) + other * share
 
 
 def mix_batch(
@@ -127,15 +167,15 @@ class _Draw:
     def uniform(self, *shape: int) -> torch.Tensor:
         """Draw `[N, *shape]` from [0, 1)."""
         numbers = torch.rand((self._number, *shape), generator=self._generator, device=self._device)
-        return self._for_all(numbers).to(self._images.device, self._images.dtype)
+        return self._for_all(numbers).to(self._images.dtype)
 
     def integers(self, low: int, high: int) -> torch.Tensor:
         """Draw `[N, 1]` from low ... high - 1."""
         numbers = torch.randint(low, high, (self._number, 1), generator=self._generator, device=self._device)
-        return self._for_all(numbers).to(self._images.device)
+        return self._for_all(numbers)
 
     def _for_all(self, numbers: torch.Tensor) -> torch.Tensor:
-        return numbers.expand(len(self._images), *numbers.shape[1:])
+        return send(numbers, self._images.device).expand(len(self._images), *numbers.shape[1:])
 
 
 def _color(images: torch.Tensor, draw: _Draw) -> torch.Tensor:
@@ -203,7 +243,35 @@ def _sample(
     y = torch.linspace(-1, 1, height, dtype=images.dtype, device=images.device).view(1, -1, 1)
     xx, xy, yx, yy = (factor.view(-1, 1, 1) for factor in (xx, xy, yx, yy))
     grid = torch.stack([x * xx + y * xy, x * yx + y * yy], dim=3)
+    if images.requires_grad and images.device.type == "cuda":
+        return gather_samples(images, grid)
     return F.grid_sample(images, grid, align_corners=True)
+
+
+def gather_samples(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Do as `F.grid_sample(images, grid, align_corners=True)`, with a backward that repeats itself on a GPU.
+
+    That of `grid_sample` adds to the pixels in any order; indexing sorts first.
+
+    Args:
+        images: Float `[N, C, H, W]`.
+        grid: Float `[N, H', W', 2]`: x and y from -1 to 1 over the pixel centres.
+
+    Returns:
+        Float `[N, C, H', W']`: bilinear samples, zeros outside.
+    """
+    number, _, height, width = images.shape
+    x, y = ((grid[..., axis] + 1) * ((size - 1) / 2) for axis, size in enumerate((width, height)))
+    left, top = x.floor(), y.floor()
+    pixels = images.permute(0, 2, 3, 1).flatten(0, 2)  # a row of channels for each pixel
+    batch = torch.arange(number, device=images.device).view(-1, 1, 1) * (height * width)
+    samples = 0
+    for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+        weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        index = batch + row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+        samples = samples + pixels[index] * (weight * inside)[..., None]
+    return samples.permute(0, 3, 1, 2)
 
 
 _OPERATIONS: dict[str, Callable[[torch.Tensor, _Draw], torch.Tensor]] = {

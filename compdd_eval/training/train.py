@@ -17,6 +17,7 @@ from compdd_eval.training.losses import soft_losses, soften
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.predict import predict_logits
 from compdd_eval.training.stack import Stack
+from compdd_eval.utils.devices import repeatable_here, send
 from compdd_eval.utils.errors import InputError, unknown
 
 
@@ -54,7 +55,8 @@ def train_student(
     """
     protocol = protocol or Protocol()
     batches = StudentBatches(images, labels, label_kind, protocol, seed, teacher)
-    return torch.stack(list(Training(model, [batches], lr, protocol).passes())).tolist()
+    with repeatable_here():
+        return torch.stack(list(Training(model, [batches], lr, protocol).passes())).tolist()
 
 
 class GradientSync:
@@ -131,7 +133,7 @@ class StudentBatches:
 
     def order(self) -> torch.Tensor:
         """Draw the order of a pass: the indices of all images, int64 `[N]`, on their device."""
-        return torch.randperm(len(self), generator=self._generator).to(self.images.device)
+        return send(torch.randperm(len(self), generator=self._generator), self.images.device)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images at some indices, augmented, and their targets."""
@@ -158,7 +160,7 @@ class Training:
             whose statistics are those of a part). None leaves it to `compdd_eval.training.memory.images_at_a_time`.
         sync: The processes that share each batch, or None.
         precision: `float32`, `bfloat16` (autocast around the network; its weights stay float32) or `tf32` (as float32
-            here: `compdd_eval.training.precision.set_precision` switches it).
+            here: `compdd_eval.utils.devices.repeatable` switches it).
         compiled: Compile network and loss with TorchInductor; on a GPU as CUDA graphs, where a batch is one part.
     """
 
