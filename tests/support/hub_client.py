@@ -56,7 +56,7 @@ def _run(call: dict) -> int:
     return main(call["arguments"])
 
 
-def _answer(call: dict) -> dict:
+def answer(call: dict) -> dict:
     before = dict(os.environ)
     os.environ.update(call["environment"])
     out, err = io.StringIO(), io.StringIO()
@@ -79,4 +79,4 @@ def _serve(calls: Connection, cwd: str, environment: dict[str, str]) -> None:
     os.chdir(cwd)
     sys.path.insert(0, cwd)
     while (call := calls.recv()) is not None:
-        calls.send(_answer(call))
+        calls.send(answer(call))
