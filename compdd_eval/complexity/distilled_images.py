@@ -64,20 +64,13 @@ def _measure(
             if not len(places):
                 continue
             complexity, right = _of_class(config, classifier, mapper, distilled, places, entry.imagenet_index)
-            measured, beside = class_complexity(complexity), real.get(entry.imagenet_index)
-            rows.append(
-                {
-                    "label": entry.label,
-                    "name": entry.name,
-                    "mean": measured.mean,
-                    "std": measured.std,
-                    "n": measured.n,
-                    "recognised": right,
-                    "real_mean": beside["mean"] if beside else None,
-                    "real_n": beside["n"] if beside else None,
-                    "difference": measured.mean - beside["mean"] if beside else None,
-                }
-            )
+            found, beside = class_complexity(complexity), real.get(entry.imagenet_index)
+            row = {"label": entry.label, "name": entry.name, "mean": found.mean, "std": found.std, "n": found.n}
+            row |= {"recognised": right, "real_mean": None, "real_n": None, "difference": None}
+            if beside:
+                difference = found.mean - beside["mean"]
+                row |= {"real_mean": beside["mean"], "real_n": beside["n"], "difference": difference}
+            rows.append(row)
     content = {"settings": config.decisive(), "distilled": distilled.sha256, "weights": classifier.digest}
     write_json(Path(config.output_dir) / FILE_NAME, content | {"classes": rows})
     return rows

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from compdd_eval.complexity.prepared_images import PreparedSource
+from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
@@ -17,7 +18,7 @@ from compdd_eval.data.imagenet.rows import Source
 from compdd_eval.data.subsets import candidates, load_subset, related_names, subset_names
 from compdd_eval.data.synsets import Synset, find_synset, synset_of, synsets
 from compdd_eval.utils.digests import digest_of
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, first_line
 
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -95,7 +96,7 @@ def open_images(config: ComplexityConfig) -> LabelledImages:
 def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
     split = config.split
     if split not in source.splits:
-        raise InputError(f"{source.root}: no {config.split} images; --split is one of {', '.join(source.splits)}")
+        raise InputError(f"{source.root}: no {split} images; --split is one of {', '.join(source.splits)}")
     wanted = _wanted(config)
     there = [wnid for wnid in wanted if source.class_count(split, [wnid])]
     if not there:
@@ -129,8 +130,7 @@ def _wanted(config: ComplexityConfig) -> list[str]:
         return [synset.wnid for synset in synsets()]
     if config.classes == "published":
         return list(dict.fromkeys(wnid for name in subset_names() for wnid in load_subset(name).wnids))
-    parts = [part.strip() for part in config.classes.split(",") if part.strip()]
-    return list(dict.fromkeys(wnid for part in parts for wnid in _named(part)))
+    return list(dict.fromkeys(wnid for part in comma_parts(config.classes) for wnid in _named(part)))
 
 
 def _named(text: str) -> list[str]:
@@ -169,8 +169,7 @@ def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> 
     try:
         data = datasets.load_dataset(path, data_dir=folder, split=config.split)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{place}: split {config.split!r} cannot be loaded ({reason})") from error
+        raise InputError(f"{place}: split {config.split!r} cannot be loaded ({first_line(error)})") from error
     image, label = _columns(data.features, place)
     labels, names = data[label], data.features[label].names
     undecoded = data.select_columns([image]).cast_column(image, datasets.Image(decode=False))

@@ -138,15 +138,13 @@ def _in_unit_range(config: ComplexityConfig, data: bytes, name: str) -> torch.Te
     return resize(decode_rgb(data, name, _ADVICE), (config.image_size, config.image_size))
 
 
-def normalise_for(images: torch.Tensor, classifier: Classifier | Pretrained) -> torch.Tensor:
+def normalise_for(images: torch.Tensor, classifier: Pretrained) -> torch.Tensor:
     """Normalise images float `[N, 3, H, W]` or `[3, H, W]` in [0, 1] as the classifier wants them."""
-    mean, std = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (classifier.mean, classifier.std)
-    )
+    mean, std = torch.tensor([classifier.mean, classifier.std], device=images.device).view(2, 3, 1, 1)
     return (images - mean) / std
 
 
-def given_to(images: torch.Tensor, classifier: Classifier | Pretrained, size: int) -> torch.Tensor:
+def given_to(images: torch.Tensor, classifier: Pretrained, size: int) -> torch.Tensor:
     """Return images as a classifier of photographs takes them.
 
     Args:
