@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from compdd_eval.config.complexity import OFFLINE_MODEL, ComplexityConfig
+from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.training.weights import digest_of_weights, read_weights
 from compdd_eval.utils.errors import InputError, first_line, unknown
@@ -46,12 +47,17 @@ class Classifier(Pretrained):
     Attributes:
         layer: Name of the module whose activations are mapped.
         device: Where it is.
-        outputs: Number of logits; 1000 are the classes of ImageNet-1K in index order.
+        outputs: Number of logits.
     """
 
     layer: str
     device: torch.device
     outputs: int
+
+    @property
+    def knows_imagenet(self) -> bool:
+        """Whether its outputs are the classes of ImageNet-1K, in index order."""
+        return self.outputs == len(synsets())
 
 
 def load_classifier(config: ComplexityConfig, device: torch.device, flag: str = "--model") -> Classifier:

@@ -11,7 +11,6 @@ from compdd_eval.complexity.measure import class_complexity, complexity_from_map
 from compdd_eval.complexity.score import given_to, score
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.config.reading import ReadConfig
-from compdd_eval.data.synsets import synsets
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_json
@@ -53,7 +52,7 @@ def _measure(
 ) -> list[dict[str, object]]:
     subset = distilled.definition
     classifier = load_classifier(config, device)
-    if config.target == "true" and classifier.outputs != len(synsets()):
+    if config.target == "true" and not classifier.knows_imagenet:
         raise InputError(
             f"--target true: the {classifier.outputs} outputs of {config.model} are no classes of ImageNet"
         )
@@ -85,11 +84,11 @@ def _of_class(
     imagenet_index: int,
 ) -> tuple[list[float], float | None]:
     """Return the complexity of each image of a class, and the share that the classifier takes for that class."""
-    values, right, known = [], 0, classifier.outputs == len(synsets())
+    values, right = [], 0
     for number, part in enumerate(places.split(config.batch_size)):
         images = given_to(distilled.images[part], classifier, config.image_size)
         targets = torch.full((len(part),), imagenet_index) if config.target == "true" else None
         maps, predicted, _ = mapper(images.to(classifier.device), config.seed + number, targets)
         values += complexity_from_maps(maps, config.threshold).tolist()
         right += (predicted == imagenet_index).sum().item()
-    return values, right / len(places) if known else None
+    return values, right / len(places) if classifier.knows_imagenet else None

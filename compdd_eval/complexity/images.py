@@ -1,5 +1,6 @@
 """Images by class, for the measure: a copy of ImageNet in any layout, class folders, or a dataset with labels."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from compdd_eval.utils.errors import InputError, first_line
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 _IMAGE_COLUMNS = ("image", "img")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -141,22 +143,16 @@ def _named(text: str) -> list[str]:
 
 def _is_other_data(folder: Path) -> bool:
     """Whether a folder holds class folders that are not called by WordNet ids, perhaps below train/ and others."""
-    below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     names = {"test"}.union(*SPLIT_FOLDERS.values())
-    splits = [entry for entry in below if entry.name in names]
+    splits = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name in names]
     split_folders(folder)  # refuses two folders of one split, which would be read as one
     for split in splits or [folder]:
-        classes = [entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+        classes = [entry for entry in split.glob("[!.]*") if entry.is_dir()]
         if not classes or any(CLASS_FOLDER.fullmatch(entry.name) for entry in classes):
             return False
-        if not any(_has_images(entry) for entry in classes):
+        if not any(file.name.lower().endswith(_SUFFIXES) for entry in classes for file in os.scandir(entry)):
             return False
     return not any(entry.suffix in (".tar", ".parquet") for entry in folder.iterdir())
-
-
-def _has_images(folder: Path) -> bool:
-    suffixes = (".jpg", ".jpeg", ".png", ".webp")
-    return any(entry.name.lower().endswith(suffixes) for entry in os.scandir(folder))
 
 
 def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> LabelledImages:
@@ -183,8 +179,8 @@ def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> 
     for value, members in sorted(by_label.items()):
         keys = [os.path.relpath(files[m], folder) if folder else f"{config.split}/{m}" for m in members]
         sizes = [os.path.getsize(files[m]) for m in members] if folder else [data._fingerprint]
-        reader = _reader(undecoded, image, members, place, local=folder is not None)
-        classes.append(ClassImages(value, "", names[value], keys, reader, sizes))
+        read = functools.partial(_read_rows, undecoded, image, members, place, folder is not None)
+        classes.append(ClassImages(value, "", names[value], keys, read, sizes))
     return LabelledImages(classes, f"{place}, {config.split}", False, str(place))
 
 
@@ -202,21 +198,15 @@ def _columns(features: dict[str, object], place: str) -> tuple[str, str]:
     return image, label
 
 
-def _reader(
-    data: object, column: str, places: list[int], origin: str, local: bool
-) -> Callable[[list[int]], Iterator[tuple[int, bytes]]]:
-    """Return what reads images; only those of a local folder may be files beside the data."""
-
-    def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:
-        for position in positions:
-            image = data[places[position]][column]
-            if image is not None and image["bytes"] is not None:
-                yield position, image["bytes"]
-            elif image is not None and local and os.path.isfile(image["path"] or ""):
-                yield position, read_bytes(image["path"])
-            else:
-                raise InputError(
-                    f"{origin}: row {places[position]} holds no image; mend the data or give another split"
-                )
-
-    return read
+def _read_rows(
+    data: object, column: str, places: list[int], origin: str, local: bool, positions: list[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Read images of one class, whose rows are `places`; only those of a local folder may be files beside the data."""
+    for position in positions:
+        image = data[places[position]][column]
+        if image is not None and image["bytes"] is not None:
+            yield position, image["bytes"]
+        elif image is not None and local and os.path.isfile(image["path"] or ""):
+            yield position, read_bytes(image["path"])
+        else:
+            raise InputError(f"{origin}: row {places[position]} holds no image; mend the data or give another split")

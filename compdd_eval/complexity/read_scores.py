@@ -3,7 +3,6 @@
 import csv
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +62,7 @@ def read_classes(folder: Path) -> list[ClassMean]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-            if missing:
+            if missing := [name for name in _NEEDED if name not in (reader.fieldnames or ())]:
                 raise InputError(f"{path}: no column {missing[0]}; expected a file that `complexity` wrote")
             classes = [_class(path, number, row) for number, row in enumerate(reader, start=1)]
     except OSError as error:
@@ -73,8 +71,11 @@ def read_classes(folder: Path) -> list[ClassMean]:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
     if not classes:
         raise InputError(f"{path}: has no classes")
-    _check_distinct(path, "imagenet_label", [entry.label for entry in classes])
-    _check_distinct(path, "wnid", [entry.wnid for entry in classes if entry.wnid])
+    wnids = [entry.wnid for entry in classes if entry.wnid]
+    for name, values in (("imagenet_label", [entry.label for entry in classes]), ("wnid", wnids)):
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise InputError(f"{path}: {name} {value} occurs twice")
     return classes
 
 
@@ -109,14 +110,6 @@ def _fraction(where: str, name: str, value: object) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 1:  # NaN is not
         raise InputError(f"{where}: {name} {str(value)[:50]}, expected a number in [0, 1]")
     return float(value)
-
-
-def _check_distinct(path: Path, name: str, values: Iterable[object]) -> None:
-    seen = set()
-    for value in values:
-        if value in seen:
-            raise InputError(f"{path}: {name} {value} occurs twice")
-        seen.add(value)
 
 
 def read_score_facts(folder: Path) -> Facts:
