@@ -44,27 +44,13 @@ def run(config: CompareConfig) -> None:
 
 def _content(comparison: Comparison) -> dict[str, object]:
     """Return everything for programs; accuracies, differences and ratios are fractions."""
-    return {
-        "methods": [
-            {
-                "name": method.name,
-                "source": clean(method.source),
-                "files": [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())],
-            }
-            for method in comparison.methods
-        ],
-        "tables": [table_json(table) for table in comparison.tables],
-        "comparisons": [
-            {
-                "first": entry.first,
-                "other": entry.other,
-                **setting_json(entry.setting),
-                "seeds": entry.seeds,
-                "difference": entry.difference,
-                "verdict": entry.verdict,
-                "sentence": entry.sentence,
-            }
-            for entry in comparison.differences
-        ],
-        "totals": comparison.totals(),
-    }
+    methods, comparisons = [], []
+    for method in comparison.methods:
+        files = [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())]
+        methods.append({"name": method.name, "source": clean(method.source), "files": files})
+    for entry in comparison.differences:
+        sides = {"first": entry.first, "other": entry.other, **setting_json(entry.setting)}
+        found = {name: getattr(entry, name) for name in ("seeds", "difference", "verdict", "sentence")}
+        comparisons.append(sides | found)
+    tables = [table_json(table) for table in comparison.tables]
+    return {"methods": methods, "tables": tables, "comparisons": comparisons, "totals": comparison.totals()}

@@ -84,17 +84,12 @@ def print_distilled_scores(config: ComplexityConfig, rows: list[dict[str, object
     if config.json:
         print_json({"file": str(path), **json.loads(path.read_text(encoding="utf-8"))})
         return
-    lines = [
-        [
-            row["name"],
-            f"{100 * row['mean']:.1f}",
-            str(row["n"]),
-            "" if row["recognised"] is None else f"{100 * row['recognised']:.0f}",
-            "" if row["real_mean"] is None else f"{100 * row['real_mean']:.1f} ({row['real_n']})",
-            "" if row["difference"] is None else f"{100 * row['difference']:+.1f}",
-        ]
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        known = "" if row["recognised"] is None else f"{100 * row['recognised']:.0f}"
+        real = "" if row["real_mean"] is None else f"{100 * row['real_mean']:.1f} ({row['real_n']})"
+        difference = "" if row["difference"] is None else f"{100 * row['difference']:+.1f}"
+        lines.append([row["name"], f"{100 * row['mean']:.1f}", row["n"], known, real, difference])
     header = ["class", "distilled>", "images>", "recognised>", "real (images)>", "difference>"]
     print_table(f"Complexity in % of {config.distilled}: {config.model}, {config.method}", header, lines)
     print(path)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from compdd_eval.config.convert import ConvertConfig
@@ -17,43 +17,27 @@ _logger = logging.getLogger(__name__)
 
 
 def run(config: ConvertConfig) -> None:
-    """Convert and print what was written."""
-    with stdout_to_stderr(config.json):
-        converted = convert(config)
-    print_converted(converted, config.json)
-
-
-@dataclass(frozen=True)
-class Converted:
-    """What `convert` did.
-
-    Attributes:
-        distilled: The set that was read, with the facts that were added.
-        target: Where it was written.
-        format: How.
-        lost: What the format cannot hold, in words.
-    """
-
-    distilled: DistilledSet
-    target: Path
-    format: str
-    lost: list[str]
-
-    def content(self) -> dict[str, object]:
-        """Return all but the images and labels, as JSON can hold it."""
-        facts = {"target": str(self.target), "format": self.format, "lost": list(self.lost)}
-        return content_of(self.distilled) | facts
-
-
-def convert(config: ConvertConfig) -> Converted:
-    """Read a set and write it in another format.
+    """Convert and print what was written, and what the format cannot hold.
 
     Raises:
         InputError: As of `read_distilled` and `write_distilled`; nothing is written then.
     """
     target = real_path(config.target)
     form = format_of(target, config.format)
-    check_target(target, config.overwrite, file=form in FILE_FORMATS)
+    with stdout_to_stderr(config.json):
+        distilled = _read(config, target, file=form in FILE_FORMATS)
+        lost = write_distilled(distilled, target, form, config.overwrite)
+    if config.json:
+        print_json(content_of(distilled) | {"target": str(target), "format": form, "lost": lost})
+        return
+    rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
+    rows += [("lost", text) for text in lost] or [("lost", "nothing: all is kept exactly as it was read")]
+    print_table("Converted", ["", ""], rows)
+
+
+def _read(config: ConvertConfig, target: Path, file: bool) -> DistilledSet:
+    """Return the set with the facts that are given, once it is sure that it can be written to a file or a folder."""
+    check_target(target, config.overwrite, file)
     if os.path.isdir(config.source) and real_path(config.source) in target.parents:
         raise InputError(
             f"{config.target}: lies in SOURCE itself, which could not be read any more; give another TARGET"
@@ -63,21 +47,7 @@ def convert(config: ConvertConfig) -> Converted:
         size = f"the set has tensors of {distilled.resolution} px"
         raise InputError(f"--res {config.res}: only image files are resized, and {size}; leave it out")
     warn_of_doubts(distilled)
-    distilled = replace(distilled, metadata=distilled.metadata | config.facts())
-    lost = write_distilled(distilled, target, form, config.overwrite)
-    return Converted(distilled, target, form, lost)
-
-
-def print_converted(converted: Converted, as_json: bool = False) -> None:
-    """Print what was done and what the format cannot hold, as a table or as JSON."""
-    if as_json:
-        print_json(converted.content())
-        return
-    distilled = converted.distilled
-    to = ("to", f"{converted.target} ({converted.format})")
-    rows = [("from", name_of(distilled.origin)), *describe(distilled), to]
-    rows += [("lost", text) for text in converted.lost] or [("lost", "nothing: all is kept exactly as it was read")]
-    print_table("Converted", ["", ""], rows)
+    return replace(distilled, metadata=distilled.metadata | config.facts())
 
 
 def warn_of_doubts(distilled: DistilledSet) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 
 from compdd_eval.commands.prepare import prepare
 from compdd_eval.commands.report import print_written
@@ -17,7 +17,6 @@ from compdd_eval.data.subset_files import DIFFICULTIES
 from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.random_images import random_images
-from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.evaluate import evaluate
 from compdd_eval.reports.report.write import write_report
 from compdd_eval.results.aggregate import mean_and_spread
@@ -34,48 +33,30 @@ _NOTE = "The demo trains on images that it draws. They are not ImageNet: the num
 
 
 def run(config: DemoConfig) -> None:
-    """Draw, prepare, evaluate; leave results and pictures in the output folder."""
+    """Draw, prepare, evaluate; leave results and pictures in the output folder. Every process must call this."""
+    output = Path(config.output_dir)
     with stdout_to_stderr(config.json):
-        summaries = run_demo(config, quiet=config.json)
-    if config.json and PartialState().is_main_process:
-        print_json(demo_content(config, summaries))
+        accelerator = make_accelerator()
+        speaks = accelerator.is_main_process and not config.json
+        if speaks:
+            print(_NOTE)
+        on_main_process(accelerator, lambda: _prepare_images(output))
+        if speaks:
+            print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
+        summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
+        page = ReportConfig([str(output)], title=f"Comp-DD: {_TITLE}")
+        report = on_main_process(accelerator, lambda: write_report(page))
+    if speaks:
+        _show(summaries, output)
+        print_written(report)
+    elif accelerator.is_main_process:
+        content = {"note": _NOTE, "drawn_images": str(_imagenet()), "prepared_subsets": str(demo_cache() / "comp_dd")}
+        print_json(content | {"report": page.output, "summaries": summaries})
 
 
 def demo_cache() -> Path:
     """Return the demo's own cache, in which `load_dataset` does not look."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compdd_eval" / "demo"
-
-
-def run_demo(config: DemoConfig, quiet: bool = False) -> list[dict[str, object]]:
-    """Run the demo; every process must call this.
-
-    Args:
-        config: How long, and where to.
-        quiet: Print nothing.
-
-    Returns:
-        The summaries of both subsets with IPC 1 and 10.
-    """
-    accelerator = make_accelerator()
-    if accelerator.is_main_process and not quiet:
-        print(_NOTE)
-    on_main_process(accelerator, lambda: _prepare_images(Path(config.output_dir)))
-    if accelerator.is_main_process and not quiet:
-        print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
-    summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
-    on_main_process(accelerator, lambda: _report(summaries, Path(config.output_dir), quiet))
-    return summaries
-
-
-def demo_content(config: DemoConfig, summaries: list[dict[str, object]]) -> dict[str, object]:
-    """Return what the demo made and where it lies, as JSON can hold it."""
-    return {
-        "note": _NOTE,
-        "drawn_images": str(_imagenet()),
-        "prepared_subsets": str(demo_cache() / "comp_dd"),
-        "report": str(Path(config.output_dir) / "report.html"),
-        "summaries": summaries,
-    }
 
 
 def _imagenet() -> Path:
@@ -91,18 +72,15 @@ def _prepare_images(output_dir: Path) -> None:
     for difficulty in DIFFICULTIES:
         size = (RESOLUTION, RESOLUTION)
         data = load_comp_dd(str(_imagenet()), CATEGORY, difficulty, size, cache_dir=demo_cache())
-        names = data.dst_train.label_names
         for ipc in IPCS:
-            _write_set(random_images(data.dst_train, ipc), names, _folder(output_dir, difficulty, ipc))
+            distilled, folder = random_images(data.dst_train, ipc), _folder(output_dir, difficulty, ipc)
+            save_published(distilled, folder)
+            what = "drawn shapes under names of ImageNet"
+            save_preview(distilled, data.dst_train.label_names, folder / "distilled.png", what)
 
 
 def _folder(output_dir: Path, difficulty: str, ipc: int) -> Path:
     return output_dir / f"{CATEGORY}-{difficulty}-ipc{ipc}"
-
-
-def _write_set(distilled: DistilledSet, names: list[str], folder: Path) -> None:
-    save_published(distilled, folder)
-    save_preview(distilled, names, folder / "distilled.png", "drawn shapes under names of ImageNet")
 
 
 def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accelerator) -> dict[str, object]:
@@ -120,14 +98,6 @@ def _evaluate(config: DemoConfig, difficulty: str, ipc: int, accelerator: Accele
         output_dir=str(folder / "results"),
     )
     return evaluate(settings, accelerator=accelerator, cache_dir=demo_cache(), quiet=True)
-
-
-def _report(summaries: list[dict[str, object]], output_dir: Path, quiet: bool) -> None:
-    """Make the report, and print the numbers and where all lies."""
-    report = write_report(ReportConfig([str(output_dir)], title=f"Comp-DD: {_TITLE}"))
-    if not quiet:
-        _show(summaries, output_dir)
-        print_written(report)
 
 
 def _show(summaries: list[dict[str, object]], output_dir: Path) -> None:

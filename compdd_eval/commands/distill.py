@@ -15,14 +15,10 @@ def run(config: DistillConfig) -> None:
     if not accelerator.is_main_process:
         return
     if config.json:
-        print_json(_content(config, distilled))
+        facts = {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr}
+        print_json(facts | distilled.metadata)
     else:
         print_distilled(config, distilled)
-
-
-def _content(config: DistillConfig, distilled: DistilledSet) -> dict[str, object]:
-    """Return what was made, as JSON can hold it."""
-    return {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr, **distilled.metadata}
 
 
 def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:

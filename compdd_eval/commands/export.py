@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from compdd_eval.commands.prepare import PrepareReport, prepare
+from compdd_eval.commands.prepare import PrepareReport, counts_of, prepare
 from compdd_eval.config.export import ExportConfig
 from compdd_eval.data.card import CardEntry, benchmark_card
 from compdd_eval.data.imagenet.open import find_imagenet
@@ -34,7 +34,8 @@ def run(config: ExportConfig) -> None:
     with stdout_to_stderr(config.json):
         report = export(config, progress=True)
     print_exported(report, config.json)
-    report.raise_failures()
+    if report.prepared is not None:
+        report.prepared.raise_failures()
 
 
 CARD_NAME = "README.md"
@@ -61,11 +62,6 @@ class ExportReport:
     entries: list[CardEntry] = field(default_factory=list)
     prepared: PrepareReport | None = None
 
-    def raise_failures(self) -> None:
-        """Raise InputError if a subset could not be prepared."""
-        if self.prepared is not None:
-            self.prepared.raise_failures()
-
     def content(self) -> dict[str, object]:
         """Return all of it as JSON can hold it: `folder`, `subsets` that it holds now, and what was `prepared`."""
         return {
@@ -75,16 +71,9 @@ class ExportReport:
         }
 
     def _content_of(self, entry: CardEntry) -> dict[str, object]:
-        counts = {split: entry.images.get(split, 0) for split in SPLITS}
         name = entry.subset.name
-        return {
-            "config": name,
-            **counts,
-            "expected": {split: entry.subset.splits[split] for split in SPLITS},
-            "bytes": entry.files,
-            "folder": str(self.folder / name),
-            "state": self.statuses.get(name, _EARLIER),
-        }
+        facts = {"bytes": entry.files, "folder": str(self.folder / name), "state": self.statuses.get(name, _EARLIER)}
+        return counts_of(entry.subset, entry.images) | facts
 
 
 def export(config: ExportConfig, progress: bool = False) -> ExportReport:
@@ -113,17 +102,11 @@ def export(config: ExportConfig, progress: bool = False) -> ExportReport:
                 report.statuses[subset.name] = _export_one(root / subset.name, subset, folder, record, bar)
         report.entries = list(_entries(root))
         write_text(root / CARD_NAME, benchmark_card(report.entries))
-        _write_tasks(root, report.entries)
+        if tasks := eval_yaml(report.entries):
+            write_text(root / EVAL_NAME, tasks)
+        else:  # without validation images it is no benchmark on the Hub
+            (root / EVAL_NAME).unlink(missing_ok=True)
     return report
-
-
-def _write_tasks(root: Path, entries: list[CardEntry]) -> None:
-    """Write what makes the folder a benchmark on the Hub; without validation images it is none."""
-    tasks = eval_yaml(entries)
-    if tasks is None:
-        (root / EVAL_NAME).unlink(missing_ok=True)
-    else:
-        write_text(root / EVAL_NAME, tasks)
 
 
 def _check_ours(root: Path) -> None:
@@ -144,8 +127,7 @@ def _prepared(config: ExportConfig, report: PrepareReport | None) -> list[tuple[
     subsets = config.subsets() if report is None else [item.subset for item in report.prepared]
     places = [(subset, find_prepared(config_root(config.cache_dir, subset.name))) for subset in subsets]
     found = [(subset, *place) for subset, place in places if place and place[1].subset_digest == subset.digest]
-    there = {subset.name for subset, _, _ in found}
-    absent = [subset for subset in subsets if subset.name not in there]
+    absent = [subset for subset in subsets if subset not in [there for there, *_ in found]]
     if absent and (config.narrowed or not found):
         raise not_prepared(absent, config.cache_dir)
     if absent:
@@ -166,9 +148,8 @@ def _export_one(target: Path, subset: Subset, folder: Path, record: Record, bar:
     try:
         sizes = {split: _write_split(stage, folder, record, split, bar) for split in record.images}
         files = sum(path.stat().st_size for path in stage.iterdir())
-        content = {**digests, "selection": subset.selection}
-        content |= {"images": record.images, "sizes": sizes, "files": files}
-        write_json(stage / _RECORD, content)
+        facts = {"selection": subset.selection, "images": record.images, "sizes": sizes, "files": files}
+        write_json(stage / _RECORD, digests | facts)
         if target.exists():
             shutil.rmtree(target)
         os.rename(stage, target)
@@ -203,12 +184,10 @@ def _tables(dataset: datasets.Dataset) -> Iterator[pa.Table]:
         images = table["image"].to_pylist()
         if images[0]["bytes"] is None:
             names = table["file_name"].to_pylist()
-            embedded = [
-                {"bytes": read_linked(image["path"]), "path": name} for image, name in zip(images, names, strict=True)
-            ]
-            place = table.schema.get_field_index("image")
-            column = pa.array(embedded, table.schema.field("image").type)
-            table = table.set_column(place, table.schema.field("image"), column)
+            pairs = zip(images, names, strict=True)
+            embedded = [{"bytes": read_linked(image["path"]), "path": name} for image, name in pairs]
+            place, kind = table.schema.get_field_index("image"), table.schema.field("image")
+            table = table.set_column(place, kind, pa.array(embedded, kind.type))
         yield table
 
 

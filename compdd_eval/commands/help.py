@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from compdd_eval.commands import GROUPS
 from compdd_eval.commands.parser import choices_of, defaults_of, given_values, plain_types
 from compdd_eval.config.distill import DISTILL_PRESETS, WITH_STEPS, MatchingConfig
-from compdd_eval.config.protocol import PRESETS, Protocol
+from compdd_eval.config.protocol import PRESETS, Protocol, flag_value
 from compdd_eval.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from compdd_eval.methods.registry import Method
 
 _WIDTHS = (60, 100)  # of lines, whatever the terminal: narrower, texts fall apart; wider, the eye loses the line
 _TEXT_AT = 24  # column in which the text of a flag begins
@@ -48,14 +52,17 @@ def help_text(command: str, arguments: Sequence[str]) -> str:
         arguments: What follows it; a method, a preset or a protocol there decides which defaults are shown.
 
     Raises:
-        InputError: No distillation method has the name that is given.
+        InputError: No distillation method has the name that is given, or `--help` is given another word than `all`.
     """
     settings = import_module(f"compdd_eval.config.{command}")
-    words, wants_all = _without_help(arguments)
-    is_short = hasattr(settings, "COMMON") and not wants_all
+    words, asked = _without_help(arguments)
+    is_short = hasattr(settings, "COMMON") and "all" not in asked
     given: dict[str, str] = {}
     with contextlib.suppress(InputError):  # who asks for help need not have the other flags right
         given = given_values(settings.CONFIG, words, getattr(settings, "POSITIONAL", ()))
+    for word in asked:
+        if word != "all":
+            _take_word(command, word, given)
 
     groups = settings.COMMON if is_short else _by_class(command, settings)
     defaults = defaults_of(settings.CONFIG)
@@ -83,14 +90,33 @@ def _blocks(
     ]
 
 
-def _without_help(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Return the arguments without those of `--help`, and whether one was `all`."""
-    words, wants_all = [], False
+def _without_help(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments without those of `--help`, and the words that it is given: `--help all`, `--help=all`."""
+    words, asked = [], []
     for before, word in zip(["", *arguments], arguments, strict=False):
-        is_all = word == "--help=all" or (word == "all" and asks_for_help([before]))
-        wants_all |= is_all
-        words += [] if is_all or asks_for_help([word]) else [word]
-    return words, wants_all
+        if word in ("-h", "--help"):
+            continue
+        is_asked = word.startswith("--help=") or (before in ("-h", "--help") and not word.startswith("-"))
+        (asked if is_asked else words).append(word.removeprefix("--help="))
+    return words, asked
+
+
+def _take_word(command: str, word: str, given: dict[str, str]) -> None:
+    """Take a word after `--help` for the method of `distill`; raise InputError where it can be none."""
+    if command != "distill" or "method" in given:
+        raise InputError(f"--help {word}: expected all, which shows all flags, or no word")
+    try:
+        given["method"] = _method_of(word, given).name
+    except InputError as error:
+        raise InputError(f"--help {word}: expected all, which shows all flags, or a method ({error})") from error
+
+
+def _method_of(name: str, given: dict[str, str]) -> "Method":
+    from compdd_eval.methods.registry import find_method, load_plugin  # imports torch, which other help needs not
+
+    if "plugin" in given:
+        load_plugin(given["plugin"])
+    return find_method(name)
 
 
 def _by_class(command: str, settings: ModuleType) -> dict[str, list[str]]:
@@ -110,11 +136,7 @@ def _of_method(
     groups: Mapping[str, Sequence[str]], defaults: dict[str, object], given: dict[str, str]
 ) -> tuple[dict[str, Sequence[str]], dict[str, object]]:
     """Return the groups of `distill` with the settings that a method takes alone, and the defaults of its preset."""
-    from compdd_eval.methods.registry import find_method, load_plugin  # imports torch, which other help needs not
-
-    if "plugin" in given:
-        load_plugin(given["plugin"])
-    method = find_method(given["method"])
+    method = _method_of(given["method"], given)
     preset = given["preset"] if given.get("preset") in DISTILL_PRESETS else DISTILL_PRESETS[0]
     ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else defaults["ipc"]
     takes = method.settings(preset, ipc)
@@ -147,16 +169,9 @@ def _texts(config_class: type, defaults: dict[str, object], is_short: bool) -> d
         if all(choice in text for choice in choices):  # a text that explains them names them
             choices = []
         facts = [f"one of {', '.join(choices)}"] if choices else []
-        facts += [f"default:{_NO_BREAK}{_plain(defaults[name])}"] if defaults[name] not in (None, []) else []
+        facts += [f"default:{_NO_BREAK}{flag_value(defaults[name])}"] if defaults[name] not in (None, []) else []
         texts[name] = f"{text} [{'; '.join(facts)}]" if facts else text
     return texts
-
-
-def _plain(value: object) -> str:
-    """Write a value as the command line takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _placeholder(name: str) -> str:

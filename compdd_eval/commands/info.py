@@ -33,17 +33,13 @@ def describe_subsets(config: InfoConfig) -> dict[str, object]:
         InputError: Unknown subset, no such source.
     """
     subsets = config.subsets()
-    description = {"subsets": [_without_found(subset) for subset in subsets]}
+    description = {"subsets": [asdict(subset) for subset in subsets]}
     if config.data_path is not None:
         source = open_source(config.data_path, config.layout, config.num_proc)
         description["source"] = {"root": source.root, "layout": source.layout, "splits": list(source.splits)}
         for entry, subset in zip(description["subsets"], subsets, strict=True):
             entry["found"] = _found(source, subset)
     return description
-
-
-def _without_found(subset: Subset) -> dict[str, object]:
-    return {"name": subset.name, **{key: value for key, value in asdict(subset).items() if key != "name"}}
 
 
 def _found(source: Source, subset: Subset) -> dict[str, object]:

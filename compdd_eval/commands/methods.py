@@ -7,16 +7,7 @@ from compdd_eval.utils.console import print_json, print_table
 
 
 def run(config: MethodsConfig) -> None:
-    """Print all methods, or one with its settings."""
-    content = methods_content(config)
-    if config.json:
-        print_json(content)
-    else:
-        print_methods(config, content)
-
-
-def methods_content(config: MethodsConfig) -> list[dict[str, object]]:
-    """Return each method, or the one that is asked for, as JSON can hold it: with its settings for an IPC.
+    """Print all methods, or one with its settings, for an IPC.
 
     Raises:
         InputError: There is no such method, or a plugin that fails.
@@ -24,29 +15,31 @@ def methods_content(config: MethodsConfig) -> list[dict[str, object]]:
     if config.plugin is not None:
         load_plugin(config.plugin)
     methods = list_methods() if config.name is None else [find_method(config.name)]
-    return [_content(method, config.ipc) for method in methods]
-
-
-def _content(method: Method, ipc: int) -> dict[str, object]:
-    names = ("name", "title", "paper", "cost", "needs", "selects", "shared")
-    presets = {preset: method.settings(preset, ipc) for preset in DISTILL_PRESETS}
-    return {**{name: getattr(method, name) for name in names}, "ipc": ipc, "presets": presets}
-
-
-def print_methods(config: MethodsConfig, content: list[dict[str, object]]) -> None:
-    """Print a table of the methods, or one method with its settings."""
-    if config.name is None:
+    content = [_content(method, config.ipc) for method in methods]
+    if config.json:
+        print_json(content)
+    elif config.name is None:
         rows = [[entry[name] or "-" for name in ("name", "title", "paper", "cost", "needs")] for entry in content]
         print_table("Distillation methods", ["method", "", "paper", "cost", "needs"], rows)
         print("settings of one: python -m compdd_eval methods NAME --ipc 10")
-        return
-    for entry in content:
-        facts = [[name, entry[name] or "-"] for name in ("title", "paper", "cost", "needs")]
-        facts.append(["several processes", "share each step" if entry["shared"] else "do the same"])
-        print_table(entry["name"], ["", ""], facts)
-        published, smoke = (entry["presets"][preset] for preset in DISTILL_PRESETS)
-        rows = [[f"--{name}", _shown(published[name]), _shown(smoke[name])] for name in published]
-        print_table(f"settings for IPC {entry['ipc']}", ["", *(f"{preset}>" for preset in DISTILL_PRESETS)], rows)
+    else:
+        _print_method(content[0])
+
+
+def _content(method: Method, ipc: int) -> dict[str, object]:
+    """Return what a method is, as JSON can hold it."""
+    names = ("name", "title", "paper", "cost", "needs", "selects", "shared")
+    presets = {preset: method.settings(preset, ipc) for preset in DISTILL_PRESETS}
+    return {name: getattr(method, name) for name in names} | {"ipc": ipc, "presets": presets}
+
+
+def _print_method(entry: dict[str, object]) -> None:
+    facts = [[name, entry[name] or "-"] for name in ("title", "paper", "cost", "needs")]
+    facts.append(["several processes", "share each step" if entry["shared"] else "do the same"])
+    print_table(entry["name"], ["", ""], facts)
+    published, smoke = (entry["presets"][preset] for preset in DISTILL_PRESETS)
+    rows = [[f"--{name}", _shown(published[name]), _shown(smoke[name])] for name in published]
+    print_table(f"settings for IPC {entry['ipc']}", ["", *(f"{preset}>" for preset in DISTILL_PRESETS)], rows)
 
 
 def _shown(value: object) -> str:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import logging
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,9 +41,9 @@ def run(config: PrepareConfig) -> None:
 
 def print_counts(counts: list[ClassCount]) -> None:
     """Print the classes that are not whole, one line for each subset and split."""
-    groups = {}
+    groups = defaultdict(list)
     for count in counts:
-        groups.setdefault((count.subset, count.split), []).append(str(count))
+        groups[count.subset, count.split].append(str(count))
     rows = [[*key, ", ".join(classes)] for key, classes in groups.items()]
     print_table("Classes that are not whole (images found / expected)", ["config", "split", "classes"], rows)
 
@@ -91,22 +92,20 @@ class PrepareReport:
     def content(self) -> dict[str, object]:
         """Return all of it as JSON can hold it: `subsets`, `partial`, `absent`, `failed`."""
         return {
-            "subsets": [_content_of(item) for item in self.prepared],
+            "subsets": [
+                counts_of(item.subset, item.images) | {"folder": item.folder, "state": item.status}
+                for item in self.prepared
+            ],
             "partial": [asdict(count) for count in self.partial],
             "absent": self.absent,
             "failed": {name: str(error) for name, error in self.failed.items()},
         }
 
 
-def _content_of(item: PreparedSubset) -> dict[str, object]:
-    counts = {split: item.images.get(split, 0) for split in SPLITS}
-    return {
-        "config": item.subset.name,
-        **counts,
-        "expected": {split: item.subset.splits[split] for split in SPLITS},
-        "folder": item.folder,
-        "state": item.status,
-    }
+def counts_of(subset: Subset, images: dict[str, int]) -> dict[str, object]:
+    """Return how many images a copy of a subset has in each split, and how many a whole ImageNet has."""
+    counts = {split: images.get(split, 0) for split in SPLITS}
+    return {"config": subset.name, **counts, "expected": {split: subset.splits[split] for split in SPLITS}}
 
 
 def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
@@ -122,12 +121,12 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
         InputError: No such source, or none of the subsets can be built from it; with `strict`, it is not whole.
     """
     subsets = {subset.name: subset for subset in config.subsets()}
-    check_writable(_cache_of(config), "cache with HF_DATASETS_CACHE or --cache_dir")
+    cache = Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE)
+    check_writable(cache, "cache with HF_DATASETS_CACHE or --cache_dir")
     source = open_source(config.data_path, config.layout, config.num_proc)
     report, builders = PrepareReport(), {}
     if len(subsets) > 1:
-        reasons = {name: missing_classes(source, subset) for name, subset in subsets.items()}
-        report.absent = {name: reason for name, reason in reasons.items() if reason}
+        report.absent = {name: why for name, subset in subsets.items() if (why := missing_classes(source, subset))}
     wanted = [name for name in subsets if name not in report.absent]
     for name in tqdm(wanted, "listing", unit="subset", leave=False, disable=not progress):
         try:
@@ -135,8 +134,8 @@ def prepare(config: PrepareConfig, progress: bool = False) -> PrepareReport:
         except InputError as error:
             report.failed[name] = error
     if not builders and not report.failed:
-        first = next(iter(report.absent.items()))
-        reason = f"none of {len(subsets)} subsets can be built from it ({first[0]}: {first[1]})"
+        name, reason = next(iter(report.absent.items()))
+        reason = f"none of {len(subsets)} subsets can be built from it ({name}: {reason})"
         raise InputError(f"{source.root}: {reason}; give a copy of ImageNet that has these classes")
     report.partial = [count for builder in builders.values() for count in _not_whole(builder)]
     if config.strict:
@@ -210,10 +209,6 @@ def _scanned(config: PrepareConfig, builders: dict[str, CompDD], progress: bool)
         yield
 
 
-def _cache_of(config: PrepareConfig) -> Path:
-    return Path(config.cache_dir or datasets.config.HF_DATASETS_CACHE)
-
-
 def _builder(config: PrepareConfig, source: Source, subset: Subset) -> CompDD:
     builder = CompDD(
         config_name=subset.name,
@@ -255,17 +250,11 @@ def _refuse_partial(source: Source, report: PrepareReport, quiet: bool) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What building one subset came to: its folder and the builder's status, or what went wrong."""
+def _build(builder: CompDD, log: BuildLog) -> tuple[str, str] | InputError:
+    """Build one subset; return its folder and the builder's status, or what went wrong.
 
-    folder: str = ""
-    status: str = ""
-    error: InputError | None = None
-
-
-def _build(builder: CompDD, log: BuildLog) -> _Outcome:
-    """Build one subset; this may be a process of its own."""
+    This may be a process of its own, in which the builder is a copy.
+    """
     counted = 0
 
     def count(images: int) -> None:
@@ -277,27 +266,25 @@ def _build(builder: CompDD, log: BuildLog) -> _Outcome:
     try:
         builder.download_and_prepare()
     except InputError as error:
-        return _Outcome(error=error)
+        return error
     except OSError as error:
         reason = f"{error.filename or Path(builder.cache_dir).parents[3]}: {error.strerror or error}"
         advice = "finished subsets are kept; make room or give another --cache_dir, and run again"
-        return _Outcome(error=InputError(f"{builder.config_id}: {reason}; {advice}"))
+        return InputError(f"{builder.config_id}: {reason}; {advice}")
     log.add_images(_number_of_images(builder) - counted)  # nothing was read of what is current
-    return _Outcome(builder.cache_dir, builder.status)
+    return builder.cache_dir, builder.status
 
 
-def _add_outcome(report: PrepareReport, name: str, builder: CompDD, outcome: _Outcome) -> None:
-    if outcome.error is not None:
-        report.failed[name] = outcome.error
+def _add_outcome(report: PrepareReport, name: str, builder: CompDD, outcome: tuple[str, str] | InputError) -> None:
+    if isinstance(outcome, InputError):
+        report.failed[name] = outcome
         return
+    folder, status = outcome
     images = {split: len(rows) for split, rows in builder.rows.items()}
-    if outcome.status.startswith("replaced"):
-        _logger.warning(f"{name}: {outcome.status}; it has {_counts(images)} now")
-    report.prepared.append(PreparedSubset(builder.subset, images, outcome.folder, outcome.status.split()[0]))
-
-
-def _counts(images: dict[str, int]) -> str:
-    return ", ".join(f"{images.get(split, 0)} {split} images" for split in SPLITS)
+    if status.startswith("replaced"):
+        counts = ", ".join(f"{images.get(split, 0)} {split} images" for split in SPLITS)
+        _logger.warning(f"{name}: {status}; it has {counts} now")
+    report.prepared.append(PreparedSubset(builder.subset, images, folder, status.split()[0]))
 
 
 def _warn(source: Source, report: PrepareReport) -> None:

@@ -12,9 +12,9 @@ from compdd_eval.distilled.push import push_distilled
 from compdd_eval.distilled.raw_set import notes_of
 from compdd_eval.distilled.set import read_distilled
 from compdd_eval.results.hub_eval_results import EVAL_NAME, eval_yaml
-from compdd_eval.results.push_student import PushedStudent, push_student
+from compdd_eval.results.push_student import push_student
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.hub_push import Pushed, open_for_push
+from compdd_eval.utils.hub_push import open_for_push
 
 _NOT_PUBLIC = (
     "is public, and ImageNet's images may not be; make it private in its settings, give another --benchmark, or say "
@@ -25,43 +25,39 @@ _NOT_PUBLIC = (
 def run(config: PushConfig) -> None:
     """Push and print where it lies."""
     if config.student:
-        _print_pushed_student(push_student(config))
+        _push_student(config)
     elif config.benchmark:
         print(push_benchmark(config))
     else:
-        _print_pushed_set(push_set(config))
+        _push_set(config)
 
 
-def _print_pushed_student(pushed: PushedStudent) -> None:
+def _push_student(config: PushConfig) -> None:
+    pushed = push_student(config)
     print(pushed.in_words())
     if pushed.task:
         print(f"with its result for the task {pushed.task}, which the Hub shows once the benchmark is on its list")
     print(f"its card has the two lines that load it: https://huggingface.co/{pushed.repo_id}")
 
 
-def _print_pushed_set(pushed: Pushed) -> None:
-    print(pushed.in_words())
-    name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
-    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
-
-
-def push_set(config: PushConfig) -> Pushed:
-    """Read a set and send it to the Hub."""
+def _push_set(config: PushConfig) -> None:
     path = Path(os.path.expanduser(config.path))
-    folder = path if (path / TENSORS_NAME).is_file() else None
     distilled = read_distilled(config.path, config)
     warn_of_doubts(distilled)
     for name, note in notes_of(distilled.origin):
         print(f"{name}: {note}")
-    return push_distilled(
+    pushed = push_distilled(
         distilled,
         config.repo_id,
         private=config.private,
         revision=config.revision,
         results=config.listed_results,
         overwrite=config.overwrite,
-        folder=folder,
+        folder=path if (path / TENSORS_NAME).is_file() else None,
     )
+    print(pushed.in_words())
+    name = pushed.repo_id if pushed.revision is None else f"{pushed.repo_id}@{pushed.revision}"
+    print(f"evaluate it: accelerate launch -m compdd_eval --distilled {name} --data_path IMAGENET")
 
 
 def push_benchmark(config: PushConfig) -> str:

@@ -37,14 +37,9 @@ def print_selection(selection: Selection, as_json: bool = False) -> None:
 
 
 def _as_json(selection: Selection) -> dict[str, object]:
+    names = ("name", "category", "difficulty", "complexity_percent")
     subsets = [
-        {
-            "name": subset.name,
-            "category": subset.category,
-            "difficulty": subset.difficulty,
-            "complexity_percent": subset.complexity_percent,
-            "classes": [asdict(score) for score in subset.classes],
-        }
+        {name: getattr(subset, name) for name in names} | {"classes": [asdict(score) for score in subset.classes]}
         for subset in selection.subsets
     ]
     return {"output_dir": selection.folder, "files": selection.files, "subsets": subsets}
@@ -63,15 +58,10 @@ def print_check(found: dict[str, object], as_json: bool = False) -> None:
         rows.append((entry["name"], overlap, scored, measured, f"{entry['published_percent']} %"))
     columns = ["subset", "selected and published>", "published scored>", "their complexity>", "as published>"]
     print_table("Selection against the published lists", columns, rows)
-    rows = [
-        (
-            entry["category"],
-            f"{entry['scored']} of {entry['candidates']}",
-            _text(entry["rank_correlation"], "{:.3f}"),
-            entry["classes"],
-        )
-        for entry in found["categories"]
-    ]
+    rows = []
+    for entry in found["categories"]:
+        scored, correlation = f"{entry['scored']} of {entry['candidates']}", _text(entry["rank_correlation"], "{:.3f}")
+        rows.append((entry["category"], scored, correlation, entry["classes"]))
     columns = ["category", "candidates scored>", "rank correlation>", "published classes>"]
     print_table("Complexity of published classes against their membership (hard 1, easy 0; Spearman)", columns, rows)
     value, number = _text(found["rank_correlation"], "{:.3f}"), found["rank_correlation_subsets"]
@@ -88,14 +78,12 @@ def _tenth_in_words(tenth: dict[str, object]) -> str:
     start, contenders = f"Tenth class of {MENDED}, of which nine are published", tenth["contenders"]
     if not contenders:
         return f"{start}: unknown, no candidate that is in neither published list is scored"
-    first = contenders[0]
+    first, number = contenders[0], len(contenders)
     if tenth["rank"] == 1:
-        mean = 100 * first["mean"]
-        return (
-            f"{start}: {tenth['ours']} ({mean:.1f} %), as in our list, number 1 of {len(contenders)} candidates scored"
-        )
+        ours = f"{tenth['ours']} ({100 * first['mean']:.1f} %)"
+        return f"{start}: {ours}, as in our list, number 1 of {number} candidates scored"
     words = f"{start}: {first['name']} ({100 * first['mean']:.1f} %), the most complex of the other candidates scored"
     if tenth["rank"] is None:
         return f"{words}; {tenth['ours']}, which we take, is not scored"
     mean = 100 * contenders[tenth["rank"] - 1]["mean"]
-    return f"{words}; {tenth['ours']}, which we take, is number {tenth['rank']} of {len(contenders)} ({mean:.1f} %)"
+    return f"{words}; {tenth['ours']}, which we take, is number {tenth['rank']} of {number} ({mean:.1f} %)"

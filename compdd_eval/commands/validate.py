@@ -98,9 +98,9 @@ def validate(config: ValidateConfig) -> Report:
 
 
 def _parts(raw: RawSet) -> str:
-    parts = [f"images {list(raw.images.shape)} {raw.images.dtype}".replace("torch.", "")]
-    parts.append(f"labels {list(raw.labels.shape)} {raw.labels.dtype}".replace("torch.", ""))
-    return ", ".join([*parts, *([f"rate {raw.lr:g}"] if raw.lr is not None else [])])
+    tensors = {"images": raw.images, "labels": raw.labels}
+    parts = [f"{name} {list(part.shape)} {part.dtype}".replace("torch.", "") for name, part in tensors.items()]
+    return ", ".join(parts + ([] if raw.lr is None else [f"rate {raw.lr:g}"]))
 
 
 def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[DistilledSet | None, Interpreted | None]:
@@ -185,13 +185,8 @@ def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealSample:
 def print_checks(report: Report, as_json: bool = False) -> None:
     """Print the checks as a table, or all as JSON."""
     if as_json:
-        content = {
-            "set": report.name,
-            "passed": not report.failed,
-            "checks": [asdict(check) for check in report.checks],
-            **report.facts,
-        }
-        print_json(content)
+        checks = [asdict(check) for check in report.checks]
+        print_json({"set": report.name, "passed": not report.failed, "checks": checks, **report.facts})
         return
     rows = [(check.name, check.result, check.detail) for check in report.checks]
     print_table(f"Checks of {report.name}", ["check", "result", ""], rows)

@@ -1,19 +1,17 @@
 """What `select` reads: scores of classes (`classes.csv`), and the candidate classes of each category."""
 
 import csv
-import json
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.data.subset_files import is_category
 from compdd_eval.data.subsets import candidates
-from compdd_eval.data.synsets import find_synset, synset_of, synsets
+from compdd_eval.data.synsets import find_synset, synset_of
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.files import read_yaml
+from compdd_eval.utils.files import read_json, read_yaml
 
 SCORES_NAME = "classes.csv"
 COLUMNS = ("imagenet_label", "wnid", "name", "mean", "std", "n", "ci_low", "ci_high")
@@ -89,7 +87,7 @@ def _scores_of(reader: Iterable[list[str]], path: Path) -> list[ClassScore]:
         score = _score(dict(zip(header, row, strict=True)), where)
         if score.index in found:
             raise InputError(f"{where}: {score.name} has the label {score.index} of a line before; expected each once")
-        if any(bool(score.wnid) != bool(other.wnid) for other in list(found.values())[:1]):
+        if found and bool(score.wnid) != bool(next(iter(found.values())).wnid):
             raise InputError(f"{where}: expected a wnid on every line, or on none")
         found[score.index] = score
     if not found:
@@ -150,13 +148,25 @@ def read_pools(file: str | None, scores: list[ClassScore]) -> list[Pool]:
     if file is None and not scores[0].wnid:
         raise InputError("these scores are of data that is not ImageNet; give its categories with --categories FILE")
     listed = candidates() if file is None else _read_categories(Path(file))
-    names = _Names(scores)
-    return [names.pool(category, entries, file or "categories.json") for category, entries in listed.items()]
+    scored = {score.index: score for score in scores}
+    pools = []
+    for category, entries in listed.items():
+        where = f"{file or 'categories.json'}: {category}"
+        if scores[0].wnid:
+            found = {synset.index: synset.name for synset in (find_synset(entry, where) for entry in entries)}
+        else:
+            found = {index: str(index) for index in (_find(entry, where, scores) for entry in entries)}
+        missing = tuple(name for index, name in found.items() if index not in scored)
+        pools.append(Pool(category, tuple(scored[index] for index in found if index in scored), missing))
+    return pools
 
 
 def _read_categories(path: Path) -> dict[str, list[object]]:
     """Read `{name: [classes]}`, or the form of our own file."""
-    content = _read_json(path) if path.suffix.lower() == ".json" else read_yaml(path, "--categories")
+    if path.suffix.lower() == ".json":
+        content = read_json(path, "the --categories file cannot be read ({})")
+    else:
+        content = read_yaml(path, "--categories")
     if isinstance(content, dict) and isinstance(content.get("categories"), dict):
         content = content["categories"]
     if not isinstance(content, dict) or not content:
@@ -172,51 +182,17 @@ def _read_categories(path: Path) -> dict[str, list[object]]:
     return found
 
 
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: the --categories file cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from error
-
-
-class _Names:
-    """Finds the classes that a file of categories names.
-
-    Args:
-        scores: All classes with a score.
-    """
-
-    def __init__(self, scores: list[ClassScore]) -> None:
-        self._scores = {score.index: score for score in scores}
-        self._table = synsets() if scores[0].wnid else ()
-        self._indices: dict[str, set[int]] = defaultdict(set)
-        for score in scores:
-            self._indices[score.name].add(score.index)
-
-    def pool(self, category: str, entries: Iterable[object], where: str) -> Pool:
-        """Return the candidates of one category; a class that is named twice counts once."""
-        found = dict.fromkeys(self._find(entry, f"{where}: {category}") for entry in entries)
-        scored = tuple(self._scores[index] for index in found if index in self._scores)
-        return Pool(category, scored, tuple(self._name(index) for index in found if index not in self._scores))
-
-    def _find(self, entry: object, where: str) -> int | str:
-        """Return the index of a class; of data that is not ImageNet, its name where it has no score."""
-        if self._table:
-            return find_synset(entry, where).index
-        if isinstance(entry, bool) or not isinstance(entry, int | str):
-            raise InputError(f"{where}: {str(entry)[:60]!r}, expected a WordNet id, an index or a name")
-        found = sorted(self._indices.get(str(entry), ())) if isinstance(entry, str) else []
-        if len(found) > 1:
-            raise InputError(f"{where}: {entry} is the name of {len(found)} classes; give one of the indices {found}")
-        if found:
-            return found[0]
-        if re.fullmatch(r"-?[0-9]{1,9}", str(entry)):
-            if int(entry) < 0:
-                raise InputError(f"{where}: index {entry}, expected one from 0")
-            return int(entry)
+def _find(entry: object, where: str, scores: list[ClassScore]) -> int | str:
+    """Return the index of a class of data that is not ImageNet; its name where it has no score."""
+    if isinstance(entry, bool) or not isinstance(entry, int | str):
+        raise InputError(f"{where}: {str(entry)[:60]!r}, expected a WordNet id, an index or a name")
+    found = sorted(score.index for score in scores if score.name == entry)
+    if len(found) > 1:
+        raise InputError(f"{where}: {entry} is the name of {len(found)} classes; give one of the indices {found}")
+    if found:
+        return found[0]
+    if not re.fullmatch(r"-?[0-9]{1,9}", str(entry)):
         return str(entry)
-
-    def _name(self, index: int | str) -> str:
-        return self._table[index].name if self._table else str(index)
+    if int(entry) < 0:
+        raise InputError(f"{where}: index {entry}, expected one from 0")
+    return int(entry)

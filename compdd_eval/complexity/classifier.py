@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from compdd_eval.config.complexity import OFFLINE_MODEL, ComplexityConfig
+from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.training.weights import digest_of_weights, read_weights
-from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.errors import InputError, first_line, unknown
 from compdd_eval.utils.user_code import made_network, run_file
 
 _LITE_MEAN, _LITE_STD = (0.498,) * 3, (0.502,) * 3  # those of EfficientNet-Lite: (x - 127) / 128 of 8-bit pixels
@@ -40,28 +41,23 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A network in eval mode, frozen, and how images are given to it.
+class Classifier(Pretrained):
+    """Such a network whose activations are mapped.
 
     Attributes:
-        network: Maps `[N, 3, H, W]` to logits `[N, outputs]`.
         layer: Name of the module whose activations are mapped.
-        mean: Of RGB in [0, 1], by which images are normalised.
-        std: Likewise.
         device: Where it is.
-        outputs: Number of logits; 1000 are the classes of ImageNet-1K in index order.
-        weights: Where the weights come from, in words.
-        digest: SHA-256 of the weights.
+        outputs: Number of logits.
     """
 
-    network: nn.Module
     layer: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     device: torch.device
     outputs: int
-    weights: str
-    digest: str
+
+    @property
+    def knows_imagenet(self) -> bool:
+        """Whether its outputs are the classes of ImageNet-1K, in index order."""
+        return self.outputs == len(synsets())
 
 
 def load_classifier(config: ComplexityConfig, device: torch.device, flag: str = "--model") -> Classifier:
@@ -179,14 +175,12 @@ def _filled(build: Callable[[], nn.Module], file: str) -> nn.Module:
 
 
 def _layer(network: nn.Module, asked: str | None) -> str:
-    names = [name for name, _ in network.named_modules() if name]
-    if asked is not None:
-        if asked not in names:
-            raise unknown("layer", asked, names)
-        return asked
-    if _RESNET_LAYER in names:
-        return _RESNET_LAYER
-    convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and name]
+    modules = {name: module for name, module in network.named_modules() if name}
+    if asked is not None and asked not in modules:
+        raise unknown("layer", asked, modules)
+    if asked is not None or _RESNET_LAYER in modules:
+        return asked or _RESNET_LAYER
+    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     if not convolutions:
         raise InputError(f"--layer is missing, and {type(network).__name__} has no convolution; give a module's name")
     return convolutions[-1]
@@ -200,8 +194,7 @@ def _outputs(network: nn.Module, name: str, layer: str, size: int, device: torch
         with torch.no_grad():
             logits = network(torch.zeros(1, 3, size, size, device=device))
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{name} cannot take images of {size} x {size} pixels: {reason}") from error
+        raise InputError(f"{name} cannot take images of {size} x {size} pixels: {first_line(error)}") from error
     finally:
         handle.remove()
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2:

@@ -11,7 +11,6 @@ from compdd_eval.complexity.measure import class_complexity, complexity_from_map
 from compdd_eval.complexity.score import given_to, score
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.config.reading import ReadConfig
-from compdd_eval.data.synsets import synsets
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
@@ -54,7 +53,7 @@ def _measure(
 ) -> list[dict[str, object]]:
     subset = distilled.definition
     classifier = load_classifier(config, device)
-    if config.target == "true" and classifier.outputs != len(synsets()):
+    if config.target == "true" and not classifier.knows_imagenet:
         raise InputError(
             f"--target true: the {classifier.outputs} outputs of {config.model} are no classes of ImageNet"
         )
@@ -65,20 +64,13 @@ def _measure(
             if not len(places):
                 continue
             complexity, right = _of_class(config, classifier, mapper, distilled, places, entry.imagenet_index)
-            measured, beside = class_complexity(complexity), real.get(entry.imagenet_index)
-            rows.append(
-                {
-                    "label": entry.label,
-                    "name": entry.name,
-                    "mean": measured.mean,
-                    "std": measured.std,
-                    "n": measured.n,
-                    "recognised": right,
-                    "real_mean": beside["mean"] if beside else None,
-                    "real_n": beside["n"] if beside else None,
-                    "difference": measured.mean - beside["mean"] if beside else None,
-                }
-            )
+            found, beside = class_complexity(complexity), real.get(entry.imagenet_index)
+            row = {"label": entry.label, "name": entry.name, "mean": found.mean, "std": found.std, "n": found.n}
+            row |= {"recognised": right, "real_mean": None, "real_n": None, "difference": None}
+            if beside:
+                difference = found.mean - beside["mean"]
+                row |= {"real_mean": beside["mean"], "real_n": beside["n"], "difference": difference}
+            rows.append(row)
     content = {"settings": config.decisive(), "distilled": distilled.sha256, "weights": classifier.digest}
     write_json(Path(config.output_dir) / FILE_NAME, content | {"classes": rows})
     return rows
@@ -93,11 +85,11 @@ def _of_class(
     imagenet_index: int,
 ) -> tuple[list[float], float | None]:
     """Return the complexity of each image of a class, and the share that the classifier takes for that class."""
-    values, right, known = [], 0, classifier.outputs == len(synsets())
+    values, right = [], 0
     for number, part in enumerate(places.split(config.batch_size)):
         images = given_to(distilled.images[part], classifier, config.image_size)
         targets = torch.full((len(part),), imagenet_index) if config.target == "true" else None
         maps, predicted, _ = mapper(images.to(classifier.device), config.seed + number, targets)
         values += complexity_from_maps(maps, config.threshold).tolist()
         right += (predicted == imagenet_index).sum().item()
-    return values, right / len(places) if known else None
+    return values, right / len(places) if classifier.knows_imagenet else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity.gallery import Panel, save_gallery
+from compdd_eval.complexity.gallery import Panel, cut, save_gallery
 from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_score_facts
 from compdd_eval.config.figure import FigureConfig
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
@@ -21,11 +21,11 @@ from compdd_eval.utils.files import atomic_write, check_writable
 _logger = logging.getLogger(__name__)
 if typing.TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 _HUES = ("#332288", "#D55E00", "#117733", "#AA4499", "#0072B2", "#8C6D1F", "#882255", "#2A8C82")  # of the hard subsets
 _LIGHT = 0.58  # how far the easy ones are on the way to white
 _MOST_CATEGORIES = 60
 _DPI = 200
+_LETTERS = 12  # of a category
 _HALF = 0.2  # of the room of a category: from its middle to that of a bar
 _BELOW = (("data", "axes fraction"), "offset points")  # places under an axis
 _PICTURES = ("complexity.png", "complexity.svg")
@@ -61,7 +61,7 @@ def draw(config: FigureConfig) -> list[Path]:
     subsets = _subsets(config.subsets_dir)
     output = Path(config.output_dir)
     if config.published:
-        bars = [_published_bar(name, subset) for name, subset in subsets.items()]
+        bars = [_bar(name, subset, subset.published_complexity_percent) for name, subset in subsets.items()]
         check_writable(output, "--output_dir")
         return save_subsets(bars, "complexity as published (Comp-DD, CVPR 2025)", output)
     folder = Path(config.scores)
@@ -98,8 +98,8 @@ def _category(name: str) -> str:
     return name.rpartition("-")[0]
 
 
-def _published_bar(name: str, subset: Subset) -> Bar:
-    return Bar(_category(name), subset.difficulty, subset.splits["train"], subset.published_complexity_percent)
+def _bar(name: str, subset: Subset, mean: float, *more: object) -> Bar:
+    return Bar(_category(name), subset.difficulty, subset.splits["train"], mean, *more)
 
 
 def _measured_bars(subsets: dict[str, Subset], classes: list[ClassMean]) -> list[Bar]:
@@ -115,8 +115,7 @@ def _measured_bars(subsets: dict[str, Subset], classes: list[ClassMean]) -> list
         if share:
             partial.append(f"{name} {len(found)} of {len(subset.classes)} classes")
         error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else None
-        mean = statistics.fmean(found)
-        bars.append(Bar(_category(name), subset.difficulty, subset.splits["train"], mean, error, share))
+        bars.append(_bar(name, subset, statistics.fmean(found), error, share))
     if partial:
         _logger.warning(f"the means are over the classes that are scored: {', '.join(partial)}")
     if absent and bars:
@@ -128,11 +127,8 @@ def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassMean]) -
     """Return the classes that have an example: those of each subset, then the others by label."""
     examples = read_examples(folder, classes)
     by_wnid = {entry.wnid: entry for entry in classes if entry.wnid}
-    ordered, used = [], set()
-    for name, subset in subsets.items():
-        own = [by_wnid[wnid] for wnid in subset.wnids if wnid in by_wnid]
-        ordered += [(name, entry) for entry in own]
-        used |= {entry.label for entry in own}
+    ordered = [(name, by_wnid[wnid]) for name, subset in subsets.items() for wnid in subset.wnids if wnid in by_wnid]
+    used = {entry.label for _, entry in ordered}
     others = sorted((entry for entry in classes if entry.label not in used), key=lambda entry: entry.label)
     ordered += [("other classes" if used else "", entry) for entry in others]
     hues = _hues(list(dict.fromkeys(_category(name) for name in subsets)))
@@ -165,16 +161,11 @@ def save_subsets(bars: list[Bar], subtitle: str, folder: Path) -> list[Path]:
         ring, right = figure.subplots(1, 2, width_ratios=[5.2, width])
         _draw_ring(ring, bars, hues)
         _draw_bars(right, bars, hues)
-        return _save(figure, folder)
-
-
-def _save(figure: "Figure", folder: Path) -> list[Path]:
-    paths = [folder / name for name in _PICTURES]
-    for path in paths:
-        with atomic_write(path) as temporary:
-            metadata = {"Date": None} if path.suffix == ".svg" else None  # the same numbers give the same file
-            figure.savefig(temporary, dpi=_DPI, metadata=metadata)
-    return paths
+        for name in _PICTURES:
+            with atomic_write(folder / name) as temporary:
+                metadata = {"Date": None} if name.endswith(".svg") else None  # the same numbers give the same file
+                figure.savefig(temporary, dpi=_DPI, metadata=metadata)
+    return [folder / name for name in _PICTURES]
 
 
 @contextlib.contextmanager
@@ -209,7 +200,8 @@ def _draw_ring(axes: "Axes", bars: list[Bar], hues: dict[str, str]) -> None:
         x, y = _at(1.06, (min(angles) + max(angles)) / 2)
         side = "left" if x > 0.2 else "right" if x < -0.2 else "center"
         above = "bottom" if y > 0.9 else "top" if y < -0.9 else "center"
-        axes.text(x, y, _short(category), ha=side, va=above, fontsize=10, fontweight="bold", color=hues[category])
+        style = {"ha": side, "va": above, "fontsize": 10, "fontweight": "bold", "color": hues[category]}
+        axes.text(x, y, cut(category, _LETTERS), **style)
     total = sum(bar.train_images for bar in bars)
     axes.text(0, 0, f"{total:,}\ntraining images", ha="center", va="center", fontsize=11)
     axes.set(xlim=(-1.35, 1.35), ylim=(-1.2, 1.2))
@@ -236,7 +228,7 @@ def _draw_bars(axes: "Axes", bars: list[Bar], hues: dict[str, str]) -> None:
         for bar, place in zip(pair, places, strict=True):
             _draw_bar(axes, bar, place, _colour(hue, bar.difficulty), (low, unit))
         style = {"fontsize": 10, "fontweight": "bold", "color": hue, "ha": "center", "va": "top"}
-        axes.annotate(_short(category), (statistics.fmean(places), 0), (0, depth), *_BELOW, **style)
+        axes.annotate(cut(category, _LETTERS), (statistics.fmean(places), 0), (0, depth), *_BELOW, **style)
         if len(pair) == len(DIFFICULTIES):
             top = max(bar.mean + (bar.error or 0) for bar in pair)
             means = {bar.difficulty: bar.mean for bar in pair}
@@ -302,9 +294,4 @@ def _hues(categories: list[str]) -> dict[str, str]:
 def _colour(hue: str, difficulty: str) -> str:
     if difficulty == "hard":
         return hue
-    parts = [int(hue[start : start + 2], 16) for start in (1, 3, 5)]
-    return "#" + "".join(f"{round(part + (255 - part) * _LIGHT):02X}" for part in parts)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 12 else text[:11] + "\u2026"
+    return "#" + "".join(f"{round(part + (255 - part) * _LIGHT):02X}" for part in bytes.fromhex(hue[1:]))

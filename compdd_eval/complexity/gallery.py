@@ -104,16 +104,20 @@ def _draw_groups(axes: "Axes", row: list[Panel], top: float) -> None:
             left, wide = _MARGIN + start * (_SIDE + _GAP), number * (_SIDE + _GAP) - _GAP
             colour = row[start].colour
             axes.add_patch(Rectangle((left, top), wide, _STRIP - 0.05, color=colour, linewidth=0))
-            name = group if len(group) <= 16 else group[:15] + "\u2026"
             ink = "white" if _is_dark(colour) else "black"
             style = {"fontsize": 8.5, "fontweight": "bold", "va": "center_baseline"}
-            axes.text(left + 0.07, top + (_STRIP - 0.05) / 2, name, color=ink, **style)
+            axes.text(left + 0.07, top + (_STRIP - 0.05) / 2, cut(group, 16), color=ink, **style)
         start += number
 
 
 def _is_dark(colour: str) -> bool:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
     return 0.299 * red + 0.587 * green + 0.114 * blue < 140
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text, or its beginning where it has more letters."""
+    return text if len(text) <= most else text[: most - 1] + "\u2026"
 
 
 def _draw_cell(axes: "Axes", cell: Panel, name: list[str], threshold: float, left: float, top: float) -> None:

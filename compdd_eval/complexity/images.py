@@ -1,5 +1,6 @@
 """Images by class, for the measure: a copy of ImageNet in any layout, class folders, or a dataset with labels."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 
 from compdd_eval.complexity.prepared_images import PreparedSource
+from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
@@ -17,11 +19,12 @@ from compdd_eval.data.imagenet.rows import Source
 from compdd_eval.data.subsets import candidates, load_subset, related_names, subset_names
 from compdd_eval.data.synsets import Synset, find_synset, synset_of, synsets
 from compdd_eval.utils.digests import digest_of
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, first_line
 
 _logger = logging.getLogger(__name__)
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 _IMAGE_COLUMNS = ("image", "img")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def open_images(config: ComplexityConfig) -> LabelledImages:
 def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
     split = config.split
     if split not in source.splits:
-        raise InputError(f"{source.root}: no {config.split} images; --split is one of {', '.join(source.splits)}")
+        raise InputError(f"{source.root}: no {split} images; --split is one of {', '.join(source.splits)}")
     wanted = _wanted(config)
     there = [wnid for wnid in wanted if source.class_count(split, [wnid])]
     if not there:
@@ -129,8 +132,7 @@ def _wanted(config: ComplexityConfig) -> list[str]:
         return [synset.wnid for synset in synsets()]
     if config.classes == "published":
         return list(dict.fromkeys(wnid for name in subset_names() for wnid in load_subset(name).wnids))
-    parts = [part.strip() for part in config.classes.split(",") if part.strip()]
-    return list(dict.fromkeys(wnid for part in parts for wnid in _named(part)))
+    return list(dict.fromkeys(wnid for part in comma_parts(config.classes) for wnid in _named(part)))
 
 
 def _named(text: str) -> list[str]:
@@ -141,22 +143,16 @@ def _named(text: str) -> list[str]:
 
 def _is_other_data(folder: Path) -> bool:
     """Whether a folder holds class folders that are not called by WordNet ids, perhaps below train/ and others."""
-    below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     names = {"test"}.union(*SPLIT_FOLDERS.values())
-    splits = [entry for entry in below if entry.name in names]
+    splits = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name in names]
     split_folders(folder)  # refuses two folders of one split, which would be read as one
     for split in splits or [folder]:
-        classes = [entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+        classes = [entry for entry in split.glob("[!.]*") if entry.is_dir()]
         if not classes or any(CLASS_FOLDER.fullmatch(entry.name) for entry in classes):
             return False
-        if not any(_has_images(entry) for entry in classes):
+        if not any(file.name.lower().endswith(_SUFFIXES) for entry in classes for file in os.scandir(entry)):
             return False
     return not any(entry.suffix in (".tar", ".parquet") for entry in folder.iterdir())
-
-
-def _has_images(folder: Path) -> bool:
-    suffixes = (".jpg", ".jpeg", ".png", ".webp")
-    return any(entry.name.lower().endswith(suffixes) for entry in os.scandir(folder))
 
 
 def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> LabelledImages:
@@ -169,8 +165,7 @@ def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> 
     try:
         data = datasets.load_dataset(path, data_dir=folder, split=config.split)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{place}: split {config.split!r} cannot be loaded ({reason})") from error
+        raise InputError(f"{place}: split {config.split!r} cannot be loaded ({first_line(error)})") from error
     image, label = _columns(data.features, place)
     labels, names = data[label], data.features[label].names
     undecoded = data.select_columns([image]).cast_column(image, datasets.Image(decode=False))
@@ -184,8 +179,8 @@ def _dataset(config: ComplexityConfig, path: str, folder: str | None = None) -> 
     for value, members in sorted(by_label.items()):
         keys = [os.path.relpath(files[m], folder) if folder else f"{config.split}/{m}" for m in members]
         sizes = [os.path.getsize(files[m]) for m in members] if folder else [data._fingerprint]
-        reader = _reader(undecoded, image, members, place, local=folder is not None)
-        classes.append(ClassImages(value, "", names[value], keys, reader, sizes))
+        read = functools.partial(_read_rows, undecoded, image, members, place, folder is not None)
+        classes.append(ClassImages(value, "", names[value], keys, read, sizes))
     return LabelledImages(classes, f"{place}, {config.split}", False, str(place))
 
 
@@ -203,21 +198,15 @@ def _columns(features: dict[str, object], place: str) -> tuple[str, str]:
     return image, label
 
 
-def _reader(
-    data: object, column: str, places: list[int], origin: str, local: bool
-) -> Callable[[list[int]], Iterator[tuple[int, bytes]]]:
-    """Return what reads images; only those of a local folder may be files beside the data."""
-
-    def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:
-        for position in positions:
-            image = data[places[position]][column]
-            if image is not None and image["bytes"] is not None:
-                yield position, image["bytes"]
-            elif image is not None and local and os.path.isfile(image["path"] or ""):
-                yield position, read_bytes(image["path"])
-            else:
-                raise InputError(
-                    f"{origin}: row {places[position]} holds no image; mend the data or give another split"
-                )
-
-    return read
+def _read_rows(
+    data: object, column: str, places: list[int], origin: str, local: bool, positions: list[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Read images of one class, whose rows are `places`; only those of a local folder may be files beside the data."""
+    for position in positions:
+        image = data[places[position]][column]
+        if image is not None and image["bytes"] is not None:
+            yield position, image["bytes"]
+        elif image is not None and local and os.path.isfile(image["path"] or ""):
+            yield position, read_bytes(image["path"])
+        else:
+            raise InputError(f"{origin}: row {places[position]} holds no image; mend the data or give another split")

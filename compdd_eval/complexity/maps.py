@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -91,11 +90,6 @@ def _start_of_graph(module: nn.Module, inputs: tuple, output: torch.Tensor) -> t
     return output.detach().requires_grad_().clone()
 
 
-@contextlib.contextmanager
-def mapper_of(classifier: Classifier, method: str) -> Iterator[Mapper]:
+def mapper_of(classifier: Classifier, method: str) -> contextlib.closing[Mapper]:
     """Lend a mapper."""
-    mapper = Mapper(classifier, method)
-    try:
-        yield mapper
-    finally:
-        mapper.close()
+    return contextlib.closing(Mapper(classifier, method))

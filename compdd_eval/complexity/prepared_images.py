@@ -28,8 +28,7 @@ class PreparedSource(Reader):
 
     def __init__(self, cache_dir: str | os.PathLike | None = None) -> None:
         root = config_root(cache_dir, "any").parent
-        folders = sorted(path for path in root.glob("*") if path.is_dir() and not path.name.startswith("."))
-        found = [prepared for prepared in map(find_prepared, folders) if prepared is not None]
+        found = list(filter(None, map(find_prepared, sorted(root.glob("[!.]*")))))
         if not found:
             raise InputError(f"{root}: nothing is prepared, and no images were given. {IMAGENET_HELP}")
         super().__init__(root, [split for split in SPLITS if any(split in record.images for _, record in found)])

@@ -1,16 +1,15 @@
 """Read and check what `complexity` wrote: the mean of each class, the settings, and an example with its map."""
 
 import csv
-import json
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_json
 
 _NEEDED = ("imagenet_label", "wnid", "name", "mean", "n")
 _NUMBERS = ("std", "ci_low", "ci_high")  # may be empty
@@ -63,8 +62,7 @@ def read_classes(folder: Path) -> list[ClassMean]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-            if missing:
+            if missing := [name for name in _NEEDED if name not in (reader.fieldnames or ())]:
                 raise InputError(f"{path}: no column {missing[0]}; expected a file that `complexity` wrote")
             classes = [_class(path, number, row) for number, row in enumerate(reader, start=1)]
     except OSError as error:
@@ -73,8 +71,11 @@ def read_classes(folder: Path) -> list[ClassMean]:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
     if not classes:
         raise InputError(f"{path}: has no classes")
-    _check_distinct(path, "imagenet_label", [entry.label for entry in classes])
-    _check_distinct(path, "wnid", [entry.wnid for entry in classes if entry.wnid])
+    wnids = [entry.wnid for entry in classes if entry.wnid]
+    for name, values in (("imagenet_label", [entry.label for entry in classes]), ("wnid", wnids)):
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise InputError(f"{path}: {name} {value} occurs twice")
     return classes
 
 
@@ -111,23 +112,14 @@ def _fraction(where: str, name: str, value: object) -> float:
     return float(value)
 
 
-def _check_distinct(path: Path, name: str, values: Iterable[object]) -> None:
-    seen = set()
-    for value in values:
-        if value in seen:
-            raise InputError(f"{path}: {name} {value} occurs twice")
-        seen.add(value)
-
-
 def read_score_facts(folder: Path) -> Facts:
     """Read `scores.json`; raise InputError, naming the file, where it is not what `complexity` writes."""
     path = folder / "scores.json"
-    content = _read_json(path)
-    words = {}
-    for name in ("model", "method", "layer", "split"):
-        words[name] = content.get(name)
-        if not isinstance(words[name], str) or not words[name].strip():
-            raise InputError(f"{path}: {name} {str(words[name])[:50]!r}, expected a word")
+    content = _settings_of(path)
+    words = {name: content.get(name) for name in ("model", "method", "layer", "split")}
+    for name, word in words.items():
+        if not isinstance(word, str) or not word.strip():
+            raise InputError(f"{path}: {name} {str(word)[:50]!r}, expected a word")
     images, top1 = content.get("images"), content.get("top1")
     if type(images) is not int or not 1 <= images <= 10**12:
         raise InputError(f"{path}: images {str(images)[:50]}, expected a whole number from 1")
@@ -144,10 +136,10 @@ def read_examples(folder: Path, classes: list[ClassMean]) -> dict[int, Example]:
         InputError: `examples.json` or a picture is damaged, or of a pair of pictures one is missing.
     """
     path = folder / "examples.json"
-    content = _read_json(path) if path.exists() else {}
+    content = _settings_of(path) if path.exists() else {}
     examples = {}
-    for label in (entry.label for entry in classes):
-        key = f"{label:04d}"
+    for entry in classes:
+        key = f"{entry.label:04d}"
         if key not in content:
             continue
         if not isinstance(content[key], dict):
@@ -155,7 +147,7 @@ def read_examples(folder: Path, classes: list[ClassMean]) -> dict[int, Example]:
         complexity = _fraction(f"{path}: {key}", "complexity", content[key].get("complexity"))
         pair = [folder / "examples" / f"{key}.png", folder / "examples" / f"{key}_map.png"]
         if any(picture.exists() for picture in pair):
-            examples[label] = _example(*pair, complexity)
+            examples[entry.label] = _example(*pair, complexity)
     return examples
 
 
@@ -184,17 +176,9 @@ def _picture(path: Path, mode: str) -> Image.Image:
         raise InputError(f"{path}: not a whole PNG picture ({error})") from error
 
 
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); `complexity` writes it") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from error
-    if not isinstance(content, dict) or not all(_finite(value) for value in content.values()):
+def _settings_of(path: Path) -> dict[str, object]:
+    content = read_json(path, "cannot be read ({}); `complexity` writes it")
+    values = content.values() if isinstance(content, dict) else [math.nan]
+    if not all(math.isfinite(value) for value in values if isinstance(value, float)):
         raise InputError(f"{path}: expected finite values by name")
     return content
-
-
-def _finite(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

@@ -77,31 +77,29 @@ def score_class(
 ) -> ClassScores:
     """Score the images of one class; the noise of a batch depends on the seed, the class and its place alone."""
     positions = entry.drawn(config.images_per_class, config.seed)
-    complexity, predicted, confidence, kept = ({} for _ in range(4))
-    for number, (places, images) in enumerate(_batches(config, classifier, entry, positions)):
-        targets = torch.full((len(places),), entry.label) if config.target == "true" else None
-        maps, classes, sure = mapper(images, _noise_seed(config, entry, number), targets)
-        found = complexity_from_maps(maps, config.threshold)
-        for table, values in ((complexity, found), (predicted, classes), (confidence, sure)):
-            table.update(zip(places, values.tolist(), strict=True))
-        kept.update(zip(places, maps, strict=True))
+    complexity, predicted, confidence, kept = [], [], [], []
+    for number, images in enumerate(_batches(config, classifier, entry, positions)):
+        targets = torch.full((len(images),), entry.label) if config.target == "true" else None
+        maps, classes, sure = mapper(images, int(digest_of([config.seed, entry.label, number]), 16), targets)
+        complexity += complexity_from_maps(maps, config.threshold).tolist()
+        predicted += classes.tolist()
+        confidence += sure.tolist()
+        kept += maps
         if bar is not None:
-            bar.update(len(places))
-    values = [complexity[place] for place in positions]
-    nearest = _nearest_the_mean(values)
-    shown = positions[nearest]
-    ((_, data),) = entry.read([shown])
-    image = _in_unit_range(config, data, f"{entry.name}: {entry.keys[shown]}")
+            bar.update(len(images))
+    keys, shown = [entry.keys[place] for place in positions], _nearest_the_mean(complexity)
+    ((_, data),) = entry.read([positions[shown]])
+    image = _in_unit_range(config, data, f"{entry.name}: {keys[shown]}")
     return ClassScores(
         label=entry.label,
         wnid=entry.wnid,
         name=entry.name,
         source=entry.digest,
-        keys=[entry.keys[place] for place in positions],
-        complexity=values,
-        predicted=[predicted[place] for place in positions],
-        confidence=[confidence[place] for place in positions],
-        example={"key": entry.keys[shown], "complexity": values[nearest], "predicted": names[predicted[shown]]},
+        keys=keys,
+        complexity=complexity,
+        predicted=predicted,
+        confidence=confidence,
+        example={"key": keys[shown], "complexity": complexity[shown], "predicted": names[predicted[shown]]},
         pictures={"image": png_of_image(image), "map": png_of_map(kept[shown], config.image_size)},
     )
 
@@ -113,16 +111,16 @@ def _nearest_the_mean(values: list[float]) -> int:
 
 def _batches(
     config: ComplexityConfig, classifier: Classifier, entry: ClassImages, positions: list[int]
-) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Yield positions and normalised images, in the order of the positions; the next batches are decoded meanwhile."""
+) -> Iterator[torch.Tensor]:
+    """Yield batches of normalised images, in the order of the positions; the next ones are decoded meanwhile."""
     parts = [positions[start : start + config.batch_size] for start in range(0, len(positions), config.batch_size)]
     with ThreadPoolExecutor(1) as pool:
         decoding = (pool.submit(_decoded, config, classifier, entry, part) for part in parts)
         waiting = list(itertools.islice(decoding, _AHEAD))
-        for part in parts:
+        while waiting:
             images = waiting.pop(0).result()
             waiting += itertools.islice(decoding, 1)
-            yield part, images.to(classifier.device)
+            yield images.to(classifier.device)
 
 
 def _decoded(
@@ -139,15 +137,13 @@ def _in_unit_range(config: ComplexityConfig, data: bytes, name: str) -> torch.Te
     return resize(decode_rgb(data, name, _ADVICE), (config.image_size, config.image_size))
 
 
-def normalise_for(images: torch.Tensor, classifier: Classifier | Pretrained) -> torch.Tensor:
+def normalise_for(images: torch.Tensor, classifier: Pretrained) -> torch.Tensor:
     """Normalise images float `[N, 3, H, W]` or `[3, H, W]` in [0, 1] as the classifier wants them."""
-    mean, std = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (classifier.mean, classifier.std)
-    )
+    mean, std = torch.tensor([classifier.mean, classifier.std], device=images.device).view(2, 3, 1, 1)
     return (images - mean) / std
 
 
-def given_to(images: torch.Tensor, classifier: Classifier | Pretrained, size: int) -> torch.Tensor:
+def given_to(images: torch.Tensor, classifier: Pretrained, size: int) -> torch.Tensor:
     """Return images as a classifier of photographs takes them.
 
     Args:
@@ -160,13 +156,9 @@ def given_to(images: torch.Tensor, classifier: Classifier | Pretrained, size: in
     return normalise_for(images, classifier)
 
 
-def _noise_seed(config: ComplexityConfig, entry: ClassImages, batch: int) -> int:
-    return int(digest_of([config.seed, entry.label, batch]), 16)
-
-
 def class_names(labelled: LabelledImages, classifier: Classifier) -> list[str]:
     """Return the name of each output of the classifier."""
-    if classifier.outputs == len(synsets()):
+    if classifier.knows_imagenet:
         return [synset.name for synset in synsets()]
     known = {entry.label: entry.name for entry in labelled.classes}
     return [known.get(place, f"output {place}") for place in range(classifier.outputs)]
@@ -175,7 +167,7 @@ def class_names(labelled: LabelledImages, classifier: Classifier) -> list[str]:
 def _check_target(config: ComplexityConfig, labelled: LabelledImages, classifier: Classifier) -> None:
     """Refuse `--target true` where the outputs of the classifier are not the classes of the images."""
     most = max(entry.label for entry in labelled.classes)
-    same = classifier.outputs == len(synsets()) if labelled.imagenet else most < classifier.outputs != len(synsets())
+    same = classifier.knows_imagenet == labelled.imagenet and most < classifier.outputs
     if config.target == "true" and not same:
         raise InputError(
             f"--target true: the {classifier.outputs} outputs of {config.model} are not the classes of these images; "
@@ -224,4 +216,4 @@ def _finish(
         "versions": versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return folder.finish(settings, labelled.imagenet and classifier.outputs == len(synsets()))
+    return folder.finish(settings, labelled.imagenet and classifier.knows_imagenet)

@@ -1,6 +1,5 @@
-"""An image and its map as PNG files."""
+"""The folder that `complexity` writes: tables, finished classes to go on from, and examples as PNG files."""
 
-import csv
 import io
 import json
 from dataclasses import asdict, dataclass, field
@@ -13,8 +12,8 @@ from PIL import Image
 
 from compdd_eval.complexity.candidates import COLUMNS
 from compdd_eval.complexity.measure import class_complexity
-from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.files import atomic_write, write_json, write_text
+from compdd_eval.utils.errors import InputError, first_line
+from compdd_eval.utils.files import atomic_write, csv_text, write_json, write_text
 
 
 def png_of_image(image: torch.Tensor) -> bytes:
@@ -125,8 +124,9 @@ class ScoresFolder:
         for name, path in self._pictures(scores.label).items():
             with atomic_write(path) as temporary:
                 temporary.write_bytes(scores.pictures[name])
-        content = {name: value for name, value in asdict(scores).items() if name != "pictures"}
-        write_json(self._part(scores.label), {"settings": self._digest, **content})
+        content = {"settings": self._digest, **asdict(scores)}
+        del content["pictures"]
+        write_json(self._part(scores.label), content)
 
     def finish(self, settings: dict[str, object], imagenet: bool) -> list[dict[str, object]]:
         """Write the tables from all finished classes; return the rows of `classes.csv`."""
@@ -138,11 +138,12 @@ class ScoresFolder:
             rows.append(named | asdict(measured))
             columns["imagenet_label"] += [part["label"]] * len(part["keys"])
             columns["wnid"] += [part["wnid"]] * len(part["keys"])
-            for column, name in (("key", "keys"), *[(n, n) for n in ("complexity", "predicted", "confidence")]):
-                columns[column] += part[name]
+            columns["key"] += part["keys"]
+            for name in ("complexity", "predicted", "confidence"):
+                columns[name] += part[name]
         with atomic_write(self.folder / "images.parquet") as temporary:
             pq.write_table(pa.table(columns, schema=_IMAGES), temporary)
-        write_text(self.folder / "classes.csv", _as_csv(rows))
+        write_text(self.folder / "classes.csv", csv_text(COLUMNS, [[row[name] for name in COLUMNS] for row in rows]))
         write_json(self.folder / "examples.json", {f"{part['label']:04d}": part["example"] for part in parts})
         right = sum(a == b for a, b in zip(columns["predicted"], columns["imagenet_label"], strict=True))
         facts = {"images": len(columns["key"]), "top1": right / len(columns["key"]) if imagenet else None}
@@ -170,19 +171,10 @@ def read_complexity(folder: Path) -> dict[str, float]:
         table = pq.read_table(path, columns=["key", "complexity"])
         found = dict(zip(table["key"].to_pylist(), table["complexity"].to_pylist(), strict=True))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: not a table of scores ({reason}); run `complexity` again") from error
+        raise InputError(f"{path}: not a table of scores ({first_line(error)}); run `complexity` again") from error
     if not all(isinstance(value, float) and 0 <= value <= 1 for value in found.values()):
         raise InputError(f"{path}: a complexity is no fraction in [0, 1]; run `complexity` again")
     return found
-
-
-def _as_csv(rows: list[dict[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([{name: "" if row[name] is None else row[name] for name in COLUMNS} for row in rows])
-    return text.getvalue()
 
 
 def _read_part(path: Path) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """`select`: of each category the most and the least complex classes, as subset files of a user's own."""
 
 import csv
-import io
 import json
 import logging
 import os
@@ -11,14 +10,13 @@ from pathlib import Path
 
 from compdd_eval.complexity.candidates import ClassScore, Pool, read_pools, read_scores
 from compdd_eval.config.select import SelectConfig
-from compdd_eval.data.subset_files import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS, SubsetClass
+from compdd_eval.data.subset_files import NUM_CLASSES, VERSION, split_sizes, subset_class
 from compdd_eval.data.synsets import synsets
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.files import check_writable, write_text
+from compdd_eval.utils.files import check_writable, csv_text, write_text
 
 _logger = logging.getLogger(__name__)
 SELECTION_NAME = "selection.csv"
-_VERSION = "1.0.0"
 _NAMED = 20  # classes that a warning names
 _COLUMNS = ("category", "difficulty", "rank", "imagenet_label", "wnid", "name", "mean", "ci_low", "ci_high")
 
@@ -175,17 +173,14 @@ def _write(subsets: list[Selected], folder: Path) -> list[str]:
 
 def subset_text(subset: Selected) -> str:
     """Return the content of a subset file, one class a line, as those of the benchmark are written."""
-    table = synsets()
-    chosen = [table[score.index] for score in subset.classes]
-    classes = [SubsetClass(label, s.index, s.wnid, s.name, s.train_images) for label, s in enumerate(chosen)]
-    train = sum(synset.train_images for synset in chosen)
+    classes = [subset_class(label, synsets()[score.index]) for label, score in enumerate(subset.classes)]
     head = {
         "name": subset.name,
-        "version": _VERSION,
+        "version": VERSION,
         "category": subset.category,
         "difficulty": subset.difficulty,
         "published_complexity_percent": round(subset.complexity_percent, 2),
-        "splits": {"train": train, "validation": VALIDATION_IMAGES_PER_CLASS * len(chosen)},
+        "splits": split_sizes(classes),
     }
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     rows = ",\n".join(f"    {json.dumps(asdict(entry))}" for entry in classes)
@@ -193,11 +188,9 @@ def subset_text(subset: Selected) -> str:
 
 
 def _table_text(subsets: list[Selected]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows = []
     for subset in subsets:
         for rank, score in enumerate(subset.classes, start=1):
             named = (score.index, score.wnid, score.name, score.mean)
-            writer.writerow((subset.category, subset.difficulty, rank, *named, *(score.interval or ("", ""))))
-    return text.getvalue()
+            rows.append((subset.category, subset.difficulty, rank, *named, *(score.interval or ("", ""))))
+    return csv_text(_COLUMNS, rows)

@@ -1,4 +1,4 @@
-"""Constants and errors that several settings share."""
+"""Constants, errors and lists joined by commas that several settings share."""
 
 import os
 
@@ -9,6 +9,11 @@ AUTO = "auto"  # a value that is found: searched, or chosen by the machine
 MOST_FACTOR = 16  # images along a side that a mosaic can be meant to have
 MANY = 10_000  # students, images, ...; more is a slip of the finger
 MOST_CORES = max(64, os.cpu_count() or 1)  # threads or processes
+
+
+def comma_parts(text: str) -> list[str]:
+    """Return the parts that commas join, without empty ones."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def check_published(published: bool, subsets: list[Subset]) -> None:

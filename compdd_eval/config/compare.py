@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
@@ -44,7 +45,7 @@ class CompareConfig(Settings):
     @property
     def listed_names(self) -> list[str]:
         """The names that were given, in the order of the results."""
-        return [name.strip() for name in self.names.split(",") if name.strip()] if self.names else []
+        return comma_parts(self.names or "")
 
 
 CONFIG = CompareConfig

@@ -89,14 +89,14 @@ class ComplexityConfig(Settings):
             raise InputError("--distilled needs its classes; give --category and --subset, or --classes")
         if self.subset is not None and self.category is None:
             raise InputError("--subset is given without --category; give both, or --category alone for every candidate")
-        if self.subset is not None:
-            require("--subset", self.subset, self.subset in DIFFICULTIES, " or ".join(DIFFICULTIES))
-        if self.category is not None and self.classes != "published":
+        self._check("subset", DIFFICULTIES.__contains__, " or ".join(DIFFICULTIES))
+        if self.category is None:
+            return
+        if self.classes != "published":
             raise InputError("--classes and --category: give one of them")
-        if self.category is not None:
-            known = singular(self.category)
-            require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
-            self._set("category", known)
+        known = singular(self.category)
+        require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
+        self._set("category", known)
 
     def decisive(self) -> dict[str, object]:
         """Return the settings that decide the numbers, beside the images themselves."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from compdd_eval.config.checks import AUTO, no_subset
+from compdd_eval.config.checks import AUTO, comma_parts, no_subset
 from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
 from compdd_eval.config.reading import ReadConfig
@@ -144,8 +144,7 @@ class EvaluateConfig(Protocol, ReadConfig):
 
     def listed(self, name: str) -> list[str]:
         """Return the parts of a setting whose values are joined by commas, each once; `none` has none."""
-        parts = [part.strip() for part in (getattr(self, name) or "").split(",")]
-        return list(dict.fromkeys(part for part in parts if part and part != "none"))
+        return list(dict.fromkeys(part for part in comma_parts(getattr(self, name) or "") if part != "none"))
 
     @property
     def models(self) -> list[str]:
@@ -192,17 +191,9 @@ class EvaluateConfig(Protocol, ReadConfig):
 
 
 CONFIG = EvaluateConfig
+_TRAINING = ("protocol", "epoch_eval_train", "lr_net", "labels", "teacher")
 COMMON = {  # what `--help` shows; the rest after `--help all`
     "Data": ("distilled", "category", "subset", "data_path"),
-    "Students and their training": (
-        "model",
-        "num_eval",
-        "res",
-        "protocol",
-        "epoch_eval_train",
-        "lr_net",
-        "labels",
-        "teacher",
-    ),
+    "Students and their training": ("model", "num_eval", "res", *_TRAINING),
     "Comparison and output": ("baseline", "grid", "output_dir", "overwrite", "dry_run", "json"),
 }

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from compdd_eval.config.checks import comma_parts
 from compdd_eval.utils.code_digest import code_digest
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.user_code import function_of
@@ -58,7 +59,7 @@ def network_name(name: str) -> str:
 
 def recorded_network(models: str, name: str) -> str:
     """Return the one of networks joined by commas that is called so, with its file; the name itself if none is."""
-    return next((part for part in _parts(models) if network_name(part) == name), name)
+    return next((part for part in comma_parts(models) if network_name(part) == name), name)
 
 
 def own_file(recorded: str, given: str, flag: str) -> str:
@@ -78,25 +79,24 @@ def own_file(recorded: str, given: str, flag: str) -> str:
     if not match:
         return recorded
     digits = match["digits"]  # compared with the content before the file is run
-    files = [found["path"] for part in _parts(given) if (found := _FILE.fullmatch(part))]
+    files = [found["path"] for part in comma_parts(given) if (found := _FILE.fullmatch(part))]
     files = [file for file in files if digits and _stem(file) == _stem(match["path"])]
     if not files:
         raise InputError(
             f"{recorded}: made the network {network_name(recorded)}, and a file that a result names is run only if you "
             f"name it, too; look at it and give {flag} {match['path']}"
         )
-    return _pinned(f"{next((file for file in files if _digits(file) == digits), files[0])}@{digits}")
+    same = (file for file in files if Path(file).is_file() and _digest(Path(file)).startswith(digits))
+    return _pinned(f"{next(same, files[0])}@{digits}")
 
 
-def _digits(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:_DIGITS] if Path(file).is_file() else ""
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def without_folders(models: str) -> str:
     """Return networks joined by commas, files without their folders."""
-    if ".py" not in models:
-        return models
-    return ",".join(os.path.basename(part) if _FILE.fullmatch(part) else part for part in _parts(models))
+    return _with_files(models, os.path.basename)
 
 
 def plain_model(model: object) -> str:
@@ -109,7 +109,7 @@ def plain_model(model: object) -> str:
         InputError: It is none of these.
     """
     if isinstance(model, str):
-        return ",".join(map(_absolute, _parts(model))) if ".py" in model else model
+        return _with_files(model, lambda file: os.path.abspath(os.path.expanduser(file)))
     if isinstance(model, list | tuple):
         return ",".join(map(plain_model, model))
     return _registered(model).name
@@ -129,9 +129,7 @@ def pinned(models: str) -> str:
     Raises:
         InputError: A file is not there, its code fails, or it has no function `create_model`.
     """
-    if ".py" not in models:
-        return models
-    return ",".join(_pinned(part) if _FILE.fullmatch(part) else part for part in _parts(models))
+    return _with_files(models, _pinned)
 
 
 def pinned_teacher(teacher: str) -> str:
@@ -154,16 +152,15 @@ def find_user_network(name: str) -> UserNetwork:
     return _known[name]
 
 
-def _parts(models: str) -> list[str]:
-    return [part.strip() for part in models.split(",") if part.strip()]
+def _with_files(models: str, change: Callable[[str], str]) -> str:
+    """Return networks joined by commas, with what a function makes of each file."""
+    if ".py" not in models:
+        return models
+    return ",".join(change(part) if _FILE.fullmatch(part) else part for part in comma_parts(models))
 
 
 def _stem(path: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", Path(path).stem)
-
-
-def _absolute(name: str) -> str:
-    return os.path.abspath(os.path.expanduser(name)) if _FILE.fullmatch(name) else name
 
 
 def _pinned(name: str) -> str:
@@ -173,7 +170,7 @@ def _pinned(name: str) -> str:
     if not path.is_file():
         made = f"the network {network_name(name)} was made by it; put it back" if digits else EXPECTED
         raise InputError(f"{path}: no such file; {made}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = _digest(path)
     found = digest[:_DIGITS]
     if digits and digits != found:
         raise InputError(

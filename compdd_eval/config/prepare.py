@@ -75,16 +75,15 @@ class PrepareConfig(Settings):
     def _own_names(self) -> list[str]:
         """Return the names of the user's own files that are asked for."""
         folder = Path(self.subsets_dir).expanduser()
-        wanted = [(name, *name.rpartition("-")[::2]) for name in own_names(folder)]
-        names = [
-            name
-            for name, category, difficulty in wanted
-            if self.category in (None, category) and self.subset in (None, difficulty)
-        ]
-        if not names:
+        names = own_names(folder)
+        wanted = [name for name in names if self._wants(*name.rpartition("-")[::2])]
+        if not wanted:
             asked = f"{self.category or '*'}-{self.subset or '*'}"
-            raise InputError(f"{folder}: no subset file {asked}.json; there are {', '.join(own_names(folder))}")
-        return names
+            raise InputError(f"{folder}: no subset file {asked}.json; there are {', '.join(names)}")
+        return wanted
+
+    def _wants(self, category: str, difficulty: str) -> bool:
+        return self.category in (None, category) and self.subset in (None, difficulty)
 
 
 CONFIG = PrepareConfig

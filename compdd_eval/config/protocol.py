@@ -165,25 +165,21 @@ class Protocol(Settings):
         for name, value in self._defaults.items():
             if getattr(self, name) is None:
                 self._set(name, value)
-        self._check_training()
-        self._check_augmentation()
+        self._check_values()
 
-    def _check_training(self) -> None:
+    def _check_values(self) -> None:
         self._check_whole("epoch_eval_train", "batch_train")
         self._check("lr_net", _is_rate, 'a finite number above 0, or "auto"')
         self._check_momentum("momentum")
         self._check_from_zero("weight_decay")
         self._check("ema", lambda value: 0 <= value < 1, "a number in [0, 1), for example 0.999")
-        self._check_above_zero("temperature")
+        self._check_above_zero("temperature", "mix_alpha")
+        self._check_share("crop_pad")
+        self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "labels": REGIMES, "mix": MIXES, "resize": RESIZES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(f"value of --{name}", getattr(self, name), allowed)
-
-    def _check_augmentation(self) -> None:
-        self._check_share("crop_pad")
-        self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
-        self._check_above_zero("mix_alpha")
         parse_strategy(self.dsa_strategy)
 
     @property

@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.utils.errors import InputError, require
 
@@ -74,8 +75,7 @@ class PushConfig(ReadConfig):
     def listed_results(self) -> list[str]:
         """The places that --results names; a path that exists may have commas in it."""
         given = os.path.expanduser(self.results or "")
-        parts = [given] if os.path.exists(given) else [part.strip() for part in given.split(",")]
-        return [part for part in parts if part]
+        return [given] if os.path.exists(given) else comma_parts(given)
 
     def _check_student(self) -> None:
         for flag, value in (("PATH", self.path), ("--results", self.results), ("--revision", self.revision)):

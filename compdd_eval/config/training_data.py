@@ -33,5 +33,4 @@ class TrainingDataConfig(SubsetConfig):
         if not self.selects:
             raise no_subset()
         self._check_res()
-        folder = getattr(self, "output_dir", "-")
-        require("--output_dir", repr(folder), bool(folder.strip()), "the name of a folder")
+        require("--output_dir", repr(self.output_dir), bool(self.output_dir.strip()), "the name of a folder")

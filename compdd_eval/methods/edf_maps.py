@@ -82,7 +82,7 @@ def _of_expert(network: nn.Module, device: torch.device) -> Classifier:
     if not convolutions:
         raise InputError(f"--map_model {EXPERT}: {type(network).__name__} has no convolution; give a classifier")
     network = network.eval().requires_grad_(False)
-    return Classifier(network, convolutions[-1], IMAGENET_MEAN, IMAGENET_STD, device, NUM_CLASSES, EXPERT, "")
+    return Classifier(network, IMAGENET_MEAN, IMAGENET_STD, EXPERT, "", convolutions[-1], device, NUM_CLASSES)
 
 
 def enhancement_factors(maps: torch.Tensor, beta: float, threshold: float | None) -> torch.Tensor:

@@ -18,7 +18,7 @@ from compdd_eval.methods.job import Job
 from compdd_eval.models.embedding import embed
 from compdd_eval.training.predict import predict
 from compdd_eval.training.train import StudentBatches, Training
-from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.errors import InputError, first_line, unknown
 
 PIXELS, TRAINED = "pixels", "trained"
 _FLAG = "--features"
@@ -127,8 +127,7 @@ class FeatureSpace:
             with torch.no_grad():
                 self._of_batch(job.real.at([0]))
         except Exception as error:  # a user's own network can fail in any way
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{name} cannot take images of {_SIZE} x {_SIZE} pixels: {reason}") from error
+            raise InputError(f"{name} cannot take images of {_SIZE} x {_SIZE} pixels: {first_line(error)}") from error
         self.facts |= {"weights": found.weights, "weights_digest": found.digest, "image_size": _SIZE}
 
 

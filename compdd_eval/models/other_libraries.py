@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, first_line
 
 _checked: set[tuple] = set()
 
@@ -51,9 +51,8 @@ def checked_logits(name: str, forward: Callable[[], object], images: torch.Tenso
     try:
         logits = forward()
     except Exception as error:  # whatever a library raises where shapes do not fit
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         height, width = images.shape[-2:]
-        raise InputError(f"{name} cannot take images of {height} x {width} pixels: {cause}") from error
+        raise InputError(f"{name} cannot take images of {height} x {width} pixels: {first_line(error)}") from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (len(images), num_classes):
         found = list(logits.shape) if isinstance(logits, torch.Tensor) else f"a {type(logits).__name__}"
         raise InputError(

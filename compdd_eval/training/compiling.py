@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, first_line
 
 _logger = logging.getLogger(__name__)
 _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in eager mode: measured; an estimate
@@ -91,7 +91,7 @@ class Compiler:
         """
         if not (self.compiles(network) and compiling_failed(error)):
             return False
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         if self._how == "always":
             raise InputError(
                 f"--compile always: this machine cannot compile ({reason}); give --compile never, or install what is "

@@ -1,12 +1,14 @@
 """Files: written whole or not at all, only where one can write, and by one process at a time."""
 
 import contextlib
+import csv
+import io
 import json
 import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -78,6 +80,32 @@ def read_yaml(path: Path, flag: str) -> dict[str, object]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings by name; expected lines such as num_eval: 3")
     return content
+
+
+def read_json(path: Path, unreadable: str = "cannot be read ({})", wrong: str = "not a JSON file ({})") -> object:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        unreadable: What the message says where it cannot be read; the braces stand for the reason.
+        wrong: Likewise, where it holds no JSON.
+
+    Raises:
+        InputError: Either of these; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {unreadable.format(error.strerror)}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {wrong.format(error)}") from error
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV; None is an empty field."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def write_json(path: Path, content: object) -> None:

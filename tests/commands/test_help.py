@@ -58,6 +58,21 @@ def test_every_flag_once(run, command):
     assert len(names) < 18 or common, "who has many flags says which are common"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("asking", [["--help", "al"], ["-h", "al"], ["--help=al"]])
+def test_what_help_takes(run, command, asking):
+    status, out, (error,) = run(command, *asking)
+    assert (status, out) == (2, "") and "--help al: expected all" in error
+    assert ("or a method" in error) == (command == "distill")
+
+
+def test_help_takes_one_method(run):
+    assert shown(run, "distill", "--help", "dm", "--ipc", "10") == shown(run, "distill", "dm", "--ipc", "10", "--help")
+    for arguments in (["distill", "dm", "--help", "al"], ["--category", "bird", "--help", "al"]):
+        status, out, (error,) = run(*arguments)
+        assert (status, out) == (2, "") and "--help al: expected all" in error
+
+
 def test_common_flags_of_evaluate_take_two_lines(run):
     text = shown(run, "evaluate", "--help")
     assert all(block.count("\n") <= 1 for block in re.findall(r"^  --\w+ .*(?:\n {24}.*)*", text, re.MULTILINE)[:-1])

@@ -38,7 +38,7 @@ def bench_complexity(config: BenchConfig) -> list[dict[str, object]]:
     device = torch.device(device_type())
     torch.manual_seed(0)
     network = models.resnet18(weights=None).eval().requires_grad_(False).to(device)
-    classifier = Classifier(network, _LAYER, IMAGENET_MEAN, IMAGENET_STD, device, 1000, "random", "")
+    classifier = Classifier(network, IMAGENET_MEAN, IMAGENET_STD, "random", "", _LAYER, device, 1000)
     entry = _drawn(config.images, config.side)
     rows = []
     with tqdm(total=len(METHODS) * (config.repeats + 1), leave=False) as bar:
