@@ -44,21 +44,18 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a `.safetensors` file by name; raise InputError if it is none or is cut off."""
+def load_safetensors(path: Path) -> dict[str, torch.Tensor | str]:
+    """Return the tensors of a `.safetensors` file by name, and NOTE if it has one; InputError if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     _check_header(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            note = (file.metadata() or {}).get(NOTE)
+            return content if note is None else content | {NOTE: note}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable .safetensors file ({error}); get or save it again") from error
-
-
-def read_note(path: Path, key: str) -> str | None:
-    """Return one entry of the text that a `.safetensors` file carries beside its tensors."""
-    return _check_header(path).get("__metadata__", {}).get(key)
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -111,8 +108,8 @@ def _whole(number: object) -> int:
     return number
 
 
-def _check_header(path: Path) -> dict[str, dict]:
-    """Return the header of a `.safetensors` file after comparing what it claims with the bytes that are there."""
+def _check_header(path: Path) -> None:
+    """Compare what the header of a `.safetensors` file claims with the bytes that are there."""
     size = path.stat().st_size
     with _opened(path) as file:
         length = int.from_bytes(file.read(8), "little")
@@ -123,10 +120,9 @@ def _check_header(path: Path) -> dict[str, dict]:
             )
         text = file.read(length)
     try:
-        header = json.loads(text)
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        ends = [_whole(entry["data_offsets"][1]) for entry in tensors.values()]
-        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors.values()]
+        tensors = [entry for name, entry in json.loads(text).items() if name != "__metadata__"]
+        ends = [_whole(entry["data_offsets"][1]) for entry in tensors]
+        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: not a readable .safetensors file; get or save it again") from error
     if max(ends, default=0) > size - 8 - length:
@@ -134,22 +130,17 @@ def _check_header(path: Path) -> dict[str, dict]:
             f"{path}: its header claims {max(ends):,} bytes of tensors, there are {size - 8 - length:,}; get it again"
         )
     check_size(str(path), sum(values))
-    return header
 
 
 def write_npz(distilled: SetTensors, path: Path, note: str) -> None:
     """Write `images`, `labels` and `lr` into one file, with the record as JSON in the array NOTE."""
-    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
-    if distilled.lr is not None:
-        arrays["lr"] = np.float64(distilled.lr)
+    arrays = {name: tensor.numpy() for name, tensor in distilled.stored.items()}
     with path.open("wb") as file:
         np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
 
 
 def write_npy(distilled: SetTensors, folder: Path) -> None:
     """Write an array a file, and the record beside them."""
-    np.save(folder / "images.npy", distilled.images.numpy())
-    np.save(folder / "labels.npy", distilled.labels.numpy())
-    if distilled.lr is not None:
-        np.save(folder / "lr.npy", np.float64(distilled.lr))
+    for name, tensor in distilled.stored.items():
+        np.save(folder / f"{name}.npy", tensor.numpy())
     write_record(folder, distilled)

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import torch
-
 from compdd_eval.distilled.card import CARD_NAME, set_card
 from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.formats.arrays import load_safetensors
@@ -74,10 +72,8 @@ def write_tensors(distilled: SetTensors, path: Path, note: str | None = None) ->
     """Write images and labels, exactly, as `.safetensors`; with a note (the record as JSON), the learned rate, too."""
     from safetensors.torch import save_file
 
-    tensors = {"images": distilled.images.contiguous(), "labels": distilled.labels.contiguous()}
     # in our folder `distilled.json` has the rate; a single file has to carry it itself
-    if note is not None and distilled.lr is not None:
-        tensors["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
+    tensors = {name: tensor.contiguous() for name, tensor in distilled.stored.items() if note or name != "lr"}
     save_file(tensors, str(path), {"format": "pt"} | ({NOTE: note} if note else {}))
 
 

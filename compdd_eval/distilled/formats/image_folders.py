@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from PIL import Image
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import decode_rgb, resize
-from compdd_eval.distilled.formats.part_files import label_files
+from compdd_eval.distilled.formats.part_files import part_files
 from compdd_eval.distilled.formats.published import read_labels
 from compdd_eval.distilled.limits import check_size
 from compdd_eval.distilled.metadata import SetRecord, read_record, write_record
@@ -34,12 +35,7 @@ _SPLITS = {"train", "val", "valid", "validation", "test"}  # folders between the
 
 
 def read_image_folder(
-    root: Path,
-    res: int | None = None,
-    resize_all: bool = False,
-    *,
-    choose: Choose = dict.fromkeys,
-    label_dir: str | os.PathLike | None = None,
+    root: Path, res: int | None, resize_all: bool, choose: Choose, label_dir: str | os.PathLike | None
 ) -> RawSet:
     """Read images in one folder for each class.
 
@@ -56,7 +52,7 @@ def read_image_folder(
         InputError: Images outside class folders, a file that is no image, or sizes that do not fit together.
     """
     top = _class_root(root)
-    files = _class_files(top, _natural if label_dir is None else _by_name)
+    files = _class_files(top, _natural if label_dir is None else attrgetter("name"))
     if not any(files.values()):
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
     names, remarks = dict.fromkeys(folder.name for folder in files), []
@@ -111,7 +107,7 @@ def _check_filled(root: Path, top: Path, files: dict[Path, list[Path]]) -> None:
 
 def _unused_labels(*folders: Path) -> list[str]:
     """Say it where labels lie beside the class folders: nothing says that they are meant."""
-    files = [file for folder in dict.fromkeys(folders) for file in label_files(folder)]
+    files = [file for folder in dict.fromkeys(folders) for file in part_files(folder, "labels")]
     return [f"{file} lies beside the class folders and is not read; --label_dir {file} takes it" for file in files]
 
 
@@ -130,11 +126,7 @@ def holds_class_folders(root: Path) -> bool:
 
 
 def decode_images(
-    items: Iterable[tuple[bytes, str]],
-    number: int,
-    res: int | None = None,
-    resize_all: bool = False,
-    source: str = "the set",
+    items: Iterable[tuple[bytes, str]], number: int, res: int | None, resize_all: bool, source: str
 ) -> tuple[torch.Tensor, list[str]]:
     """Decode images of any size to one resolution.
 
@@ -226,13 +218,9 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _by_name(path: Path) -> str:
-    return path.name
-
-
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort `2.png` before `10.png`."""
-    parts = re.split(r"([0-9]+)", os.fspath(path.name))
+    parts = re.split(r"([0-9]+)", path.name)
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
 
 

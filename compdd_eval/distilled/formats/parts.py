@@ -221,9 +221,7 @@ def as_labels(value: object, number: int, name: str) -> torch.Tensor:
 
 def as_rate(value: object, name: str) -> float:
     """Return a learned rate that is stored as a number, or as a tensor, an array or a list of one number."""
-    number = value
-    if isinstance(number, (list, tuple)) and len(number) == 1:
-        number = number[0]
+    number = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
     if isinstance(number, (torch.Tensor, np.ndarray)) and np.prod(number.shape) == 1:
         number = as_tensor(number, name).item()
     number = number.item() if isinstance(number, np.generic) else number

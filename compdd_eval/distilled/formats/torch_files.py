@@ -80,7 +80,5 @@ def _check_archive(path: Path, largest: int | None) -> None:
 
 def write_pt(distilled: SetTensors, path: Path, note: str) -> None:
     """Write one dict of tensors, with the record as JSON under NOTE."""
-    content = {"images": distilled.images.clone(), "labels": distilled.labels.clone(), NOTE: note}
-    if distilled.lr is not None:
-        content["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
-    torch.save(content, path)
+    # a view would be saved with all that it looks into
+    torch.save({name: tensor.clone() for name, tensor in distilled.stored.items()} | {NOTE: note}, path)
