@@ -41,13 +41,11 @@ class RealSample:
         images: float32 `[M, 3, H, H]`, ImageNet-normalised, at the set's resolution.
         labels: int64 `[M]`.
         train_bytes: Bytes of the original training images, where they are known.
-        origin: Where they come from.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
-    train_bytes: int | None
-    origin: str
+    train_bytes: int | None = None
 
 
 def check_of(name: str, work: Callable[[], object], detail: Callable[[object], str] | str) -> tuple[Check, object]:

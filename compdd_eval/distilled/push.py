@@ -17,7 +17,7 @@ from compdd_eval.distilled.card import (
     with_results_of,
     without_data,
 )
-from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME, save_folder, title_of
+from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME, save_folder, short_title
 from compdd_eval.distilled.formats.parquet import write_parquet
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, parse_record, read_record
 from compdd_eval.distilled.tensors import SetTensors
@@ -105,7 +105,7 @@ def push_distilled(
                 return repository.at(repository.info.sha)
             return repository.upload(
                 staging,
-                f"Distilled set: {title_of(distilled)}",
+                f"Distilled set: {short_title(local.record)}",
                 allow=[*FILES, DATA_FILES, f"{RESULTS_FOLDER}/*"],
                 delete=["data/*", *([f"{RESULTS_FOLDER}/*"] if another else [])],  # results are of the set beside them
             )

@@ -70,18 +70,12 @@ def _odd(checks: list[Check]) -> list[str]:
 
 
 def _real_images(inputs: EvaluationInputs) -> RealSample:
-    tested = inputs.validation
-    return RealSample(tested.images, tested.labels, None, tested.origin)
+    return RealSample(inputs.validation.images, inputs.validation.labels)
 
 
 def _checks(inputs: EvaluationInputs) -> list[Check]:
     distilled, subset = inputs.distilled, inputs.subset
-    checks = [
-        value_range(distilled),
-        class_balance(distilled, subset),
-        soft_labels(distilled),
-        duplicates(distilled),
-    ]
+    checks = [value_range(distilled), class_balance(distilled, subset), soft_labels(distilled), duplicates(distilled)]
     if not inputs.config.zca:
         checks.append(normalisation(distilled, _real_images(inputs)))
     return checks

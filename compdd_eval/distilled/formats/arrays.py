@@ -23,7 +23,7 @@ _BIG, _RATIO = (2**28, 200)  # from so many bytes on, floats that shrink to less
 
 def load_npy(path: Path) -> np.ndarray:
     """Return the array of a `.npy` file; raise InputError if it holds objects, is damaged or claims too much."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read_array(file, path.stat().st_size, str(path))
 
 
@@ -31,7 +31,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a `.npz` file by name; raise InputError as `load_npy` does."""
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as whole, zipfile.ZipFile(whole) as archive:
             _check_members(path, archive.infolist())
             for member in archive.infolist():
                 with archive.open(member) as file:
@@ -39,8 +39,6 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
                     arrays[name] = _read_array(file, member.file_size, f"{path}: {name}")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); save it with numpy.savez again") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions") from error
     return arrays
 
 
@@ -58,7 +56,8 @@ def load_safetensors(path: Path) -> dict[str, torch.Tensor | str]:
         raise InputError(f"{path}: not a readable .safetensors file ({error}); get or save it again") from error
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; raise InputError where that is not allowed."""
     try:
         return path.open("rb")
     except PermissionError as error:
@@ -73,12 +72,11 @@ def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
         shape, fortran_order, dtype = readers[version](file)
     except Exception as error:  # a damaged header, or a damaged archive, can make the reader fail in any way
         raise InputError(f"{name}: not a readable NumPy array; save it with numpy.save again") from error
-    if not dtype.hasobject and (dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS):
-        raise InputError(
-            f"{name}: an array of type {dtype} and shape {str(shape)[:40]}, expected numbers that torch has"
-        )
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects and could run code, so it is not opened; save plain numbers")
+    if dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS:
+        found = f"an array of type {dtype} and shape {str(shape)[:40]}"
+        raise InputError(f"{name}: {found}, expected numbers that torch has")
     # a header can claim any size: nothing is allocated before it agrees with the bytes that are there
     left, claimed = size - file.tell(), math.prod(shape) * dtype.itemsize
     if claimed != left:
@@ -111,7 +109,7 @@ def _whole(number: object) -> int:
 def _check_header(path: Path) -> None:
     """Compare what the header of a `.safetensors` file claims with the bytes that are there."""
     size = path.stat().st_size
-    with _opened(path) as file:
+    with opened(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, _MAX_HEADER):
             raise InputError(

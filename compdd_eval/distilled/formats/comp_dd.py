@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from compdd_eval.distilled.card import CARD_NAME, set_card
+from compdd_eval.distilled.card import CARD_NAME, set_card, title_of
 from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.formats.arrays import load_safetensors
 from compdd_eval.distilled.formats.parts import NOTE
@@ -34,7 +34,7 @@ def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
         write_tensors(distilled, path)
     write_json(folder / RECORD_NAME, record.as_json())
     with atomic_write(folder / PREVIEW_NAME) as path:
-        save_preview(distilled, distilled.label_names, path, title_of(distilled))
+        save_preview(distilled, distilled.label_names, path, short_title(record))
     write_text(folder / CARD_NAME, set_card(record))
 
 
@@ -77,8 +77,6 @@ def write_tensors(distilled: SetTensors, path: Path, note: str | None = None) ->
     save_file(tensors, str(path), {"format": "pt"} | ({NOTE: note} if note else {}))
 
 
-def title_of(distilled: SetTensors) -> str:
-    """Return what the preview says above the images."""
-    subset = distilled.definition
-    parts = [distilled.metadata.get("method"), subset.name if subset else None, f"IPC {distilled.ipc:g}"]
-    return ", ".join(str(part)[:_TITLE] for part in [*parts, f"{distilled.resolution} px"] if part)
+def short_title(record: SetRecord) -> str:
+    """Return what the preview says above the images, and the Hub of the commit."""
+    return title_of(record, unknown_method="", letters=_TITLE)

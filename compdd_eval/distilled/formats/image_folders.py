@@ -4,6 +4,7 @@ import io
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from operator import attrgetter
@@ -226,13 +227,13 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def write_images(distilled: SetTensors, folder: Path) -> list[str]:
     """Write `00000/00000.png`, ...: class folders that sort in label order, as `ImageFolder` numbers them."""
-    pixels, lost = to_8_bits(distilled.images)
-    counters = [0] * (max(distilled.classes.tolist()) + 1)
-    for image, label in zip(pixels, distilled.classes.tolist(), strict=True):
-        path = folder / f"{label:05}" / f"{counters[label]:05}.png"
+    pictures, clipped = to_8_bits(distilled.images)
+    lost, counts = [clipped], Counter()
+    for picture, label in zip(pictures, distilled.classes.tolist(), strict=True):
+        path = folder / f"{label:05}" / f"{counts[label]:05}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-        counters[label] += 1
+        picture.save(path)
+        counts[label] += 1
     write_record(folder, replace(distilled, labels=distilled.classes, label_kind="hard"), exact=False)
     if distilled.label_kind != "hard":
         lost.append(f"the {distilled.label_kind} become hard labels: the class of the largest entry")
