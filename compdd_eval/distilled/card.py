@@ -58,7 +58,7 @@ def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] 
 def with_data(text: str, distilled: SetTensors) -> str:
     """Return a card that declares the Parquet copy of a repository; one that declares data already is left as it is."""
     header = _header(text)
-    if header is None or re.search(r"^configs:", header, flags=re.MULTILINE):
+    if not header or re.search(r"^configs:", header, flags=re.MULTILINE):
         return text
     declared = {
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": DATA_FILES}]}],
@@ -70,8 +70,6 @@ def with_data(text: str, distilled: SetTensors) -> str:
 def without_data(text: str) -> str:
     """Return a card that declares no Parquet copy, for a folder that has none."""
     header = _header(text)
-    if header is None:
-        return text
     # cut out, not parsed and written again: what people have edited around them stays letter for letter
     blocks = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*\n(?:[ -].*\n)*", header, flags=re.MULTILINE)}
     if DATA_FILES not in blocks.get("configs", ""):
@@ -79,10 +77,10 @@ def without_data(text: str) -> str:
     return text.replace(header, header.replace(blocks["configs"], "").replace(blocks.get("dataset_info", ""), ""), 1)
 
 
-def _header(text: str) -> str | None:
-    """Return the YAML that a card begins with, without the lines around it."""
+def _header(text: str) -> str:
+    """Return the YAML that a card begins with, without the lines around it; empty where there is none."""
     header = re.match(r"---\r?\n(.*?\n)---\r?\n", text, flags=re.DOTALL)
-    return header[1] if header else None
+    return header[1] if header else ""
 
 
 def updated_card(text: str, record: SetRecord, repo_id: str, results: list[dict]) -> str:

@@ -69,7 +69,7 @@ def guesses(interpreted: Interpreted) -> Check:
 def resolution(distilled: DistilledSet, wanted: int | None) -> Check:
     """Whether the images have the resolution that is asked for."""
     side = distilled.resolution
-    if wanted is not None and wanted != side:
+    if wanted not in (None, side):
         return Check("resolution", FAILED, f"{side} px, expected {wanted}; give --res {side}, or make the set anew")
     return Check("resolution", PASSED, f"{side} px")
 

@@ -91,11 +91,13 @@ class SetRecord:
             exact: Whether the files beside it hold the set's own tensors; only then their digest is stated.
         """
         subset, known = distilled.definition, distilled.metadata
+        classes = subset.classes if subset else ()
+        stated = tuple(StatedClass(each.label, each.wnid, each.imagenet_index, each.name) for each in classes)
         return cls(
             config_name=subset.name if subset else None,
             category=subset.category if subset else None,
             subset=subset.difficulty if subset else None,
-            classes=_classes_of(subset) if subset else None,
+            classes=stated or None,
             images=len(distilled.images),
             ipc=distilled.ipc,
             resolution=distilled.resolution,
@@ -149,10 +151,6 @@ class SetRecord:
         if name is None or (is_own(name) and wnids is None):
             return None
         return stated_list([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
-
-
-def _classes_of(subset: Subset) -> tuple[StatedClass, ...]:
-    return tuple(StatedClass(each.label, each.wnid, each.imagenet_index, each.name) for each in subset.classes)
 
 
 def write_record(folder: Path, distilled: SetTensors, exact: bool = True) -> None:

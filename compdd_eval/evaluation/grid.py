@@ -160,7 +160,7 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         InputError: The grid is wrong.
     """
     accelerator = accelerator or accelerator_of(config)
-    root = Path(config.output_dir)
+    root, quiet = Path(config.output_dir), quiet or not accelerator.is_main_process  # one process prints
     with contextlib.ExitStack() as locks:
         cells = on_main_process(accelerator, lambda: _open(config, root, locks, quiet))
         if config.dry_run:
@@ -171,7 +171,7 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         except BaseException as error:
             _leave(cells, root, accelerator, error)
             raise
-        if accelerator.is_main_process and not quiet:
+        if not quiet:
             _report(cells, root)
     return cells
 
@@ -214,12 +214,10 @@ def _students(config: EvaluateConfig) -> str:
 
 
 def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
-    main = accelerator.is_main_process
     cell.state = "running"
-    if main:
-        _write_index(cells, root)
-        if not quiet:
-            print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
+    _keep_index(cells, root, accelerator)
+    if not quiet:
+        print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
     try:
         summary = evaluate(cell.config, accelerator=accelerator, quiet=quiet)
     except InputError as error:
@@ -227,8 +225,7 @@ def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerato
     else:
         cell.state = "done"
         cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
-    if main:
-        _write_index(cells, root)
+    _keep_index(cells, root, accelerator)
 
 
 def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseException) -> None:
@@ -238,13 +235,17 @@ def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseE
             cell.state, cell.error = "failed", str(error) or type(error).__name__
         elif cell.state in ("waiting", "running"):
             cell.state = "unfinished"
-    if accelerator.is_main_process:
-        _write_index(cells, root)
+    _keep_index(cells, root, accelerator)
 
 
 def _accuracy(entry: dict[str, object]) -> dict[str, object]:
     kept = {name: entry[name] for name in ("accuracy_mean", "accuracy_std")}
     return kept | {"students": entry["n"]}
+
+
+def _keep_index(cells: list[Cell], root: Path, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        _write_index(cells, root)
 
 
 def _write_index(cells: list[Cell], root: Path) -> None:

@@ -48,7 +48,7 @@ def read_folder(folder: Path) -> RawSet:
     if not path.is_file():
         raise InputError(f"{folder}: {RECORD_NAME} is here, {TENSORS_NAME} is missing; get the set again")
     tensors, record = load_safetensors(path), read_record(folder)
-    if not {"images", "labels"} <= set(tensors):
+    if not {"images", "labels"} <= tensors.keys():
         found = ", ".join(tensors) or "nothing"
         raise InputError(f"{path}: holds {found}, expected images and labels; get or save it again")
     return RawSet(

@@ -65,9 +65,8 @@ def read_image_folder(
             some = ", ".join(sorted(folder.name for folder in files)[:3])
             remarks.append(f"only the folders of the subset are read, {len(files)} of {number}: {some}, ...")
     _check_filled(root, top, files)
-    items = [(path, str(path)) for paths in files.values() for path in paths]
-    contents = ((_read(path), name) for path, name in items)
-    images, changes = decode_images(contents, len(items), res, resize_all, str(top))
+    contents = ((_read(path), str(path)) for paths in files.values() for path in paths)
+    images, changes = decode_images(contents, res, resize_all, str(top))
     others = sorted(entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry))
     if others := [name for name in others if not name.startswith(".")]:
         changes.append(f"left out, since they are no images: {', '.join(others[:5])}")
@@ -127,13 +126,12 @@ def holds_class_folders(root: Path) -> bool:
 
 
 def decode_images(
-    items: Iterable[tuple[bytes, str]], number: int, res: int | None, resize_all: bool, source: str
+    items: Iterable[tuple[bytes, str]], res: int | None, resize_all: bool, source: str
 ) -> tuple[torch.Tensor, list[str]]:
     """Decode images of any size to one resolution.
 
     Args:
         items: The bytes of each file, and a name for messages.
-        number: How many there are.
         res: Resolution for images that are not all squares of one size; they are resized as real images are.
         resize_all: Bring all images to `res`.
         source: Where they are from, for messages.
@@ -159,9 +157,10 @@ def decode_images(
     if side is None:
         some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:3])
         raise InputError(f"{source}: {some} pixels, no squares of one size; give --res, and they are resized")
+    number = len(decoded)
     check_size(f"{number} images", number * 3 * side * side)
     # one tensor of the final size: a list of float images and their stack would take twice the memory
-    images = torch.empty(len(decoded), 3, side, side)
+    images = torch.empty(number, 3, side, side)
     changed = 0
     for position, image in enumerate(decoded):
         same = image.shape[1:] == (side, side)

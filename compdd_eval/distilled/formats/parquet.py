@@ -1,6 +1,7 @@
 """Parquet: read from the Hub, and the copy that its dataset viewer shows."""
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def read_parquet(files: list[Path], root: Path, name: str, res: int | None, resi
         names = list(chosen.values())
     column = table[image]
     items = [(_bytes_of(column[row], name), f"{name}: image {row}") for row in rows]
-    images, remarks = decode_images(items, len(items), res, resize_all, name)
+    images, remarks = decode_images(items, res, resize_all, name)
     return RawSet(images, labels, names=names, pixel_range="0-1", remarks=notes + remarks)
 
 
@@ -62,11 +63,12 @@ def _one_split(files: list[Path], root: Path, name: str) -> list[Path]:
         some = sorted(str(folder.relative_to(root)) for folder in folders)
         several = f"holds several datasets ({', '.join(some[:5])})"
         raise InputError(f"{name}: {several}, expected one; give its folder, as in {name}/{some[-1]}")
-    splits = {path.name.split("-")[0].split(".")[0] for path in files}
+    splits: dict[str, list[Path]] = {}
+    for path in files:
+        splits.setdefault(re.split("[-.]", path.name)[0], []).append(path)
     if len(splits) > 1 and _SPLIT not in splits:
         raise InputError(f"{name}: has the splits {', '.join(sorted(splits))}, expected train, or just one")
-    split = _SPLIT if _SPLIT in splits else splits.pop()
-    return [path for path in files if path.name.split("-")[0].split(".")[0] == split]
+    return splits.get(_SPLIT) or next(iter(splits.values()))
 
 
 def _read_tables(paths: list[Path], name: str) -> list:
@@ -75,16 +77,13 @@ def _read_tables(paths: list[Path], name: str) -> list:
 
     try:
         # from the footers alone: a small file can unpack to more than the memory has
-        claimed = sum(_unpacked_size(pq.ParquetFile(path).metadata) for path in paths)
+        footers = [pq.ParquetFile(path).metadata for path in paths]
+        claimed = sum(each.row_group(group).total_byte_size for each in footers for group in range(each.num_row_groups))
         if claimed > MAX_BYTES:
             raise InputError(f"{name}: would unpack to {claimed / 10**9:,.0f} GB; that is no distilled set")
         return [pq.read_table(path) for path in paths]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: a Parquet file cannot be read ({str(error)[:80]}); it is damaged") from error
-
-
-def _unpacked_size(metadata: object) -> int:
-    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
 
 
 def _columns(schema: object, name: str) -> tuple[str, str]:
