@@ -179,7 +179,7 @@ def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealSample:
     train_bytes = None
     with contextlib.suppress(InputError):  # a copy with validation images alone
         train_bytes = open_split(subset, "train", config.data_path, (res, res), layout=config.layout).stored_bytes
-    return RealSample(images, labels, train_bytes, split.origin)
+    return RealSample(images, labels, train_bytes)
 
 
 def print_checks(report: Report, as_json: bool = False) -> None:

@@ -44,12 +44,12 @@ def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] 
         "card.md",
         record=record,
         front_matter=front_matter(_metadata(record)),
-        title=_title(record),
+        title=title_of(record),
         ipc=f"{record.ipc:g}",
         labels=_LABELS[record.label_kind],
         benchmark=_of_benchmark(record.config_name or "a subset that is not stated"),
         factor=record.settings.get(FACTOR),
-        how_to=_how_to(vars(record), repo_id),
+        how_to=_how_to(record, repo_id),
         results=results_table(results),
         classes=rows and table(["label>", "class", "WordNet id", "ImageNet index>"], rows),
     )
@@ -58,7 +58,7 @@ def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] 
 def with_data(text: str, distilled: SetTensors) -> str:
     """Return a card that declares the Parquet copy of a repository; one that declares data already is left as it is."""
     header = _header(text)
-    if header is None or re.search(r"^configs:", header, flags=re.MULTILINE):
+    if not header or re.search(r"^configs:", header, flags=re.MULTILINE):
         return text
     declared = {
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": DATA_FILES}]}],
@@ -70,8 +70,6 @@ def with_data(text: str, distilled: SetTensors) -> str:
 def without_data(text: str) -> str:
     """Return a card that declares no Parquet copy, for a folder that has none."""
     header = _header(text)
-    if header is None:
-        return text
     # cut out, not parsed and written again: what people have edited around them stays letter for letter
     blocks = {match[1]: match[0] for match in re.finditer(r"^(\w+):.*\n(?:[ -].*\n)*", header, flags=re.MULTILINE)}
     if DATA_FILES not in blocks.get("configs", ""):
@@ -79,15 +77,15 @@ def without_data(text: str) -> str:
     return text.replace(header, header.replace(blocks["configs"], "").replace(blocks.get("dataset_info", ""), ""), 1)
 
 
-def _header(text: str) -> str | None:
-    """Return the YAML that a card begins with, without the lines around it."""
+def _header(text: str) -> str:
+    """Return the YAML that a card begins with, without the lines around it; empty where there is none."""
     header = re.match(r"---\r?\n(.*?\n)---\r?\n", text, flags=re.DOTALL)
-    return header[1] if header else None
+    return header[1] if header else ""
 
 
 def updated_card(text: str, record: SetRecord, repo_id: str, results: list[dict]) -> str:
     """Return a card that somebody has edited with its generated parts made anew; results stay where none are given."""
-    text = with_part(text, "load", _how_to(vars(record), repo_id))
+    text = with_part(text, "load", _how_to(record, repo_id))
     return with_part(text, "results", results_table(results)) if results else text
 
 
@@ -102,16 +100,17 @@ def is_ours(text: str) -> bool:
     return all(generated_part(text, name) is not None for name in ("load", "results"))
 
 
-def _title(record: SetRecord) -> str:
-    parts = [record.method or "Distilled set", record.config_name, f"IPC {record.ipc:g}", f"{record.resolution} px"]
-    return ", ".join(part for part in parts if part)
+def title_of(record: SetRecord, unknown_method: str = "Distilled set", letters: int | None = None) -> str:
+    """Return what a set is called: method, subset and size; of method and subset only so many letters."""
+    parts = [record.method or unknown_method, record.config_name, f"IPC {record.ipc:g}", f"{record.resolution} px"]
+    return ", ".join(part[:letters] for part in parts if part)
 
 
 def _metadata(record: SetRecord) -> dict[str, object]:
     """Return the YAML of the card; a licence that the Hub does not know by its name is `other`, with a name."""
     licence = (record.licence or "unknown").strip()
     known = licence.lower() in _LICENCES  # the Hub refuses a card with a licence that it does not know
-    metadata = {"pretty_name": _title(record), "license": licence.lower() if known else "other"}
+    metadata = {"pretty_name": title_of(record), "license": licence.lower() if known else "other"}
     if not known:
         metadata["license_name"] = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")[:60] or "other"
     if licence.startswith(("http://", "https://")):
@@ -127,16 +126,15 @@ def _metadata(record: SetRecord) -> dict[str, object]:
 
 def _features(distilled: SetTensors) -> list[dict[str, object]]:
     names = {str(label): name for label, name in enumerate(distilled.label_names)}
-    features = [
+    soft = {"name": "soft_label", "list": "float32", "length": NUM_CLASSES}
+    return [
         {"name": "image", "dtype": "image"},
         {"name": "label", "dtype": {"class_label": {"names": names}}},
+        *([] if distilled.label_kind == "hard" else [soft]),
     ]
-    if distilled.label_kind != "hard":
-        features.append({"name": "soft_label", "list": "float32", "length": NUM_CLASSES})
-    return features
 
 
-def _how_to(facts: dict[str, object], repo_id: str | None) -> str:
+def _how_to(record: SetRecord, repo_id: str | None) -> str:
     call = 'load("FOLDER")' if repo_id is None else f'from_hub("{repo_id}")'
     return f"""```python
 from compdd_eval import DistilledSet
@@ -150,7 +148,7 @@ distilled = DistilledSet.{call}
 ## Evaluate again
 
 ```bash
-{evaluate_command({"distilled": repo_id or "FOLDER"} | _subset_flags(facts))}
+{evaluate_command({"distilled": repo_id or "FOLDER"} | _subset_flags(record))}
 ```"""
 
 
@@ -160,14 +158,13 @@ def _of_benchmark(name: str) -> str:
     return f"`{name}`, ten classes of ImageNet-1K that are no subset of the benchmark Comp-DD"
 
 
-def _subset_flags(facts: dict[str, object]) -> dict[str, object]:
-    name = facts["config_name"]
-    if name is None:
+def _subset_flags(record: SetRecord) -> dict[str, object]:
+    if record.config_name is None:
         return {"category": "CATEGORY", "subset": "SUBSET"}
-    if name not in config_names():
+    if record.config_name not in config_names():
         return {}  # the set states its classes
-    published = {"published": True} if name.endswith(PUBLISHED_SUFFIX) else {}
-    return {"category": facts["category"], "subset": facts["subset"], **published}
+    published = {"published": True} if record.config_name.endswith(PUBLISHED_SUFFIX) else {}
+    return {"category": record.category, "subset": record.subset, **published}
 
 
 def results_table(summaries: list[dict]) -> str:

@@ -41,13 +41,11 @@ class RealSample:
         images: float32 `[M, 3, H, H]`, ImageNet-normalised, at the set's resolution.
         labels: int64 `[M]`.
         train_bytes: Bytes of the original training images, where they are known.
-        origin: Where they come from.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
-    train_bytes: int | None
-    origin: str
+    train_bytes: int | None = None
 
 
 def check_of(name: str, work: Callable[[], object], detail: Callable[[object], str] | str) -> tuple[Check, object]:
@@ -71,7 +69,7 @@ def guesses(interpreted: Interpreted) -> Check:
 def resolution(distilled: DistilledSet, wanted: int | None) -> Check:
     """Whether the images have the resolution that is asked for."""
     side = distilled.resolution
-    if wanted is not None and wanted != side:
+    if wanted not in (None, side):
         return Check("resolution", FAILED, f"{side} px, expected {wanted}; give --res {side}, or make the set anew")
     return Check("resolution", PASSED, f"{side} px")
 

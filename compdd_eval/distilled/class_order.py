@@ -1,7 +1,6 @@
 """What the labels of a set mean: from numbers, WordNet ids, ImageNet indices or names to the labels of a subset."""
 
 import re
-from collections.abc import Callable
 
 import torch
 
@@ -10,8 +9,23 @@ from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.synsets import plain_name, synsets
 from compdd_eval.utils.errors import InputError, unknown
 
+_LABELS, _INDICES, _WNIDS, _NAMES = "labels 0-9", "ImageNet indices", "WordNet ids", "class names"  # what names can be
 _NEEDS_SUBSET = "give --category and --subset, or --classes"
 _NUMBER = re.compile(r"(?:new|class_?|label_?)?0*(\d{1,5})")  # 3, 00003 (RDED), new003 (SRe2L)
+
+
+def _readings(names: list[str], subset: Subset | None) -> dict[str, list[int | None]]:
+    """Return what names can be taken for -> the label of each name then, None where it is nothing of the kind."""
+    classes = subset.classes if subset else ()
+    stripped = [name.strip().lower() for name in names]
+    numbers = [int(match[1]) if (match := _NUMBER.fullmatch(name)) else None for name in stripped]
+    ways = {
+        _LABELS: (numbers, {label: label for label in range(NUM_CLASSES)}),
+        _INDICES: (numbers, {each.imagenet_index: each.label for each in classes}),
+        _WNIDS: (stripped, {each.wnid: each.label for each in classes}),
+        _NAMES: (map(plain_name, names), {plain_name(each.name): each.label for each in classes}),
+    }
+    return {kind: [labels.get(key) for key in keys] for kind, (keys, labels) in ways.items()}
 
 
 def labels_of_names(names: list[str], subset: Subset | None, order: str, source: str) -> tuple[list[int], str]:
@@ -29,18 +43,12 @@ def labels_of_names(names: list[str], subset: Subset | None, order: str, source:
     Raises:
         InputError: A name is none of the subset's classes, or could mean two things.
     """
+    readings = _readings(names, subset)
     if order not in ("auto", "subset", "imagenet"):
-        return _through(names, listed_classes(order, subset), source)
-    readings = {
-        "labels 0-9": _as_label,
-        "ImageNet indices": _in_subset(subset, _as_index),
-        "WordNet ids": _in_subset(subset, _as_wnid),
-        "class names": _in_subset(subset, _as_class_name),
-    }
+        return _through(names, readings[_LABELS], listed_classes(order, subset), source)
     # names such as 0-9 can be labels and ImageNet indices at once: all readings are tried, and two that differ refused
-    fitting = {kind: labels for kind, read in readings.items() if (labels := _all(names, read)) is not None}
-    wanted = {"subset": ("labels 0-9", "WordNet ids"), "imagenet": ("ImageNet indices", "WordNet ids")}
-    fitting = {kind: labels for kind, labels in fitting.items() if kind in wanted.get(order, readings)}
+    wanted = {"subset": (_LABELS, _WNIDS), "imagenet": (_INDICES, _WNIDS)}.get(order, readings)
+    fitting = {kind: labels for kind, labels in readings.items() if kind in wanted and None not in labels}
     if len({tuple(labels) for labels in fitting.values()}) > 1:
         raise InputError(
             f"{source}: {_some(names)} could be {' or '.join(fitting)}; say --label_order subset or "
@@ -79,9 +87,11 @@ def choose_classes(names: list[str], subset: Subset | None, order: str, source: 
         raise InputError(f"{number}; {_NEEDS_SUBSET}, and only its classes are read")
     numbered = len(names) == len(synsets()) or order == "imagenet"
     wnids = {entry.label: entry.wnid for entry in subset.classes}
+    readings = _readings(names, subset)
     # the surest reading first; each has to find all classes of the subset, not only some
-    for read in (_as_wnid, _as_class_name, *((_as_index,) if numbered else ())):
-        chosen = {name: wnids[label] for name in names if (label := read(name, subset)) is not None}
+    for kind in (_WNIDS, _NAMES, _INDICES) if numbered else (_WNIDS, _NAMES):
+        labels = zip(names, readings[kind], strict=True)
+        chosen = {name: wnids[label] for name, label in labels if label is not None}
         if sorted(chosen.values()) == sorted(wnids.values()):
             return chosen
     hint = "" if numbered else " (where numbers are ImageNet indices, say --label_order imagenet)"
@@ -91,10 +101,9 @@ def choose_classes(names: list[str], subset: Subset | None, order: str, source: 
     )
 
 
-def _through(names: list[str], listed: list[int], source: str) -> tuple[list[int], str]:
+def _through(names: list[str], numbers: list[int | None], listed: list[int], source: str) -> tuple[list[int], str]:
     """Read names as numbers 0-9 whose meaning `--label_order` lists."""
-    numbers = _all(names, _as_label)
-    if numbers is None or max(numbers) >= len(listed):
+    if None in numbers or max(numbers) >= len(listed):
         raise InputError(
             f"{source}: this --label_order is for classes called 0-{len(listed) - 1}, found {_some(names)}"
         )
@@ -102,7 +111,7 @@ def _through(names: list[str], listed: list[int], source: str) -> tuple[list[int
 
 
 def _no_reading(
-    names: list[str], subset: Subset | None, order: str, source: str, readings: dict[str, Callable]
+    names: list[str], subset: Subset | None, order: str, source: str, readings: dict[str, list[int | None]]
 ) -> InputError:
     if subset is None:
         return InputError(f"{source}: cannot tell which labels {_some(names)} are; {_NEEDS_SUBSET}")
@@ -111,7 +120,8 @@ def _no_reading(
     if order == "imagenet":
         return InputError(f"{source}: {_some(names)} are not all ImageNet indices of {subset.name}; see --label_order")
     # the reading that fits most names is the one that was meant: the names that do not fit it are at fault
-    odd = max(([name for name in names if read(name) is None] for read in readings.values()), key=lambda x: -len(x))
+    meant = min(readings.values(), key=lambda labels: labels.count(None))
+    odd = [name for name, label in zip(names, meant, strict=True) if label is None]
     return InputError(
         f"{source}: {_some(odd)} is no label 0-9, and no ImageNet index, WordNet id or class name of {subset.name}; "
         "rename it, or check which subset is asked for"
@@ -120,33 +130,6 @@ def _no_reading(
 
 def _some(names: list[str]) -> str:
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-
-
-def _all(names: list[str], read: Callable[[str], int | None]) -> list[int] | None:
-    labels = [read(name) for name in names]
-    return None if None in labels else labels
-
-
-def _as_label(name: str) -> int | None:
-    match = _NUMBER.fullmatch(name.strip().lower())
-    return int(match[1]) if match and int(match[1]) < NUM_CLASSES else None
-
-
-def _as_index(name: str, subset: Subset) -> int | None:
-    match = _NUMBER.fullmatch(name.strip().lower())
-    return subset.class_map.get(int(match[1])) if match else None
-
-
-def _as_wnid(name: str, subset: Subset) -> int | None:
-    return {entry.wnid: entry.label for entry in subset.classes}.get(name.strip().lower())
-
-
-def _as_class_name(name: str, subset: Subset) -> int | None:
-    return {plain_name(entry.name): entry.label for entry in subset.classes}.get(plain_name(name))
-
-
-def _in_subset(subset: Subset | None, read: Callable) -> Callable[[str], int | None]:
-    return (lambda name: None) if subset is None else (lambda name: read(name, subset))
 
 
 def listed_classes(order: str, subset: Subset | None) -> list[int]:
@@ -163,9 +146,9 @@ def listed_classes(order: str, subset: Subset | None) -> list[int]:
     if order == "sorted":
         return [entry.label for entry in sorted(subset.classes, key=lambda entry: entry.wnid)]
     number = len(subset.classes)
-    for read in (_as_wnid, _as_index, _as_class_name):
-        labels = _all(parts, _in_subset(subset, read))
-        if labels is not None and len(set(labels)) == len(labels) == number:
+    readings = _readings(parts, subset)
+    for labels in (readings[_WNIDS], readings[_INDICES], readings[_NAMES]):
+        if None not in labels and len(set(labels)) == len(labels) == number:
             return labels
     raise InputError(
         f"--label_order {order[:80]}: expected the {number} classes of {subset.name}, each once, all as WordNet ids, "

@@ -9,7 +9,7 @@ from pathlib import Path
 from compdd_eval.data.imagenet.hub_files import Address
 from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME
 from compdd_eval.distilled.formats.image_folders import IMAGE_SUFFIXES
-from compdd_eval.distilled.formats.part_files import SUFFIXES, is_part_file
+from compdd_eval.distilled.formats.part_files import SUFFIXES, part_names
 from compdd_eval.distilled.limits import MAX_BYTES
 from compdd_eval.distilled.metadata import RECORD_NAME
 from compdd_eval.utils.errors import InputError
@@ -40,12 +40,7 @@ class Copy:
     @property
     def parquet(self) -> list[Path]:
         """Its Parquet files."""
-        return sorted([path for path in (self.place, *self.place.rglob("*")) if path.suffix == ".parquet"])
-
-    @property
-    def has_parquet(self) -> bool:
-        """Whether it has some."""
-        return bool(self.parquet)
+        return sorted(path for path in (self.place, *self.place.rglob("*")) if path.suffix == ".parquet")
 
 
 def download(address: Address, before: str = "") -> Copy:
@@ -61,12 +56,12 @@ def download(address: Address, before: str = "") -> Copy:
         InputError: No such repository or revision, no access, no connection and nothing cached, too large, or nothing
             in it that could be a distilled set.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     repo_id, revision = address.repo_id, address.revision
     try:
-        files, commit = _files_of(repo_id, revision)
-        wanted = _wanted(files, address)
+        info = HfApi().dataset_info(repo_id, revision=revision, files_metadata=True)
+        wanted = _wanted({file.rfilename: file.size or 0 for file in info.siblings}, address)
         # by its name, not by its commit: the cache keeps what a branch is, too
         patterns = [glob.escape(name) for name in wanted]
         folder = snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=patterns)
@@ -80,7 +75,7 @@ def download(address: Address, before: str = "") -> Copy:
         _logger.warning(f"{repo_id}: the Hub is out of reach; the cached copy of {copy.commit} is used")
         return copy
     copy = Copy(repo_id, Path(folder).name, Path(folder) / address.folder)
-    if copy.commit != commit:
+    if copy.commit != info.sha:
         return download(address, before)  # somebody has pushed in between
     if missing := [name for name in wanted if not (Path(folder) / name).is_file()]:
         raise InputError(f"{address}: {missing[0]} did not arrive; run again")
@@ -104,27 +99,18 @@ def _cached(address: Address) -> Copy | None:
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)
-        stated = (copy.place / RECORD_NAME).exists()
-        if not copy.place.exists() or stated != copy.is_ours:
+        if not copy.place.exists() or (copy.place / RECORD_NAME).exists() != copy.is_ours:
             continue  # what a download that was cut has left of a set of ours: its preview is no image of it
         suffixes = {path.suffix for path in [copy.place, *copy.place.rglob("*")]}
-        complete = copy.is_ours and stated
-        if complete or (not copy.is_ours and suffixes & {pattern[1:] for pattern in wanted}):
+        if copy.is_ours or suffixes & {pattern[1:] for pattern in wanted}:
             return copy
     return None
-
-
-def _files_of(repo_id: str, revision: str | None) -> tuple[dict[str, int], str]:
-    """Return name -> size of the files of a revision, and its commit."""
-    from huggingface_hub import HfApi
-
-    info = HfApi().dataset_info(repo_id, revision=revision, files_metadata=True)
-    return {file.rfilename: file.size or 0 for file in info.siblings}, info.sha
 
 
 def _wanted(files: dict[str, int], address: Address) -> list[str]:
     """Return the files to download of a folder: ours, else Parquet, else images, else tensors as the field saves them.
 
+    `files` are those of the repository, each with its size.
     Of a file that the address names, its whole folder: labels and rate lie beside the images.
     """
     top = address.folder.rpartition("/")[0] if address.folder in files else address.folder
@@ -137,7 +123,7 @@ def _wanted(files: dict[str, int], address: Address) -> list[str]:
     else:
         images = [name for name in inside if "/" in name and name.lower().endswith(IMAGE_SUFFIXES)]
         tensors = [name for name in inside if "/" not in name and name.lower().endswith(SUFFIXES)]
-        named = tensors if any(map(is_part_file, tensors)) else []  # as in a folder on disk
+        named = tensors if set(tensors) & set(part_names("images")) else []  # as in a folder on disk
         wanted = [name for name in inside if name.endswith(".parquet")] or named or images or tensors
     if not wanted:
         raise InputError(f"{address}: {_expected(inside, Address(address.repo_id, folder=top))}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME
 from compdd_eval.distilled.formats.image_folders import holds_class_folders
-from compdd_eval.distilled.formats.part_files import holds_set, part_names, set_files
+from compdd_eval.distilled.formats.part_files import holds_set, part_files, set_files
 
 _DEPTH = 3  # folders below the one that is given
 _MOST = 500  # folders that are looked into
@@ -41,25 +41,22 @@ def _below(folder: Path, depth: int) -> list[Path]:
     """Return a folder and those below it, the nearest first; not too many."""
     folders, level = [folder], [folder]
     for _ in range(depth):
-        deeper = (Path(entry) for parent in level for entry in _folders_in(parent))
+        deeper = (entry for parent in level for entry in _folders_in(parent))
         level = list(itertools.islice(deeper, _MOST - len(folders)))
         folders += level
     return folders
 
 
-def _folders_in(folder: Path) -> list[os.DirEntry]:
+def _folders_in(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")),
-                key=lambda entry: entry.name,
-            )
+        with os.scandir(folder) as entries:  # which knows without another look what a folder is
+            return sorted(Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError:
         return []
 
 
 def _holds_tensors(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (TENSORS_NAME, *part_names("images")))
+    return (folder / TENSORS_NAME).is_file() or bool(part_files(folder))
 
 
 def _is_set(folder: Path) -> bool:
@@ -70,7 +67,7 @@ def _is_set(folder: Path) -> bool:
 
 
 def _holds_views(folder: Path) -> bool:
-    epochs = [entry.path for entry in _folders_in(folder) if re.fullmatch(r"epoch_\d+", entry.name)]
+    epochs = [entry for entry in _folders_in(folder) if re.fullmatch(r"epoch_\d+", entry.name)]
     try:
         return any(file.startswith("batch_") for epoch in epochs[:1] for file in os.listdir(epoch))
     except OSError:

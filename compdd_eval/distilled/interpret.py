@@ -46,8 +46,7 @@ def interpret(raw: RawSet, config: ReadConfig) -> Interpreted:
     _check_contradictions(raw, config)
     stated = raw.record.lr
     if None not in (stated, raw.lr) and stated != raw.lr and config.lr_dir is None:
-        rates = f"{RECORD_NAME} says rate {stated:g}, the rate beside it is {raw.lr:g} and is taken"
-        interpreted.doubts.append(rates)
+        interpreted.doubts.append(f"{RECORD_NAME} says rate {stated:g}, the rate beside it is {raw.lr:g} and is taken")
     if _labels_fit(interpreted) and raw.labels.numel():
         order_labels(interpreted, raw, config)
     _take_label_kind(interpreted, raw, config)
@@ -77,8 +76,10 @@ def _subset_of(raw: RawSet, config: ReadConfig) -> Subset | None:
 def _check_contradictions(raw: RawSet, config: ReadConfig) -> None:
     """Raise InputError where a flag says something else than the set: labels or pixels would be changed twice."""
     record = raw.record
-    if raw.pixel_range is not None:
-        return  # what is said of tensors does not count for image files
+    if raw.pixel_range is not None:  # of image files; what is said of tensors does not count for them
+        if config.pixel_range not in ("auto", raw.pixel_range) or config.statistics() is not None:
+            raise InputError("--pixel_range, --mean and --std are for tensors; image files are what they are")
+        return
     contradictions = {
         "--label_order": record.classes is not None and config.label_order not in ("auto", "subset"),
         "--mean and --std": record.statistics is not None and config.statistics() not in (None, record.statistics),
@@ -125,7 +126,7 @@ def _normalise(interpreted: Interpreted, raw: RawSet, config: ReadConfig) -> Non
     # what is stated goes before what the values look like: methods leave values far outside of [0, 1]
     statistics, pixel_range = config.statistics() or raw.record.statistics, config.pixel_range
     if raw.pixel_range is not None:
-        statistics, pixel_range = None, _stated_range(raw.pixel_range, config)
+        statistics, pixel_range = None, raw.pixel_range
     elif pixel_range == "auto" and statistics is not None:
         pixel_range = "normalised"
     elif pixel_range == "auto":
@@ -139,12 +140,6 @@ def _normalise(interpreted: Interpreted, raw: RawSet, config: ReadConfig) -> Non
     interpreted.images = to_normalised(images, pixel_range, statistics)
     if images.dtype == torch.float64:
         interpreted.remarks.append("images are rounded from float64 to float32")
-
-
-def _stated_range(pixel_range: str, config: ReadConfig) -> str:
-    if config.pixel_range not in ("auto", pixel_range) or config.statistics() is not None:
-        raise InputError("--pixel_range, --mean and --std are for tensors; image files are what they are")
-    return pixel_range
 
 
 def _cut_mosaics(interpreted: Interpreted, raw: RawSet, factor: int | None) -> None:

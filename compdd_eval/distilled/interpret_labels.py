@@ -63,10 +63,9 @@ def _in_stated_order(labels: torch.Tensor, record: SetRecord, subset: Subset | N
         return labels
     stated, ours = record.wnids, {entry.wnid: entry.label for entry in subset.classes}
     if set(stated.values()) != set(ours):
-        strange = set(stated.values()) - set(ours)
-        problem = f"lists fewer classes than {subset.name} has"
-        if strange:
-            problem = f"class {min(strange)} is none of {subset.name}"
+        strange = min(set(stated.values()) - set(ours), default=None)
+        none_of = f"class {strange} is none of {subset.name}"
+        problem = none_of if strange is not None else f"lists fewer classes than {subset.name} has"
         raise InputError(f"{RECORD_NAME}: {problem}; give --category and --subset of the set")
     target = {label: ours[wnid] for label, wnid in stated.items()}
     if all(label == other for label, other in target.items()):
@@ -86,12 +85,19 @@ def _take_columns(interpreted: Interpreted, raw: RawSet, label_kind: str) -> tor
     of_more = len(peaks.unique()) > 2 * NUM_CLASSES and 0 < 2 * int(own.sum()) < len(labels)
     interpreted.remarks.append(f"of the labels' {len(synsets())} columns those of {subset.name} are taken")
     if raw.names is None and of_more:
-        interpreted.remarks.append(f"only the images of {subset.name} are taken, {int(own.sum())} of {len(labels)}")
-        interpreted.images, labels = interpreted.images[own], labels[own]
+        labels = _keep(interpreted, labels, own)
     elif not own.all():
         number = len(labels) - int(own.sum())
         interpreted.doubts.append(f"{number} of {len(labels)} labels peak at a class that is none of {subset.name}")
     return label_columns(labels, subset, kind)
+
+
+def _keep(interpreted: Interpreted, labels: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Keep the images of the subset and say so; return their labels."""
+    number = f"{int(own.sum())} of {len(labels)}"
+    interpreted.remarks.append(f"only the images of {interpreted.subset.name} are taken, {number}")
+    interpreted.images = interpreted.images[own]
+    return labels[own]
 
 
 def _beside_folders(interpreted: Interpreted, folders: torch.Tensor, mapped: torch.Tensor, order: str) -> torch.Tensor:
@@ -153,7 +159,5 @@ def _take_indices(interpreted: Interpreted) -> None:
     if strange and not (own < values and values <= set(range(len(synsets())))):
         raise InputError(f"--label_order imagenet: label {strange[0]} is no ImageNet index of {subset.name}")
     if strange:
-        kept = torch.isin(labels, torch.tensor(sorted(own)))
-        interpreted.remarks.append(f"only the images of {subset.name} are taken, {int(kept.sum())} of {len(labels)}")
-        interpreted.images, labels = interpreted.images[kept], labels[kept]
+        labels = _keep(interpreted, labels, torch.isin(labels, torch.tensor(sorted(own))))
     interpreted.labels = torch.tensor([subset.class_map[index] for index in labels.tolist()])

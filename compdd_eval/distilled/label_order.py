@@ -30,7 +30,7 @@ class LabelOrder:
 
     Attributes:
         score: How well the labels fit the classes, in standard deviations above a random order.
-        expected: The same for so many real images: the value that 99 of 100 draws exceed.
+        limit: The score below which labels are suspicious, if another order fits much better.
         order: For each label in turn, the label whose real images its images are most like, all taken together.
         suspicious: Whether the labels fit worse than those of real images ever do, and another order fits better.
         telling: Whether so few images can tell at all.
@@ -38,16 +38,11 @@ class LabelOrder:
     """
 
     score: float
-    expected: float
+    limit: float
     order: list[int]
     suspicious: bool
     telling: bool
     certain: bool
-
-    @property
-    def limit(self) -> float:
-        """The score below which labels are suspicious, if another order fits much better."""
-        return _MARGIN * self.expected
 
 
 def compare_label_order(
@@ -78,22 +73,19 @@ def compare_label_order(
     real_score, real_best, _ = _scores(draws)
     # 99 of 100 draws of real images fit better than this
     expected = real_score.quantile(0.01).item()
-    gain = (best - score).item()
+    limit, gain = _MARGIN * expected, (best - score).item()
     telling = expected >= _FIT
-    worse = score.item() < _MARGIN * expected and gain > (real_best - real_score).quantile(0.99).item()
+    worse = score.item() < limit and gain > (real_best - real_score).quantile(0.99).item()
     certain = ((real_best - real_score) < 1e-4).float().mean().item() > _CERTAIN
-    return LabelOrder(score.item(), expected, [int(present[k]) for k in order], telling and worse, telling, certain)
+    return LabelOrder(score.item(), limit, [int(present[k]) for k in order], telling and worse, telling, certain)
 
 
 def _halves(labels: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Split the positions of every class in two."""
-    fitted, held_out = [], []
-    for label in labels.unique():
-        members = (labels == label).nonzero().flatten()
-        members = members[torch.randperm(len(members), generator=generator)]
-        fitted.append(members[: (len(members) + 1) // 2])
-        held_out.append(members[(len(members) + 1) // 2 :])
-    return torch.cat(fitted), torch.cat(held_out)
+    members = [(labels == label).nonzero().flatten() for label in labels.unique()]
+    shuffled = [own[torch.randperm(len(own), generator=generator)] for own in members]
+    halves = [own.tensor_split([(len(own) + 1) // 2]) for own in shuffled]
+    return torch.cat([fitted for fitted, _ in halves]), torch.cat([held_out for _, held_out in halves])
 
 
 def _features(images: torch.Tensor) -> torch.Tensor:
@@ -120,13 +112,9 @@ def _edges(grey: torch.Tensor) -> torch.Tensor:
     across = (grey[..., :, 1:] - grey[..., :, :-1])[..., :-1, :]
     down = (grey[..., 1:, :] - grey[..., :-1, :])[..., :, :-1]
     strength, angle = torch.hypot(across, down), torch.atan2(down, across) % math.pi
-    bins = angle / math.pi * _ANGLES
-    cells = []
-    for k in range(_ANGLES):
-        distance = (bins - k).abs()
-        near = (1 - torch.minimum(distance, _ANGLES - distance)).clamp(min=0)
-        cells.append(adaptive_avg_pool2d(near * strength, _GRID))
-    histogram = torch.cat(cells, 1).flatten(1)
+    distance = (angle / math.pi * _ANGLES - torch.arange(_ANGLES).view(-1, 1, 1)).abs()
+    near = (1 - torch.minimum(distance, _ANGLES - distance)).clamp(min=0)  # [N, angles, H, W]
+    histogram = adaptive_avg_pool2d(near * strength, _GRID).flatten(1)
     return histogram / (histogram.norm(dim=1, keepdim=True) + 1e-6)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import UnionType
 
 from compdd_eval.data.choices import LABEL_KINDS
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
@@ -90,11 +91,13 @@ class SetRecord:
             exact: Whether the files beside it hold the set's own tensors; only then their digest is stated.
         """
         subset, known = distilled.definition, distilled.metadata
+        classes = subset.classes if subset else ()
+        stated = tuple(StatedClass(each.label, each.wnid, each.imagenet_index, each.name) for each in classes)
         return cls(
             config_name=subset.name if subset else None,
             category=subset.category if subset else None,
             subset=subset.difficulty if subset else None,
-            classes=_classes_of(subset) if subset else None,
+            classes=stated or None,
             images=len(distilled.images),
             ipc=distilled.ipc,
             resolution=distilled.resolution,
@@ -148,10 +151,6 @@ class SetRecord:
         if name is None or (is_own(name) and wnids is None):
             return None
         return stated_list([wnids[label] for label in sorted(wnids)], name) if is_own(name) else load_subset(name)
-
-
-def _classes_of(subset: Subset) -> tuple[StatedClass, ...]:
-    return tuple(StatedClass(each.label, each.wnid, each.imagenet_index, each.name) for each in subset.classes)
 
 
 def write_record(folder: Path, distilled: SetTensors, exact: bool = True) -> None:
@@ -213,24 +212,18 @@ def _must(valid: bool) -> None:
         raise ValueError
 
 
-def _number(value: object, types: tuple[type, ...] = (int, float)) -> float:
-    _must(isinstance(value, types) and not isinstance(value, bool) and abs(value) < _MOST)
-    return value
+def _as_it_is(valid: Callable[[object], bool]) -> Callable[[object], object]:
+    """Return a reader of entries that are taken as they are, where they are valid."""
+
+    def read(value: object) -> object:
+        _must(valid(value))
+        return value
+
+    return read
 
 
-def _text(value: object) -> str:
-    _must(is_text(value))
-    return value
-
-
-def _label_kind(value: object) -> str:
-    _must(value in LABEL_KINDS)
-    return value
-
-
-def _settings(value: object) -> dict[str, object]:
-    _must(isinstance(value, dict))
-    return value
+def _is_number(value: object, types: type | UnionType = int | float) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _normalisation(value: object) -> Normalisation:
@@ -249,16 +242,16 @@ def _stated_classes(value: object) -> tuple[StatedClass, ...]:
     return classes
 
 
-_A_TEXT = (_text, f"a text of at most {MAX_TEXT} letters")
-_A_NUMBER = (_number, "a number")
-_A_WHOLE_NUMBER = (partial(_number, types=(int,)), "a number")
+_A_TEXT = (_as_it_is(is_text), f"a text of at most {MAX_TEXT} letters")
+_A_NUMBER = (_as_it_is(_is_number), "a number")
+_A_WHOLE_NUMBER = (_as_it_is(partial(_is_number, types=int)), "a number")
 _READERS: dict[str, tuple[Callable[[object], object], str]] = {  # entry -> how it is read, and what is expected
     **dict.fromkeys(("config_name", "category", "subset", "sha256", *DESCRIPTION), _A_TEXT),
     **dict.fromkeys(("images", "resolution"), _A_WHOLE_NUMBER),
     **dict.fromkeys(("ipc", "lr"), _A_NUMBER),
-    "label_kind": (_label_kind, f"one of {', '.join(LABEL_KINDS)}"),
+    "label_kind": (_as_it_is(LABEL_KINDS.__contains__), f"one of {', '.join(LABEL_KINDS)}"),
     "normalisation": (_normalisation, "mean and std, three numbers each"),
     "classes": (_stated_classes, "a list of classes with label and wnid"),
-    "metadata": (_settings, "settings by name"),
-    "versions": (lambda value: value, "versions by name"),
+    "metadata": (_as_it_is(lambda value: isinstance(value, dict)), "settings by name"),
+    "versions": (_as_it_is(lambda value: True), "versions by name"),
 }

@@ -39,14 +39,10 @@ def looks_like_mosaics(images: torch.Tensor) -> int | None:
     Neighbouring pixels differ more across a seam than elsewhere. The seams of all factors are compared with the steps
     beside them, along both sides; the median over images leaves out single pictures with a border of their own.
     """
-    steps = [
-        (images.diff(dim=dim).abs().mean(dim=(1, 5 - dim))) for dim in (2, 3)
-    ]  # [N, H - 1]: step i is between rows (columns) i and i + 1
-    ratios = {}
-    for factor in _FACTORS:
-        part = -(-images.shape[-1] // factor)
-        if part >= _LEAST:
-            ratios[factor] = min(_seam(values, part) for values in steps)
+    # [N, H - 1] each: step i is between rows (columns) i and i + 1
+    steps = [images.diff(dim=dim).abs().mean(dim=(1, 5 - dim)) for dim in (2, 3)]
+    sides = {factor: -(-images.shape[-1] // factor) for factor in _FACTORS}
+    ratios = {factor: min(_seam(each, side) for each in steps) for factor, side in sides.items() if side >= _LEAST}
     clear = [factor for factor, ratio in ratios.items() if ratio >= max(_SEAM, _NESTED * max(ratios.values()))]
     return max(clear, default=None)
 

@@ -3,17 +3,16 @@
 import math
 
 import torch
+from PIL import Image
 
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise, normalise
 from compdd_eval.utils.errors import InputError
 
 _HALF_STEP = 0.5 / 255  # outside [0, 1] by less than this is lost by rounding, not by clipping
-
 _SCALES = {"0-1": 1.0, "0-255": 255.0}
 _WIDTH = 0.15  # of the mean of a set in [0, 1], of which ten images may show bright or dark things
 _SPREAD = 0.7  # of the logarithm of the standard deviation: methods double the contrast, smooth images halve it
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-IMAGENET_STATISTICS: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def guess_pixel_range(images: torch.Tensor) -> str:
@@ -71,7 +70,7 @@ def to_normalised(images: torch.Tensor, pixel_range: str, statistics: Statistics
         return normalise(images.float() / _SCALES[pixel_range])
     if not images.is_floating_point():
         raise InputError(f"images have type {images.dtype}, expected float32; 8-bit images need --pixel_range 0-255")
-    if statistics is None or statistics == IMAGENET_STATISTICS:
+    if statistics in (None, (IMAGENET_MEAN, IMAGENET_STD)):
         return images.float()
     return normalise(denormalise(images.float(), *statistics))
 
@@ -82,7 +81,7 @@ def doubt(images: torch.Tensor, pixel_range: str) -> str | None:
     if scale is None or not images.numel():
         return None
     low, high = images.min().item() / scale, images.max().item() / scale
-    if low >= -0.05 and high <= 1.05 and (pixel_range == "0-1" or high >= 0.02):
+    if in_unit_range(low, high) and (pixel_range == "0-1" or high >= 0.02):
         return None
     values = f"{low * scale:.3g} to {high * scale:.3g}"
     return f"--pixel_range {pixel_range}, but the stored images have values from {values}: is it right?"
@@ -94,14 +93,14 @@ def channels_first(images: torch.Tensor) -> tuple[torch.Tensor, bool]:
     return (images.permute(0, 3, 1, 2).contiguous(), True) if last else (images, False)
 
 
-def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-    """Turn normalised images into pixels.
+def to_8_bits(images: torch.Tensor) -> tuple[list[Image.Image], str]:
+    """Turn normalised images into pictures.
 
     Args:
         images: float32 `[N, 3, H, W]`, ImageNet-normalised.
 
     Returns:
-        uint8 `[N, 3, H, W]`, and what was lost, in words.
+        RGB pictures, and what was lost, in words.
     """
     exact = denormalise(images)
     pixels = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -111,4 +110,4 @@ def to_8_bits(images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
         f"8 bits: {100 * clipped:.2g} % of the values lie outside [0, 1] and are clipped; values change by "
         f"{error.mean():.2g} of 255 on average, {error.max():.3g} at most"
     )
-    return pixels, [lost]
+    return [Image.fromarray(image) for image in pixels.permute(0, 2, 3, 1).numpy()], lost

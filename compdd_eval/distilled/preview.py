@@ -24,7 +24,7 @@ def save_preview(distilled: SetTensors, label_names: list[str], path: Path, titl
     scale = max(1, -(-_TILE // distilled.resolution))
     side = distilled.resolution * scale
     classes = distilled.classes
-    present = [label for label in range(len(label_names)) if (classes == label).any()]
+    present = [label for label, count in enumerate(distilled.class_counts) if count]
     columns = min(_COLUMNS, max(distilled.class_counts))
     font = ImageFont.load_default(_TEXT)
     left = int(max(font.getlength(label_names[label]) for label in present)) + 3 * _GAP

@@ -49,18 +49,15 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     if not copy.is_ours:
         raise InputError(f"{address}: is no set of our format; `convert {repo} DIR` makes one of it")
     check_digest(read_folder(copy.place))
-    names = [name for name in FILES if (copy.place / name).exists()]
-    if folder.is_dir() and all(_same(copy.place / name, folder / name) for name in names):
+    contents = {name: _content(copy.place / name) for name in FILES if (copy.place / name).exists()}
+    present = [folder / name for name in contents if (folder / name).is_file()]
+    if {file.name: file.read_bytes() for file in present} == contents:
         return Pulled(copy.repo_id, copy.commit, folder, False)
     check_target(folder, overwrite)
     with staged(folder) as new:
-        for name in names:
-            (new / name).write_bytes(_content(copy.place / name))
+        for name, content in contents.items():
+            (new / name).write_bytes(content)
     return Pulled(copy.repo_id, copy.commit, folder, True)
-
-
-def _same(one: Path, other: Path) -> bool:
-    return other.is_file() and _content(one) == other.read_bytes()
 
 
 def _content(path: Path) -> bytes:

@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.distilled.card import (
-    CARD_NAME,
-    DATA_FILES,
-    is_ours,
-    results_table,
-    set_card,
-    updated_card,
-    with_data,
-    with_results_of,
-    without_data,
-)
-from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME, save_folder, title_of
+from compdd_eval.distilled import card
+from compdd_eval.distilled.card import CARD_NAME, DATA_FILES
+from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME, save_folder, short_title
 from compdd_eval.distilled.formats.parquet import write_parquet
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, parse_record, read_record
 from compdd_eval.distilled.tensors import SetTensors
@@ -105,7 +96,7 @@ def push_distilled(
                 return repository.at(repository.info.sha)
             return repository.upload(
                 staging,
-                f"Distilled set: {title_of(distilled)}",
+                f"Distilled set: {short_title(local.record)}",
                 allow=[*FILES, DATA_FILES, f"{RESULTS_FOLDER}/*"],
                 delete=["data/*", *([f"{RESULTS_FOLDER}/*"] if another else [])],  # results are of the set beside them
             )
@@ -132,7 +123,7 @@ def _read_summary(path: Path) -> dict[str, object]:
     """Read one summary that has all that the card's table needs."""
     summary = read_summary(path)
     try:
-        results_table([summary])
+        card.results_table([summary])
         summary["digests"]["distilled"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: no summary of evaluate ({error!r}); evaluate again, or leave it out") from error
@@ -147,8 +138,8 @@ def _local(distilled: SetTensors, folder: Path | None, summaries: list[dict]) ->
         if record.same_set(written):  # else flags have changed what was read
             record = written
         if (folder / CARD_NAME).is_file():
-            card = (folder / CARD_NAME).read_text(encoding="utf-8", errors="replace")
-            edited = card if is_ours(card) and without_data(card) != set_card(record) else None
+            text = (folder / CARD_NAME).read_text(encoding="utf-8", errors="replace")
+            edited = text if card.is_ours(text) and card.without_data(text) != card.set_card(record) else None
     return _Local(distilled, record, edited, {results_file(summary): summary for summary in summaries})
 
 
@@ -187,15 +178,15 @@ def _stage(staging: Path, local: _Local, remote: _Remote, repo_id: str) -> bool:
 def _card_for(local: _Local, remote: _Remote, repo_id: str) -> str:
     """Return the card: one that somebody has edited is kept but for its generated parts; results are kept, too."""
     kept, summaries = local.edited, list(local.summaries.values())
-    if kept is None and local.record.same_set(remote.record) and remote.card and is_ours(remote.card):
+    if kept is None and local.record.same_set(remote.record) and remote.card and card.is_ours(remote.card):
         kept = remote.card
     if kept is None:
-        text = set_card(local.record, repo_id, summaries)
+        text = card.set_card(local.record, repo_id, summaries)
     else:
-        text = updated_card(kept, local.record, repo_id, summaries)
+        text = card.updated_card(kept, local.record, repo_id, summaries)
     if remote.card is not None:
         if not summaries and remote.sha256 == local.distilled.sha256:
-            text = with_results_of(text, remote.card)
-        if without_data(text) == without_data(remote.card):
+            text = card.with_results_of(text, remote.card)
+        if card.without_data(text) == card.without_data(remote.card):
             text = remote.card  # where it declares its data in another place, it stays there
-    return with_data(text, local.distilled)
+    return card.with_data(text, local.distilled)

@@ -12,7 +12,7 @@ from compdd_eval.distilled.find_sets import where_sets_are
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME, read_folder
 from compdd_eval.distilled.formats.image_folders import Choose, holds_class_folders, read_image_folder
 from compdd_eval.distilled.formats.parquet import read_parquet
-from compdd_eval.distilled.formats.part_files import SUFFIXES, is_part_file
+from compdd_eval.distilled.formats.part_files import SUFFIXES, part_files
 from compdd_eval.distilled.formats.published import ignores_rate, read_part_files, read_rate
 from compdd_eval.distilled.metadata import RECORD_NAME
 from compdd_eval.distilled.raw_set import RawSet
@@ -27,17 +27,13 @@ def read_raw_set(
     local, reader = Path(os.path.expanduser(text)), _Reader(config, res, resize_all)
     if os.path.exists(local):  # a folder USER/NAME goes before the repository of that name
         return reader.read(local)
-    address = parse_address(text)
-    if address is None or (local.suffix.lower() in SUFFIXES and not text.startswith((PREFIX, "http"))):
+    address, on_hub = parse_address(text), text.startswith((PREFIX, "http"))
+    if address is None or (local.suffix.lower() in SUFFIXES and not on_hub):
         raise InputError(f"{local}: no such file or folder; expected a folder, a file, or USER/NAME on the Hub")
-    on_hub = text.startswith((PREFIX, "http"))
     copy = download(address, "" if on_hub else f"no such folder ({local.absolute()}), and ")
-    raw = reader.read_parquet(copy) if copy.has_parquet and not copy.is_ours else reader.read(copy.place)
-    return replace(raw, origin={"repository": copy.repo_id, "revision": copy.commit, **_inside(address.folder)})
-
-
-def _inside(folder: str) -> dict[str, str]:
-    return {"folder": folder} if folder else {}
+    raw = reader.read_parquet(copy) if copy.parquet and not copy.is_ours else reader.read(copy.place)
+    inside = {"folder": address.folder} if address.folder else {}
+    return replace(raw, origin={"repository": copy.repo_id, "revision": copy.commit, **inside})
 
 
 @dataclass(frozen=True)
@@ -66,18 +62,16 @@ class _Reader:
 
     def read_parquet(self, copy: Copy) -> RawSet:
         """Read Parquet files from the Hub."""
-        return self._whole(
-            read_parquet(copy.parquet, copy.place, copy.repo_id, self.res, self.resize_all, self._choose(copy.repo_id))
-        )
+        choose = self._choose(copy.repo_id)
+        return self._whole(read_parquet(copy.parquet, copy.place, copy.repo_id, self.res, self.resize_all, choose))
 
     def _read_folder(self, folder: Path) -> RawSet:
-        names = os.listdir(folder)
-        part = next((name for name in sorted(names) if is_part_file(name)), None)
-        if TENSORS_NAME in names and part is not None:
+        ours, part = (folder / TENSORS_NAME).exists(), min(part_files(folder), default=None)
+        if ours and part is not None:
             raise InputError(
-                f"{folder}: holds both {TENSORS_NAME} and {part}; name the one that is meant, with its folder"
+                f"{folder}: holds both {TENSORS_NAME} and {part.name}; name the one that is meant, with its folder"
             )
-        if TENSORS_NAME in names:
+        if ours:
             return self._whole(read_folder(folder))
         if part is not None:
             return self._read_parts(folder)
@@ -85,16 +79,12 @@ class _Reader:
         if instead := where_sets_are(folder):
             raise InputError(f"{folder}: {instead}")
         if holds_class_folders(folder):
-            return self._read_images(folder)
-        return read_folder(folder) if RECORD_NAME in names else self._read_parts(folder)
+            choose, labels = self._choose(str(folder)), self.config.label_dir
+            return self._with_rate(read_image_folder(folder, self.res, self.resize_all, choose, labels))
+        return read_folder(folder) if (folder / RECORD_NAME).exists() else self._read_parts(folder)
 
     def _read_parts(self, path: Path) -> RawSet:
         return read_part_files(path, self.config.label_dir, self.config.lr_dir, self.config.run)
-
-    def _read_images(self, folder: Path) -> RawSet:
-        choose, labels = self._choose(str(folder)), self.config.label_dir
-        raw = read_image_folder(folder, self.res, self.resize_all, choose=choose, label_dir=labels)
-        return self._with_rate(raw)
 
     def _choose(self, source: str) -> Choose:
         subset, order = self.config.load_subset(), self.config.label_order

@@ -44,8 +44,8 @@ def save_pictures(distilled: SetTensors, folder: Path) -> None:
         folder: Where to; `pictures.png` and `pictures.json` are replaced.
     """
     indices = _shown(distilled.classes)
-    side, rows = distilled.resolution, -(-len(indices) // _COLUMNS)
-    sheet = Image.new("RGB", (min(len(indices), _COLUMNS) * side, rows * side))
+    side = distilled.resolution
+    sheet = Image.new("RGB", _size(len(indices), side))
     for number, index in enumerate(indices):
         sheet.paste(to_picture(distilled.images[index]), _corner(number, side))
     soft = _soft_labels(distilled)
@@ -73,7 +73,7 @@ def read_pictures(folder: Path) -> list[Picture]:
         if not (0 < side <= _MOST_SIDE and len(entries) <= MOST_OF_A_CLASS * NUM_CLASSES):
             raise ValueError("it is too large")
         with Image.open(folder / SHEET_NAME) as sheet:
-            if sheet.size != (min(len(entries), _COLUMNS) * side, -(-len(entries) // _COLUMNS) * side):
+            if sheet.size != _size(len(entries), side):
                 raise ValueError(f"{SHEET_NAME} beside it is of another size")
             sheet = sheet.convert("RGB")
         pictures = []
@@ -96,6 +96,10 @@ def _shown(classes: torch.Tensor) -> list[int]:
         for label in range(NUM_CLASSES)
         for index in (classes == label).nonzero().flatten().tolist()[:MOST_OF_A_CLASS]
     ]
+
+
+def _size(number: int, side: int) -> tuple[int, int]:
+    return min(number, _COLUMNS) * side, -(-number // _COLUMNS) * side
 
 
 def _corner(number: int, side: int) -> tuple[int, int]:

@@ -41,7 +41,11 @@ class DistilledSet(SetTensors):
         Raises:
             InputError: No such repository or revision, no access, no connection, or no set in it.
         """
-        return read_repository(repo_id if revision is None else f"{repo_id}@{revision}")
+        address = repo_id if revision is None else f"{repo_id}@{revision}"
+        if parse_address(address) is None:
+            raise InputError(f"{address}: no name of a dataset on the Hub, which is USER/NAME")
+        # with the prefix it is read from the Hub, even where a folder is called so
+        return read_distilled(address if address.startswith((PREFIX, "http")) else f"{PREFIX}{address}")
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `distilled.safetensors`, `distilled.json`, `preview.png` and `README.md`; exact.
@@ -105,14 +109,6 @@ def read_distilled(
     for doubt in interpreted.doubts:
         _logger.warning(f"{raw.name}: {doubt}")
     return distilled
-
-
-def read_repository(repository_id: str) -> DistilledSet:
-    """Read a set from the Hub, even where a folder is called so."""
-    if parse_address(repository_id) is None:
-        raise InputError(f"{repository_id}: no name of a dataset on the Hub, which is USER/NAME")
-    on_hub = repository_id.startswith((PREFIX, "http"))
-    return read_distilled(repository_id if on_hub else f"{PREFIX}{repository_id}")
 
 
 def assemble(raw: RawSet, interpreted: Interpreted, config: ReadConfig) -> DistilledSet:

@@ -82,6 +82,12 @@ class SetTensors:
         return self.images.shape[-1]
 
     @property
+    def stored(self) -> dict[str, torch.Tensor]:
+        """What is written exactly: `images`, `labels` and, if there is a learned rate, `lr` (float64)."""
+        rate = {} if self.lr is None else {"lr": torch.tensor(self.lr, dtype=torch.float64)}
+        return {"images": self.images, "labels": self.labels, **rate}
+
+    @property
     def classes(self) -> torch.Tensor:
         """int64 `[N]`: the label of each image, for soft labels the largest entry."""
         return self.labels if self.label_kind == "hard" else self.labels.argmax(dim=1)

@@ -13,7 +13,7 @@ from compdd_eval.config.convert import FORMATS
 from compdd_eval.distilled.formats.arrays import write_npy, write_npz
 from compdd_eval.distilled.formats.comp_dd import FILES, save_folder, write_tensors
 from compdd_eval.distilled.formats.image_folders import write_images
-from compdd_eval.distilled.formats.part_files import is_part_file
+from compdd_eval.distilled.formats.part_files import part_names
 from compdd_eval.distilled.formats.published import write_published
 from compdd_eval.distilled.formats.torch_files import write_pt
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord
@@ -110,15 +110,14 @@ def _strange_entry(target: Path) -> str | None:
     """Return the name of something in a folder that no writer of ours has put there; None where there is nothing."""
     if RECORD_NAME not in os.listdir(target):
         return min(os.listdir(target))
-    for entry in sorted(target.iterdir()):
-        known = entry.name in FILES or any(is_part_file(entry.name, part) for part in ("images", "labels", "lr"))
-        if entry.is_dir() and re.fullmatch("0000[0-9]", entry.name):
-            known = all(re.fullmatch(r"[0-9]{5,}\.png", path.name) and path.is_file() for path in entry.iterdir())
-        elif entry.is_dir():
-            known = False
-        if not known:
-            return entry.name
-    return None
+    return next((entry.name for entry in sorted(target.iterdir()) if not _is_written_here(entry)), None)
+
+
+def _is_written_here(entry: Path) -> bool:
+    if not entry.is_dir():
+        return entry.name in (*FILES, *part_names("images"), *part_names("labels"), *part_names("lr"))
+    a_class = re.fullmatch("0000[0-9]", entry.name) is not None
+    return a_class and all(re.fullmatch(r"[0-9]{5,}\.png", path.name) and path.is_file() for path in entry.iterdir())
 
 
 @contextlib.contextmanager

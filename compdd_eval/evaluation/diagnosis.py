@@ -1,18 +1,7 @@
 """Why a result may be no better than guessing: labels in another order, normalisation, what `validate` finds."""
 
-from compdd_eval.distilled.checks import (
-    PASSED,
-    SKIPPED,
-    Check,
-    RealSample,
-    class_balance,
-    duplicates,
-    label_order,
-    normalisation,
-    soft_labels,
-    value_range,
-    whitening,
-)
+from compdd_eval.distilled import checks
+from compdd_eval.distilled.checks import Check, RealSample
 from compdd_eval.evaluation.plan import EvaluationInputs
 from compdd_eval.results.statistics import beyond_chance, looks_permuted
 from compdd_eval.results.summary import Students
@@ -59,29 +48,28 @@ def _permutation(inputs: EvaluationInputs, entry: Students) -> list[str]:
 
 def doubts_before_training(inputs: EvaluationInputs) -> tuple[str, ...]:
     """Return what can be known to be wrong before a student is trained: order of the labels, whitening."""
-    checks = [whitening(inputs.distilled, inputs.config.zca)]
+    found = [checks.whitening(inputs.distilled, inputs.config.zca)]
     if not inputs.config.zca:
-        checks.append(label_order(inputs.distilled, inputs.subset, _real_images(inputs)))
-    return tuple(_odd(checks))
+        found.append(checks.label_order(inputs.distilled, inputs.subset, _real_images(inputs)))
+    return tuple(_odd(found))
 
 
-def _odd(checks: list[Check]) -> list[str]:
-    return [f"{check.name}: {check.detail}" for check in checks if check.result not in (PASSED, SKIPPED)]
+def _odd(found: list[Check]) -> list[str]:
+    return [f"{check.name}: {check.detail}" for check in found if check.result in (checks.WARNING, checks.FAILED)]
 
 
 def _real_images(inputs: EvaluationInputs) -> RealSample:
-    tested = inputs.validation
-    return RealSample(tested.images, tested.labels, None, tested.origin)
+    return RealSample(inputs.validation.images, inputs.validation.labels)
 
 
 def _checks(inputs: EvaluationInputs) -> list[Check]:
-    distilled, subset = inputs.distilled, inputs.subset
-    checks = [
-        value_range(distilled),
-        class_balance(distilled, subset),
-        soft_labels(distilled),
-        duplicates(distilled),
+    distilled = inputs.distilled
+    found = [
+        checks.value_range(distilled),
+        checks.class_balance(distilled, inputs.subset),
+        checks.soft_labels(distilled),
+        checks.duplicates(distilled),
     ]
     if not inputs.config.zca:
-        checks.append(normalisation(distilled, _real_images(inputs)))
-    return checks
+        found.append(checks.normalisation(distilled, _real_images(inputs)))
+    return found

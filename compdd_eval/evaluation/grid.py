@@ -3,14 +3,13 @@
 import contextlib
 import itertools
 import re
-import typing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from accelerate import Accelerator
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subsets import config_names, related_names
 from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
 from compdd_eval.evaluation.plan import expected_students
@@ -25,6 +24,7 @@ from compdd_eval.utils.processes import on_main_process
 
 CELLS = "cells"
 _MOST = 60  # letters of a name that a list of classes makes
+_KINDS = {str: "a text", list: "a list", bool: "true or false", int: "a whole number", float: "a number"}
 _OWN = ("grid", "output_dir", "dry_run", "overwrite", "json")  # of the command, not of a cell
 
 
@@ -71,9 +71,10 @@ def read_cells(config: EvaluateConfig) -> list[Cell]:
     for first in together:
         merged = content | first | given
         axes = {name: value for name, value in merged.items() if isinstance(value, list) and not _is_one(name, value)}
+        differs = {name: value for name, value in first.items() if name not in given}
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
-            _add(cells, config, merged | chosen, {**{k: v for k, v in first.items() if k not in given}, **chosen})
+            _add(cells, config, merged | chosen, differs | chosen)
     return list(cells.values())
 
 
@@ -107,17 +108,18 @@ def _add(cells: dict[str, Cell], config: EvaluateConfig, settings: dict, differs
 
 def _given(config: EvaluateConfig) -> dict[str, object]:
     """Return what the command line gives: what is not the default."""
-    protocol = {field.name for field in fields(Protocol)}
+    # of the protocol's other fields, what differs from its preset is given
+    apart = {*_OWN, *config.settings()} - {"protocol"}
     given = {
         field.name: getattr(config, field.name)
         for field in fields(config)
-        if field.name not in protocol and field.name not in _OWN and getattr(config, field.name) != field.default
+        if field.name not in apart and getattr(config, field.name) != field.default
     }
-    return given | config.changes() | ({"protocol": config.protocol} if config.protocol != "comp-dd" else {})
+    return given | config.changes()
 
 
 def _check_types(file: str, settings: dict[str, object]) -> None:
-    hints = typing.get_type_hints(EvaluateConfig)
+    hints = get_type_hints(EvaluateConfig)
     for name, value in settings.items():
         if name in _OWN:
             raise InputError(
@@ -125,18 +127,16 @@ def _check_types(file: str, settings: dict[str, object]) -> None:
             )
         if name not in hints:
             raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
-        accepted = tuple(part for part in (str, list, bool, int, float, type(None)) if part in _parts(hints[name]))
-        # to Python true is an int; to a reader of the file it is no number
-        right = isinstance(value, accepted) and (bool in accepted or not isinstance(value, bool))
-        if not right and not (float in accepted and isinstance(value, int) and not isinstance(value, bool)):
-            kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
-            expected = " or ".join(kinds[part] for part in accepted if part in kinds)
+        # its very type: to Python true is an int; to a reader of the file it is no number
+        kinds, accepted = {type(value)} | ({float} if type(value) is int else set()), _parts(hints[name])
+        if not kinds & accepted:
+            expected = " or ".join(words for kind, words in _KINDS.items() if kind in accepted)
             raise InputError(f"{file}: {name} {value}: expected {expected}")
 
 
-def _parts(hint: object) -> list[object]:
-    parts = typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal else [hint]
-    return [str if typing.get_origin(part) is typing.Literal else part for part in (parts or [hint])]
+def _parts(hint: object) -> set[object]:
+    parts = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    return {str if get_origin(part) is Literal else part for part in parts}
 
 
 def _slug(name: str, value: object) -> str:
@@ -160,7 +160,7 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         InputError: The grid is wrong.
     """
     accelerator = accelerator or accelerator_of(config)
-    root = Path(config.output_dir)
+    root, quiet = Path(config.output_dir), quiet or not accelerator.is_main_process  # one process prints
     with contextlib.ExitStack() as locks:
         cells = on_main_process(accelerator, lambda: _open(config, root, locks, quiet))
         if config.dry_run:
@@ -171,7 +171,7 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         except BaseException as error:
             _leave(cells, root, accelerator, error)
             raise
-        if accelerator.is_main_process and not quiet:
+        if not quiet:
             _report(cells, root)
     return cells
 
@@ -214,12 +214,10 @@ def _students(config: EvaluateConfig) -> str:
 
 
 def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
-    main = accelerator.is_main_process
     cell.state = "running"
-    if main:
-        _write_index(cells, root)
-        if not quiet:
-            print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
+    _keep_index(cells, root, accelerator)
+    if not quiet:
+        print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
     try:
         summary = evaluate(cell.config, accelerator=accelerator, quiet=quiet)
     except InputError as error:
@@ -227,8 +225,7 @@ def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerato
     else:
         cell.state = "done"
         cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
-    if main:
-        _write_index(cells, root)
+    _keep_index(cells, root, accelerator)
 
 
 def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseException) -> None:
@@ -238,13 +235,17 @@ def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseE
             cell.state, cell.error = "failed", str(error) or type(error).__name__
         elif cell.state in ("waiting", "running"):
             cell.state = "unfinished"
-    if accelerator.is_main_process:
-        _write_index(cells, root)
+    _keep_index(cells, root, accelerator)
 
 
 def _accuracy(entry: dict[str, object]) -> dict[str, object]:
-    names = ("accuracy_mean", "accuracy_std")
-    return {**{name: entry[name] for name in names}, "students": len(entry["accuracies"])}
+    kept = {name: entry[name] for name in ("accuracy_mean", "accuracy_std")}
+    return kept | {"students": entry["n"]}
+
+
+def _keep_index(cells: list[Cell], root: Path, accelerator: Accelerator) -> None:
+    if accelerator.is_main_process:
+        _write_index(cells, root)
 
 
 def _write_index(cells: list[Cell], root: Path) -> None:
@@ -252,8 +253,7 @@ def _write_index(cells: list[Cell], root: Path) -> None:
 
 
 def _content_of(cell: Cell) -> dict[str, object]:
-    summary = f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None
-    return {**asdict(cell), "summary": summary}
+    return asdict(cell) | {"summary": f"{cell.name}/{SUMMARY_NAME}" if cell.state == "done" else None}
 
 
 def _report(cells: list[Cell], root: Path) -> None:

@@ -42,21 +42,20 @@ class Outcome:
 
     def entries(self, condition: Condition) -> list[Compared]:
         """Return one entry a model, with what it is compared to; None where that was not asked for."""
-        entries = []
-        for students in aggregate(self.of(SET, condition)):
-            model = students["model"]
-            ours, random = self.of(SET, condition, model), self.of(RANDOM, condition, model)
-            full = self.of(FULL, None, model)  # one recipe of all images for every regime
-            entry = Compared(
-                **students,
-                random=Students(**aggregate(random)[0]) if random else None,
-                improvement=_improvement(ours, random) if random else None,
-                full=Students(**aggregate(full)[0]) if full else None,
-                recovery_ratio=_ratio(ours, full),
-                random_recovery_ratio=_ratio(random, full),
-            )
-            entries.append(entry)
-        return entries
+        return [self._compared(students, condition) for students in aggregate(self.of(SET, condition))]
+
+    def _compared(self, students: dict[str, object], condition: Condition) -> Compared:
+        model = students["model"]
+        ours, random = self.of(SET, condition, model), self.of(RANDOM, condition, model)
+        full = self.of(FULL, None, model)  # one recipe of all images for every regime
+        return Compared(
+            **students,
+            random=Students(**aggregate(random)[0]) if random else None,
+            improvement=_improvement(ours, random) if random else None,
+            full=Students(**aggregate(full)[0]) if full else None,
+            recovery_ratio=_ratio(ours, full),
+            random_recovery_ratio=_ratio(random, full),
+        )
 
     def scores(self, wanted: list[str], labels: str) -> list[Scores]:
         """Return LRS and ARS of each model with what they are made of, as fractions in [0, 1]."""
@@ -74,10 +73,11 @@ class Outcome:
         return {"lrs": label_robust_score(recovery, improvement), "hlr": recovery, "ior": improvement}
 
     def _augmentation_robustness(self, model: str, labels: str) -> dict[str, float | dict[str, float]]:
-        parts = {}
-        for name, condition in (("aug", Condition(labels)), ("noaug", Condition(labels, augmented=False))):
-            for side, source in (("syn", SET), ("random", RANDOM)):
-                parts[f"{side}_{name}"] = self._mean(source, condition, model)
+        parts = {
+            f"{side}_{name}": self._mean(source, Condition(labels, augmented=augmented), model)
+            for name, augmented in (("aug", True), ("noaug", False))
+            for side, source in (("syn", SET), ("random", RANDOM))
+        }
         return {"ars": augmentation_robust_score(**parts), "ars_accuracies": parts}
 
     def _mean(self, source: str, condition: Condition | None, model: str) -> float:

@@ -7,8 +7,7 @@ from compdd_eval.config.protocol import PRESET_SOURCES
 from compdd_eval.distilled.raw_set import name_of, notes_of
 from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.student_weights import is_done
-from compdd_eval.results import aggregate
-from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.aggregate import chance, mean_and_spread
 from compdd_eval.results.student_result import FULL, RANDOM
 from compdd_eval.utils.console import print_table
 
@@ -58,8 +57,8 @@ def _protocol(inputs: EvaluationInputs) -> list[tuple[str, str]]:
     changed = f", changed in {', '.join(config.changes())}" if config.changes() else ""
     settings = {name: value for name, value in config.settings().items() if name not in ("protocol", "lr_net")}
     numbers = ", ".join(f"{name} {value}" for name, value in settings.items())
-    rows = [("protocol", f"{config.protocol}{changed} ({config.passes} passes): {numbers}")]
-    return [*rows, ("", f"source: {PRESET_SOURCES[config.protocol]}")]
+    said = f"{config.protocol}{changed} ({config.passes} passes): {numbers}"
+    return [("protocol", said), ("", f"source: {PRESET_SOURCES[config.protocol]}")]
 
 
 def _baselines(inputs: EvaluationInputs) -> str:
@@ -75,23 +74,22 @@ def _baselines(inputs: EvaluationInputs) -> str:
 def _students(inputs: EvaluationInputs, number: int, tasks: list[Task]) -> str:
     config = inputs.config
     seeds = f"{config.seeds[0]}-{config.seeds[-1]}" if len(config.seeds) > 1 else str(config.seeds[0])
-    if not tasks:
-        return f"{', '.join(config.models)}; seeds {seeds}; {number} in all"
-    done = 0 if config.overwrite else sum(is_done(task) for task in tasks)
-    return f"{', '.join(config.models)}; seeds {seeds}; {number - done} to train, {done} done"
+    done = 0 if config.overwrite else sum(map(is_done, tasks))
+    some = f"{number - done} to train, {done} done" if tasks else f"{number} in all"
+    return f"{', '.join(config.models)}; seeds {seeds}; {some}"
 
 
 def print_results(summary: dict[str, object], path: Path) -> None:
     """Show the numbers of a run."""
     entries = summary["results"]
-    chance = 100 * aggregate.chance(entries[0])
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
+    guessing = f"chance: {100 * chance(entries[0]):.3g}"
     decoded = f" ({summary['decoded_ipc']:g} decoded)" if summary["decoded_ipc"] != summary["ipc"] else ""
     size = f"IPC {summary['ipc']:g}{decoded}, {summary['resolution']} px"
     teacher = f", with the teacher {entries[0]['teacher']['name']}" if entries[0]["teacher"] else ""
-    title = f"{summary['config_name']}, {size}{teacher}: accuracy in % on {images} (chance: {chance:.3g})"
+    title = f"{summary['config_name']}, {size}{teacher}: accuracy in % on {images} ({guessing})"
     columns = ["student", "mean ± std>", "95 % over seeds>", "95 % over images>", "n>", "each seed"]
-    print_table(title, columns, [_row(entry, entry["model"]) for entry in entries])
+    print_table(title, columns, map(_row, entries))
     if any(entry["random"] or entry["full"] for entry in entries):
         _print_comparison(entries)
     _print_classes(summary)
@@ -106,10 +104,10 @@ def print_results(summary: dict[str, object], path: Path) -> None:
     print(f"summary: {path}")
 
 
-def _row(entry: dict[str, object], name: str) -> list[object]:
+def _row(entry: dict[str, object]) -> list[object]:
     each = " ".join(f"{100 * accuracy:.1f}" for accuracy in entry["accuracies"])
     spans = [percent_span(entry["accuracy_interval"]), percent_span(entry["bootstrap_interval"])]
-    return [name, mean_and_spread(entry), *spans, len(entry["accuracies"]), each]
+    return [entry["model"], mean_and_spread(entry), *spans, entry["n"], each]
 
 
 def percent_span(interval: list[float] | None, sign: str = "") -> str:
@@ -121,16 +119,14 @@ def _print_comparison(entries: list[dict[str, object]]) -> None:
     rows = []
     for entry in entries:
         if entry["random"]:
-            improvement = entry["improvement"]
-            mean = f"{100 * improvement['mean']:+.2f}"
-            rows.append([entry["model"], "random", mean_and_spread(entry["random"]), mean])
-            rows[-1] += [percent_span(improvement["interval"], "+"), improvement["verdict"]]
+            gain = entry["improvement"]
+            said = f"{100 * gain['mean']:+.2f}", percent_span(gain["interval"], "+"), gain["verdict"]
+            rows.append([entry["model"], "random", mean_and_spread(entry["random"]), *said])
         if entry["full"]:
-            ratio = entry["recovery_ratio"]
-            rows.append([entry["model"], "all images", mean_and_spread(entry["full"]), ""])
-            rows[-1] += ["", f"recovery ratio {_ratio(ratio)}"]
-            if entry["random_recovery_ratio"]:
-                rows[-1][-1] += f"; of random {_ratio(entry['random_recovery_ratio'])}"
+            of_random = entry["random_recovery_ratio"]
+            ratio = f"recovery ratio {_ratio(entry['recovery_ratio'])}"
+            ratio += f"; of random {_ratio(of_random)}" if of_random else ""
+            rows.append([entry["model"], "all images", mean_and_spread(entry["full"]), "", "", ratio])
     columns = ["student", "baseline", "its accuracy>", "set - it>", "95 % paired>", ""]
     print_table("Beside the baselines, in % (same protocol and seeds)", columns, rows)
 
@@ -156,8 +152,7 @@ def _print_quarters(entries: list[dict[str, object]]) -> None:
 
 
 def _print_classes(summary: dict[str, object]) -> None:
-    rows = []
-    for label, name in enumerate(summary["class_names"]):
-        rows.append([name, *[_percent(entry["per_class_accuracy"][label]) for entry in summary["results"]]])
+    accuracies = zip(*[map(_percent, entry["per_class_accuracy"]) for entry in summary["results"]], strict=True)
+    rows = [[name, *values] for name, values in zip(summary["class_names"], accuracies, strict=True)]
     columns = ["class", *[f"{entry['model']}>" for entry in summary["results"]]]
     print_table("Accuracy of each class in %, mean over students", columns, rows)

@@ -238,7 +238,7 @@ def test_averaged_images_are_not_far_apart():
     real = normalise(scenes(400, seed=2))
     labels = torch.arange(10).repeat_interleave(40)
     averages = real.view(10, 40, 3, 32, 32)[:, :10].mean(1)
-    known = RealSample(real, labels, None, "here")
+    known = RealSample(real, labels)
 
     def result(images):
         return normalisation(DistilledSet(images, torch.arange(10)), known).result

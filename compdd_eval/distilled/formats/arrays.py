@@ -23,7 +23,7 @@ _BIG, _RATIO = (2**28, 200)  # from so many bytes on, floats that shrink to less
 
 def load_npy(path: Path) -> np.ndarray:
     """Return the array of a `.npy` file; raise InputError if it holds objects, is damaged or claims too much."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read_array(file, path.stat().st_size, str(path))
 
 
@@ -31,7 +31,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a `.npz` file by name; raise InputError as `load_npy` does."""
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as whole, zipfile.ZipFile(whole) as archive:
             _check_members(path, archive.infolist())
             for member in archive.infolist():
                 with archive.open(member) as file:
@@ -39,29 +39,25 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
                     arrays[name] = _read_array(file, member.file_size, f"{path}: {name}")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npz file ({error}); save it with numpy.savez again") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions") from error
     return arrays
 
 
-def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a `.safetensors` file by name; raise InputError if it is none or is cut off."""
+def load_safetensors(path: Path) -> dict[str, torch.Tensor | str]:
+    """Return the tensors of a `.safetensors` file by name, and NOTE if it has one; InputError if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     _check_header(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            note = (file.metadata() or {}).get(NOTE)
+            return content if note is None else content | {NOTE: note}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable .safetensors file ({error}); get or save it again") from error
 
 
-def read_note(path: Path, key: str) -> str | None:
-    """Return one entry of the text that a `.safetensors` file carries beside its tensors."""
-    return _check_header(path).get("__metadata__", {}).get(key)
-
-
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; raise InputError where that is not allowed."""
     try:
         return path.open("rb")
     except PermissionError as error:
@@ -76,12 +72,11 @@ def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
         shape, fortran_order, dtype = readers[version](file)
     except Exception as error:  # a damaged header, or a damaged archive, can make the reader fail in any way
         raise InputError(f"{name}: not a readable NumPy array; save it with numpy.save again") from error
-    if not dtype.hasobject and (dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS):
-        raise InputError(
-            f"{name}: an array of type {dtype} and shape {str(shape)[:40]}, expected numbers that torch has"
-        )
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects and could run code, so it is not opened; save plain numbers")
+    if dtype.kind not in "biuf" or min(shape, default=0) < 0 or len(shape) > _DIMENSIONS:
+        found = f"an array of type {dtype} and shape {str(shape)[:40]}"
+        raise InputError(f"{name}: {found}, expected numbers that torch has")
     # a header can claim any size: nothing is allocated before it agrees with the bytes that are there
     left, claimed = size - file.tell(), math.prod(shape) * dtype.itemsize
     if claimed != left:
@@ -111,10 +106,10 @@ def _whole(number: object) -> int:
     return number
 
 
-def _check_header(path: Path) -> dict[str, dict]:
-    """Return the header of a `.safetensors` file after comparing what it claims with the bytes that are there."""
+def _check_header(path: Path) -> None:
+    """Compare what the header of a `.safetensors` file claims with the bytes that are there."""
     size = path.stat().st_size
-    with _opened(path) as file:
+    with opened(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, _MAX_HEADER):
             raise InputError(
@@ -123,10 +118,9 @@ def _check_header(path: Path) -> dict[str, dict]:
             )
         text = file.read(length)
     try:
-        header = json.loads(text)
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        ends = [_whole(entry["data_offsets"][1]) for entry in tensors.values()]
-        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors.values()]
+        tensors = [entry for name, entry in json.loads(text).items() if name != "__metadata__"]
+        ends = [_whole(entry["data_offsets"][1]) for entry in tensors]
+        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise InputError(f"{path}: not a readable .safetensors file; get or save it again") from error
     if max(ends, default=0) > size - 8 - length:
@@ -134,22 +128,17 @@ def _check_header(path: Path) -> dict[str, dict]:
             f"{path}: its header claims {max(ends):,} bytes of tensors, there are {size - 8 - length:,}; get it again"
         )
     check_size(str(path), sum(values))
-    return header
 
 
 def write_npz(distilled: SetTensors, path: Path, note: str) -> None:
     """Write `images`, `labels` and `lr` into one file, with the record as JSON in the array NOTE."""
-    arrays = {"images": distilled.images.numpy(), "labels": distilled.labels.numpy()}
-    if distilled.lr is not None:
-        arrays["lr"] = np.float64(distilled.lr)
+    arrays = {name: tensor.numpy() for name, tensor in distilled.stored.items()}
     with path.open("wb") as file:
         np.savez(file, **arrays, **{NOTE: np.frombuffer(note.encode(), np.uint8)})
 
 
 def write_npy(distilled: SetTensors, folder: Path) -> None:
     """Write an array a file, and the record beside them."""
-    np.save(folder / "images.npy", distilled.images.numpy())
-    np.save(folder / "labels.npy", distilled.labels.numpy())
-    if distilled.lr is not None:
-        np.save(folder / "lr.npy", np.float64(distilled.lr))
+    for name, tensor in distilled.stored.items():
+        np.save(folder / f"{name}.npy", tensor.numpy())
     write_record(folder, distilled)

@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-import torch
-
-from compdd_eval.distilled.card import CARD_NAME, set_card
+from compdd_eval.distilled.card import CARD_NAME, set_card, title_of
 from compdd_eval.distilled.raw_set import RawSet
 from compdd_eval.distilled.formats.arrays import load_safetensors
 from compdd_eval.distilled.formats.parts import NOTE
@@ -36,7 +34,7 @@ def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
         write_tensors(distilled, path)
     write_json(folder / RECORD_NAME, record.as_json())
     with atomic_write(folder / PREVIEW_NAME) as path:
-        save_preview(distilled, distilled.label_names, path, title_of(distilled))
+        save_preview(distilled, distilled.label_names, path, short_title(record))
     write_text(folder / CARD_NAME, set_card(record))
 
 
@@ -50,7 +48,7 @@ def read_folder(folder: Path) -> RawSet:
     if not path.is_file():
         raise InputError(f"{folder}: {RECORD_NAME} is here, {TENSORS_NAME} is missing; get the set again")
     tensors, record = load_safetensors(path), read_record(folder)
-    if not {"images", "labels"} <= set(tensors):
+    if not {"images", "labels"} <= tensors.keys():
         found = ", ".join(tensors) or "nothing"
         raise InputError(f"{path}: holds {found}, expected images and labels; get or save it again")
     return RawSet(
@@ -74,15 +72,11 @@ def write_tensors(distilled: SetTensors, path: Path, note: str | None = None) ->
     """Write images and labels, exactly, as `.safetensors`; with a note (the record as JSON), the learned rate, too."""
     from safetensors.torch import save_file
 
-    tensors = {"images": distilled.images.contiguous(), "labels": distilled.labels.contiguous()}
     # in our folder `distilled.json` has the rate; a single file has to carry it itself
-    if note is not None and distilled.lr is not None:
-        tensors["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
+    tensors = {name: tensor.contiguous() for name, tensor in distilled.stored.items() if note or name != "lr"}
     save_file(tensors, str(path), {"format": "pt"} | ({NOTE: note} if note else {}))
 
 
-def title_of(distilled: SetTensors) -> str:
-    """Return what the preview says above the images."""
-    subset = distilled.definition
-    parts = [distilled.metadata.get("method"), subset.name if subset else None, f"IPC {distilled.ipc:g}"]
-    return ", ".join(str(part)[:_TITLE] for part in [*parts, f"{distilled.resolution} px"] if part)
+def short_title(record: SetRecord) -> str:
+    """Return what the preview says above the images, and the Hub of the commit."""
+    return title_of(record, unknown_method="", letters=_TITLE)

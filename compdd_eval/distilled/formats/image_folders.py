@@ -4,8 +4,10 @@ import io
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from PIL import Image
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import decode_rgb, resize
-from compdd_eval.distilled.formats.part_files import label_files
+from compdd_eval.distilled.formats.part_files import part_files
 from compdd_eval.distilled.formats.published import read_labels
 from compdd_eval.distilled.limits import check_size
 from compdd_eval.distilled.metadata import SetRecord, read_record, write_record
@@ -34,12 +36,7 @@ _SPLITS = {"train", "val", "valid", "validation", "test"}  # folders between the
 
 
 def read_image_folder(
-    root: Path,
-    res: int | None = None,
-    resize_all: bool = False,
-    *,
-    choose: Choose = dict.fromkeys,
-    label_dir: str | os.PathLike | None = None,
+    root: Path, res: int | None, resize_all: bool, choose: Choose, label_dir: str | os.PathLike | None
 ) -> RawSet:
     """Read images in one folder for each class.
 
@@ -56,7 +53,7 @@ def read_image_folder(
         InputError: Images outside class folders, a file that is no image, or sizes that do not fit together.
     """
     top = _class_root(root)
-    files = _class_files(top, _natural if label_dir is None else _by_name)
+    files = _class_files(top, _natural if label_dir is None else attrgetter("name"))
     if not any(files.values()):
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
     names, remarks = dict.fromkeys(folder.name for folder in files), []
@@ -68,9 +65,8 @@ def read_image_folder(
             some = ", ".join(sorted(folder.name for folder in files)[:3])
             remarks.append(f"only the folders of the subset are read, {len(files)} of {number}: {some}, ...")
     _check_filled(root, top, files)
-    items = [(path, str(path)) for paths in files.values() for path in paths]
-    contents = ((_read(path), name) for path, name in items)
-    images, changes = decode_images(contents, len(items), res, resize_all, str(top))
+    contents = ((_read(path), str(path)) for paths in files.values() for path in paths)
+    images, changes = decode_images(contents, res, resize_all, str(top))
     others = sorted(entry.name for folder in files for entry in folder.iterdir() if not _is_image(entry))
     if others := [name for name in others if not name.startswith(".")]:
         changes.append(f"left out, since they are no images: {', '.join(others[:5])}")
@@ -111,7 +107,7 @@ def _check_filled(root: Path, top: Path, files: dict[Path, list[Path]]) -> None:
 
 def _unused_labels(*folders: Path) -> list[str]:
     """Say it where labels lie beside the class folders: nothing says that they are meant."""
-    files = [file for folder in dict.fromkeys(folders) for file in label_files(folder)]
+    files = [file for folder in dict.fromkeys(folders) for file in part_files(folder, "labels")]
     return [f"{file} lies beside the class folders and is not read; --label_dir {file} takes it" for file in files]
 
 
@@ -130,17 +126,12 @@ def holds_class_folders(root: Path) -> bool:
 
 
 def decode_images(
-    items: Iterable[tuple[bytes, str]],
-    number: int,
-    res: int | None = None,
-    resize_all: bool = False,
-    source: str = "the set",
+    items: Iterable[tuple[bytes, str]], res: int | None, resize_all: bool, source: str
 ) -> tuple[torch.Tensor, list[str]]:
     """Decode images of any size to one resolution.
 
     Args:
         items: The bytes of each file, and a name for messages.
-        number: How many there are.
         res: Resolution for images that are not all squares of one size; they are resized as real images are.
         resize_all: Bring all images to `res`.
         source: Where they are from, for messages.
@@ -166,9 +157,10 @@ def decode_images(
     if side is None:
         some = ", ".join(f"{width} x {height}" for height, width in sorted(sizes)[:3])
         raise InputError(f"{source}: {some} pixels, no squares of one size; give --res, and they are resized")
+    number = len(decoded)
     check_size(f"{number} images", number * 3 * side * side)
     # one tensor of the final size: a list of float images and their stack would take twice the memory
-    images = torch.empty(len(decoded), 3, side, side)
+    images = torch.empty(number, 3, side, side)
     changed = 0
     for position, image in enumerate(decoded):
         same = image.shape[1:] == (side, side)
@@ -226,25 +218,21 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _by_name(path: Path) -> str:
-    return path.name
-
-
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort `2.png` before `10.png`."""
-    parts = re.split(r"([0-9]+)", os.fspath(path.name))
+    parts = re.split(r"([0-9]+)", path.name)
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
 
 
 def write_images(distilled: SetTensors, folder: Path) -> list[str]:
     """Write `00000/00000.png`, ...: class folders that sort in label order, as `ImageFolder` numbers them."""
-    pixels, lost = to_8_bits(distilled.images)
-    counters = [0] * (max(distilled.classes.tolist()) + 1)
-    for image, label in zip(pixels, distilled.classes.tolist(), strict=True):
-        path = folder / f"{label:05}" / f"{counters[label]:05}.png"
+    pictures, clipped = to_8_bits(distilled.images)
+    lost, counts = [clipped], Counter()
+    for picture, label in zip(pictures, distilled.classes.tolist(), strict=True):
+        path = folder / f"{label:05}" / f"{counts[label]:05}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-        counters[label] += 1
+        picture.save(path)
+        counts[label] += 1
     write_record(folder, replace(distilled, labels=distilled.classes, label_kind="hard"), exact=False)
     if distilled.label_kind != "hard":
         lost.append(f"the {distilled.label_kind} become hard labels: the class of the largest entry")

@@ -1,10 +1,10 @@
 """Parquet: read from the Hub, and the copy that its dataset viewer shows."""
 
-import io
+import json
+import re
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.formats.image_folders import Choose, decode_images
@@ -36,13 +36,13 @@ def read_parquet(files: list[Path], root: Path, name: str, res: int | None, resi
     import pyarrow as pa
 
     paths = _one_split(files, root, name)
-    tables, schema = _read_tables(paths, name)
+    tables = _read_tables(paths, name)
+    schema = tables[0].schema
     image, label = _columns(schema, name)
     table = pa.concat_tables(table.select([image, label]) for table in tables)
-    features = _features(schema)
     if not len(table):
         raise InputError(f"{name}: has no rows, expected images")
-    labels, names = _labels(table[label].to_pylist(), features.get(label, {}), name)
+    labels, names = _labels(table[label].to_pylist(), _features(schema).get(label, {}), name)
     rows, notes = range(len(table)), []
     if names is not None and len(names) > NUM_CLASSES:
         chosen = choose(names)
@@ -52,7 +52,7 @@ def read_parquet(files: list[Path], root: Path, name: str, res: int | None, resi
         names = list(chosen.values())
     column = table[image]
     items = [(_bytes_of(column[row], name), f"{name}: image {row}") for row in rows]
-    images, remarks = decode_images(items, len(items), res, resize_all, name)
+    images, remarks = decode_images(items, res, resize_all, name)
     return RawSet(images, labels, names=names, pixel_range="0-1", remarks=notes + remarks)
 
 
@@ -63,30 +63,27 @@ def _one_split(files: list[Path], root: Path, name: str) -> list[Path]:
         some = sorted(str(folder.relative_to(root)) for folder in folders)
         several = f"holds several datasets ({', '.join(some[:5])})"
         raise InputError(f"{name}: {several}, expected one; give its folder, as in {name}/{some[-1]}")
-    splits = {path.name.split("-")[0].split(".")[0] for path in files}
+    splits: dict[str, list[Path]] = {}
+    for path in files:
+        splits.setdefault(re.split("[-.]", path.name)[0], []).append(path)
     if len(splits) > 1 and _SPLIT not in splits:
         raise InputError(f"{name}: has the splits {', '.join(sorted(splits))}, expected train, or just one")
-    split = _SPLIT if _SPLIT in splits else splits.pop()
-    return [path for path in files if path.name.split("-")[0].split(".")[0] == split]
+    return splits.get(_SPLIT) or next(iter(splits.values()))
 
 
-def _read_tables(paths: list[Path], name: str) -> tuple[list, object]:
+def _read_tables(paths: list[Path], name: str) -> list:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         # from the footers alone: a small file can unpack to more than the memory has
-        claimed = sum(_unpacked_size(pq.ParquetFile(path).metadata) for path in paths)
+        footers = [pq.ParquetFile(path).metadata for path in paths]
+        claimed = sum(each.row_group(group).total_byte_size for each in footers for group in range(each.num_row_groups))
         if claimed > MAX_BYTES:
             raise InputError(f"{name}: would unpack to {claimed / 10**9:,.0f} GB; that is no distilled set")
-        tables = [pq.read_table(path) for path in paths]
-        return tables, tables[0].schema
+        return [pq.read_table(path) for path in paths]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: a Parquet file cannot be read ({str(error)[:80]}); it is damaged") from error
-
-
-def _unpacked_size(metadata: object) -> int:
-    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
 
 
 def _columns(schema: object, name: str) -> tuple[str, str]:
@@ -105,11 +102,8 @@ def _columns(schema: object, name: str) -> tuple[str, str]:
 
 def _features(schema: object) -> dict[str, dict]:
     """Return what `datasets` says of the columns."""
-    import json
-
     try:
-        text = (schema.metadata or {}).get(b"huggingface", b"{}")
-        return json.loads(text)["info"]["features"]
+        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
 
@@ -144,8 +138,8 @@ def write_parquet(distilled: SetTensors, path: Path) -> None:
     """Write columns `image` (PNG), `label` (with the class names) and, for soft labels, `soft_label`."""
     import datasets
 
-    pixels, _ = to_8_bits(distilled.images)
-    columns = {"image": [{"bytes": _png(image), "path": None} for image in pixels], "label": distilled.classes.tolist()}
+    pictures, _ = to_8_bits(distilled.images)
+    columns = {"image": pictures, "label": distilled.classes.tolist()}
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=distilled.label_names)}
     if distilled.label_kind != "hard":
         columns["soft_label"] = distilled.labels.tolist()
@@ -154,9 +148,3 @@ def write_parquet(distilled: SetTensors, path: Path) -> None:
     data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     path.parent.mkdir(parents=True, exist_ok=True)
     data.to_parquet(str(path), batch_size=_ROWS)
-
-
-def _png(image) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-    return buffer.getvalue()

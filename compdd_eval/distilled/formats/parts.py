@@ -18,7 +18,7 @@ _MOST = 1e300  # no rate is larger, and larger whole numbers are no floats
 _RUNS = "data"  # where DC and DM keep a list of [images, labels], one for each of their runs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Parts:
     """What one file holds, each part in whatever way it is stored; None where there is none.
 
@@ -75,12 +75,12 @@ def _is_set(content: object) -> bool:
 
 def _parts_of_steps(steps: list) -> Parts:
     """Join the images of all steps, as Wang et al. (2018) save them: a step is made again in each of their epochs."""
-    different = []
-    for images, labels, *_ in steps:
-        if not any(_same(images, others) for others, _ in different):
-            different.append((images, labels))
-    images, labels = zip(*different, strict=True)
-    return Parts(list(images), list(labels), steps=len(steps))
+    images, labels = [], []
+    for some_images, their_labels, *_ in steps:
+        if not any(_same(some_images, others) for others in images):
+            images.append(some_images)
+            labels.append(their_labels)
+    return Parts(images, labels, steps=len(steps))
 
 
 def _same(one: object, other: object) -> bool:
@@ -221,9 +221,7 @@ def as_labels(value: object, number: int, name: str) -> torch.Tensor:
 
 def as_rate(value: object, name: str) -> float:
     """Return a learned rate that is stored as a number, or as a tensor, an array or a list of one number."""
-    number = value
-    if isinstance(number, (list, tuple)) and len(number) == 1:
-        number = number[0]
+    number = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
     if isinstance(number, (torch.Tensor, np.ndarray)) and np.prod(number.shape) == 1:
         number = as_tensor(number, name).item()
     number = number.item() if isinstance(number, np.generic) else number

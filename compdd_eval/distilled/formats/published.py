@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.distilled.formats.arrays import load_npy, load_npz, load_safetensors, read_note
+from compdd_eval.distilled.formats.arrays import load_npy, load_npz, load_safetensors
 from compdd_eval.distilled.formats.part_files import (
+    FLAGS,
     find_file,
-    is_part_file,
     labels_beside,
     only_file,
+    part_files,
     part_names,
     pieces_of,
 )
@@ -47,24 +48,24 @@ def read_part_files(
         InputError: A file is missing, is damaged, or holds nothing of the kind; the message names it.
     """
     images_file, parts, notes = _images_of(Path(os.path.expanduser(path)), run, label_dir is not None)
-    if label_dir is not None:
-        parts.names = None  # of labels that are not used
-    files = {"images": images_file, **_other_files(images_file, parts, label_dir, lr_dir)}
-    names = {part: str(files.get(part, f"{images_file}: {part}")) for part in ("images", "labels", "lr")}
-    images = as_tensor(parts.images, names["images"] if len(files) > 1 else f"{images_file}: images")
-    if parts.labels is None and "labels" not in files:
+    others = _other_files(images_file, parts, label_dir, lr_dir)
+    images = as_tensor(parts.images, str(images_file) if others else f"{images_file}: images")
+    if parts.labels is None and "labels" not in others:
         raise InputError(f"{images_file}: holds images without labels; name the file of the labels with --label_dir")
-    for part, file in list(files.items())[1:]:
-        setattr(parts, part, _load_part(file, part))
+    found = {"labels": parts.labels, "lr": None if ignores_rate(lr_dir) else parts.lr}
+    found |= {part: _load_part(file, part) for part, file in others.items()}
+    names = {part: str(others.get(part, f"{images_file}: {part}")) for part in found}
+    several = run is None and (parts.runs or 0) > 1
+    guesses = [("run", f"the first of {parts.runs}", "--run 0")] if several else []
     return RawSet(
         images=images,
-        labels=as_labels(parts.labels, len(images) if images.ndim else 0, names["labels"]),
-        lr=None if parts.lr is None else as_rate(parts.lr, names["lr"]),
-        names=parts.names,
+        labels=as_labels(found["labels"], len(images) if images.ndim else 0, names["labels"]),
+        lr=None if found["lr"] is None else as_rate(found["lr"], names["lr"]),
+        names=parts.names if label_dir is None else None,  # those of labels that are not used mean nothing
         record=_record_of(images_file, parts.note, own_labels=label_dir is None),
-        origin={"files": {part: str(file) for part, file in files.items()}},
+        origin={"files": {"images": str(images_file), **{part: str(file) for part, file in others.items()}}},
         remarks=notes,
-        guesses=[*_guessed_run(parts, run), *_strange_names(files, label_dir, lr_dir)],
+        guesses=guesses + _strange_names(images_file, others, {"labels": label_dir, "lr": lr_dir}),
     )
 
 
@@ -99,11 +100,6 @@ def _images_of(path: Path, run: int | None, labelled: bool) -> tuple[Path, Parts
     return file, parts, notes
 
 
-def _guessed_run(parts: Parts, run: int | None) -> list[tuple[str, str, str]]:
-    several = run is None and parts.runs is not None and parts.runs > 1
-    return [("run", f"the first of {parts.runs}", "--run 0")] if several else []
-
-
 def _joined_pieces(folder: Path, files: list[Path], run: int | None, labelled: bool) -> tuple[Parts, list[str]]:
     """Join classes, called by their files, or parts of a set that have labels of their own or are labelled together."""
     names = f"{files[0].name}, {files[1].name}" + (", ..." if len(files) > 2 else "")
@@ -133,23 +129,23 @@ def _other_files(images_file: Path, parts: Parts, label_dir: object, lr_dir: obj
     files = {}
     if label_dir is not None or parts.labels is None:
         files["labels"] = _part_file(images_file, "labels", label_dir)
-    if ignores_rate(lr_dir):
-        parts.lr = None
     # a file that holds images and labels has its rate, too; one beside it is of another set
-    elif lr_dir is not None or (parts.lr is None and files.get("labels") and parts.note is None):
+    beside = parts.lr is None and files.get("labels") and parts.note is None
+    if not ignores_rate(lr_dir) and (lr_dir is not None or beside):
         files["lr"] = _part_file(images_file, "lr", lr_dir)
     return {part: file for part, file in files.items() if file is not None}
 
 
-def _strange_names(files: dict[str, Path], label_dir: object, lr_dir: object) -> list[tuple[str, str, str]]:
-    """Say it where labels or rate are called differently than the images, as of another step of the method."""
-    guesses = []
-    for part, flag, where in (("labels", "--label_dir", label_dir), ("lr", "--lr_dir", lr_dir)):
-        if part in files and where is None:
-            expected = re.sub("images(_zca)?", part, files["images"].name, count=1)
-            if files[part].name != expected:
-                guesses.append((part, f"{files[part].name} goes with {files['images'].name}", flag))
-    return guesses
+def _strange_names(images_file: Path, others: dict[str, Path], flags: dict[str, object]) -> list[tuple[str, str, str]]:
+    """Say it where labels or rate are called differently than the images, as of another step of the method.
+
+    What a flag names is meant, whatever it is called.
+    """
+    return [
+        (part, f"{file.name} goes with {images_file.name}", FLAGS[part])
+        for part, file in others.items()
+        if flags[part] is None and file.name != re.sub("images(_zca)?", part, images_file.name, count=1)
+    ]
 
 
 def ignores_rate(lr_dir: str | os.PathLike | None) -> bool:
@@ -165,31 +161,25 @@ def read_rate(where: str | os.PathLike) -> float:
 
 def _images_file(path: Path) -> Path:
     """Return the file of the images, given itself or its folder; or the only one there that can hold a set."""
-    named = os.path.isfile(path) or not os.path.isdir(path) or any(is_part_file(name) for name in os.listdir(path))
-    return find_file(path, "images") if named else only_file(path) or find_file(path, "images")
+    alone = only_file(path) if os.path.isdir(path) and not part_files(path) else None
+    return alone or find_file(path, "images")
 
 
 def _part_file(images_file: Path, part: str, where: str | os.PathLike | None) -> Path | None:
     """Return the file of labels or rate: the one that is named, or the one that is called as the images are."""
     if where is not None:
         return find_file(Path(where), part)
-    match = re.fullmatch(r"images(?:_zca)?(.*)", images_file.name)
+    folder, match = images_file.parent, re.fullmatch(r"images(?:_zca)?(.*)", images_file.name)
     # images_best.pt goes with labels_best.pt, images_zca_5000.pt with labels_5000.pt
-    if match and (images_file.parent / f"{part}{match[1]}").is_file():
-        return images_file.parent / f"{part}{match[1]}"
-    beside = [images_file.parent / name for name in part_names(part)]
-    if part == "lr" and not any(file.is_file() for file in beside):
-        return None
-    alone = only_file(images_file.parent) == images_file and any(file.is_file() for file in beside)
-    return find_file(images_file.parent, part) if match or alone or part == "lr" else None
+    if match and (folder / f"{part}{match[1]}").is_file():
+        return folder / f"{part}{match[1]}"
+    beside = part_files(folder, part)
+    wanted = beside if part == "lr" else match or (beside and only_file(folder) == images_file)
+    return find_file(folder, part) if wanted else None
 
 
 def _load(path: Path) -> object:
-    loader = _LOADERS.get(path.suffix.lower(), load_torch)
-    content = loader(path)
-    if loader is load_safetensors and (note := read_note(path, NOTE)) is not None:
-        content[NOTE] = note
-    return content
+    return _LOADERS.get(path.suffix.lower(), load_torch)(path)
 
 
 def _load_part(path: Path, part: str) -> object:
@@ -205,7 +195,7 @@ def _record_of(images_file: Path, note: object, own_labels: bool) -> SetRecord:
     if isinstance(note, str):
         record = parse_record(note, f"{images_file}: {NOTE}")
     else:
-        record = read_record(images_file.parent) if is_part_file(images_file.name) else None
+        record = read_record(images_file.parent) if images_file.name in part_names("images") else None
     record = record or SetRecord()
     return record if own_labels else record.without_labels()
 
@@ -225,7 +215,5 @@ def save_published(distilled: SetTensors, folder: str | os.PathLike) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("lr.pt", RECORD_NAME):
         (folder / name).unlink(missing_ok=True)
-    torch.save(distilled.images.clone(), folder / "images.pt")  # a view would be saved with all that it looks into
-    torch.save(distilled.labels.clone(), folder / "labels.pt")
-    if distilled.lr is not None:
-        torch.save(torch.tensor(distilled.lr, dtype=torch.float64), folder / "lr.pt")
+    for name, tensor in distilled.stored.items():
+        torch.save(tensor.clone(), folder / f"{name}.pt")  # a view would be saved with all that it looks into

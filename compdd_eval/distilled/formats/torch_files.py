@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compdd_eval.distilled.formats.arrays import opened
 from compdd_eval.distilled.formats.parts import NOTE
 from compdd_eval.distilled.limits import MAX_BYTES
 from compdd_eval.distilled.tensors import SetTensors
@@ -51,12 +52,10 @@ def load_torch(path: Path, *, largest: int | None = 2 * MAX_BYTES, mapped: bool 
             warnings.simplefilter("ignore")  # of odd pickle protocols; what cannot be read is refused
             if mapped and archive:
                 return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-            with path.open("rb") as file:
+            with opened(path) as file:
                 return torch.load(file, map_location="cpu", weights_only=True)
     except InputError:
         raise
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions") from error
     except Exception as error:  # a damaged file can make the reader fail in any way
         if isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error):
             reason = "it holds more than tensors and could run code, so it is not opened"
@@ -80,7 +79,5 @@ def _check_archive(path: Path, largest: int | None) -> None:
 
 def write_pt(distilled: SetTensors, path: Path, note: str) -> None:
     """Write one dict of tensors, with the record as JSON under NOTE."""
-    content = {"images": distilled.images.clone(), "labels": distilled.labels.clone(), NOTE: note}
-    if distilled.lr is not None:
-        content["lr"] = torch.tensor(distilled.lr, dtype=torch.float64)
-    torch.save(content, path)
+    # a view would be saved with all that it looks into
+    torch.save({name: tensor.clone() for name, tensor in distilled.stored.items()} | {NOTE: note}, path)
