@@ -12,7 +12,7 @@ from compdd_eval.results.dd_ranking import (
 )
 from compdd_eval.results.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
 from compdd_eval.results.student_result import FULL, RANDOM, SET, StudentResult
-from compdd_eval.results.summary import Compared, Improvement, Recovery, Scores, Students
+from compdd_eval.results.summary import Compared, Improvement, Recovery, Scores
 
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
@@ -44,14 +44,14 @@ class Outcome:
         """Return one entry a model, with what it is compared to; None where that was not asked for."""
         entries = []
         for students in aggregate(self.of(SET, condition)):
-            model = students["model"]
+            model = students.model
             ours, random = self.of(SET, condition, model), self.of(RANDOM, condition, model)
             full = self.of(FULL, None, model)  # one recipe of all images for every regime
             entry = Compared(
-                **students,
-                random=Students(**aggregate(random)[0]) if random else None,
+                **vars(students),
+                random=aggregate(random)[0] if random else None,
                 improvement=_improvement(ours, random) if random else None,
-                full=Students(**aggregate(full)[0]) if full else None,
+                full=aggregate(full)[0] if full else None,
                 recovery_ratio=_ratio(ours, full),
                 random_recovery_ratio=_ratio(random, full),
             )
@@ -81,7 +81,7 @@ class Outcome:
         return {"ars": augmentation_robust_score(**parts), "ars_accuracies": parts}
 
     def _mean(self, source: str, condition: Condition | None, model: str) -> float:
-        return aggregate(self.of(source, condition, model))[0]["accuracy_mean"]
+        return aggregate(self.of(source, condition, model))[0].accuracy_mean
 
 
 def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> Improvement:

@@ -55,8 +55,9 @@ def mean_interval(values: Sequence[float]) -> list[float] | None:
     values = _finite("values", values)
     if len(values) < 2:
         return None
+    mean = statistics.mean(values)
     half = _quantile(len(values) - 1) * _deviation(values) / math.sqrt(len(values))
-    return _around(statistics.mean(values), half)
+    return [mean - half, mean + half]
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
@@ -169,7 +170,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     elif len(below) < 2:
         interval = sorted(end / b for end in mean_interval(above))
     else:
-        interval = _fieller(a, b, (_squared_error(above), len(above) - 1), (_squared_error(below), len(below) - 1))
+        interval = _fieller(above, below)
     return {"ratio": a / b, "interval": interval}
 
 
@@ -213,7 +214,9 @@ def best_permutation(confusion: Sequence[Sequence[int]]) -> tuple[list[int], flo
         InputError: The matrix is not square, has a negative count, or no image at all.
     """
     counts = _counts(confusion)
-    rows, columns = scipy.optimize.linear_sum_assignment(_in_place_first(counts), maximize=True)
+    # weighed so that, between equally good assignments, one with more labels in place wins
+    weights = counts * (len(counts) + 1) + np.eye(len(counts), dtype=np.int64)
+    rows, columns = scipy.optimize.linear_sum_assignment(weights, maximize=True)
     permutation = [int(row) for row in rows[np.argsort(columns)]]
     return permutation, float(counts[rows, columns].sum() / counts.sum())
 
@@ -290,24 +293,17 @@ def _deviation(values: list[float]) -> float:
     return std if std > _SAME else 0.0
 
 
-def _squared_error(values: list[float]) -> float:
-    """Return the squared standard error of the mean."""
-    return _deviation(values) ** 2 / len(values)
-
-
 def _quantile(freedom: float) -> float:
     """Return the t beyond which lies half of what `CONFIDENCE` leaves."""
     return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
-def _around(centre: float, half: float) -> list[float]:
-    """Return the interval with this centre and half width."""
-    return [centre - half, centre + half]
-
-
-def _fieller(a: float, b: float, above: tuple[float, int], below: tuple[float, int]) -> list[float] | None:
-    """Solve Fieller's quadratic for means a, b with (squared standard error, degrees of freedom) each."""
-    ratio, (va, df_a), (vb, df_b) = a / b, above, below
+def _fieller(above: list[float], below: list[float]) -> list[float] | None:
+    """Solve Fieller's quadratic for the ratio of two means; va, vb are their squared standard errors."""
+    a, b = statistics.mean(above), statistics.mean(below)
+    ratio = a / b
+    va, vb = (_deviation(values) ** 2 / len(values) for values in (above, below))
+    df_a, df_b = len(above) - 1, len(below) - 1
     variance = va + ratio**2 * vb
     if not variance:  # also for a ratio of 0 without spread
         freedom = min(df_a, df_b)
@@ -349,11 +345,6 @@ def _counts(confusion: Sequence[Sequence[int]]) -> np.ndarray:
     require("confusion", f"of shape {list(counts.shape)}", square and counts.dtype.kind in "iu", "a square of counts")
     require("confusion", "without images", bool((counts >= 0).all() and counts.any()), "counts from 0, not all 0")
     return counts.astype(np.int64)
-
-
-def _in_place_first(counts: np.ndarray) -> np.ndarray:
-    """Weigh counts so that, between equally good assignments, one with more labels in place wins."""
-    return counts * (len(counts) + 1) + np.eye(len(counts), dtype=np.int64)
 
 
 def _most_by_chance(counts: np.ndarray) -> float:

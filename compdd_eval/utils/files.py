@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -78,6 +79,13 @@ def read_yaml(path: Path, flag: str) -> dict[str, object]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings by name; expected lines such as num_eval: 3")
     return content
+
+
+def read_small(path: Path, most: int) -> bytes | None:
+    """Return the bytes of a regular file; None where it is none, or has more than so many. OSError as of reading."""
+    found = os.stat(path)
+    # a pipe or device would block or never end, so it is never opened
+    return path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= most else None
 
 
 def write_json(path: Path, content: object) -> None:

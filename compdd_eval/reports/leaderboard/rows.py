@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,13 +12,14 @@ from pathlib import Path
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.imagenet.hub_files import is_commit, parse_address
 from compdd_eval.data.subsets import config_names, load_subset, related_names
-from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.checked_fields import clean, is_sha256
 from compdd_eval.reports.html import as_link
 from compdd_eval.reports.leaderboard.command import protocol_of
 from compdd_eval.reports.leaderboard.sources import Found
 from compdd_eval.reports.paired import pair
 from compdd_eval.reports.summaries import Entry, Run
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_small
 
 _logger = logging.getLogger(__name__)
 UNKNOWN = "one seed"
@@ -178,18 +177,18 @@ def read_canonical(path: str) -> dict[str, str]:
     """
     expected = 'expected JSON such as {"bird-easy": "9f..."} with the SHA-256 of validation images, as in summary.json'
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_CANONICAL:
-            raise InputError(f"{path}: is no regular file of at most 1 MB; {expected}")
-        content = json.loads(Path(path).read_bytes().decode("utf-8"))
+        raw = read_small(Path(path), _MOST_CANONICAL)
+        content = None if raw is None else json.loads(raw.decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: the --canonical file cannot be read ({error.strerror}); {expected}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({clean(error, 80)}); {expected}") from error
+    if raw is None:
+        raise InputError(f"{path}: is no regular file of at most 1 MB; {expected}")
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds no configuration by name; {expected}")
     for name, digest in content.items():
-        if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        if not is_sha256(digest):
             raise InputError(f"{path}: {clean(name, 40)}: {clean(digest, 40)} is no SHA-256; {expected}")
     return content
 

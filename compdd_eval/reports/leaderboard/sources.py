@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from compdd_eval.data.imagenet.hub_files import Address, is_commit, parse_address
+from compdd_eval.reports.checked_fields import is_sha256
 from compdd_eval.reports.summaries import Run, read_run
 from compdd_eval.results.result_files import MOST_BYTES, files_in
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_small
 from compdd_eval.utils.hub_errors import clear_hub_error
 
 _logger = logging.getLogger(__name__)
@@ -172,10 +173,7 @@ def _fits(size: int | None) -> bool:
 def _set_digest(path: Path) -> str | None:
     """Return the SHA-256 that a repository says its set has."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            return None
-        said = json.loads(path.read_bytes().decode("utf-8"))["sha256"]
+        said = json.loads((read_small(path, MOST_BYTES) or b"").decode("utf-8"))["sha256"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
-    return said if isinstance(said, str) and re.fullmatch(r"[0-9a-f]{64}", said) else None
+    return said if is_sha256(said) else None
