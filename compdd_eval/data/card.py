@@ -59,10 +59,11 @@ def benchmark_card(entries: list[CardEntry]) -> str:
 
 def _this_copy(entries: list[CardEntry]) -> str:
     """Say what this copy holds, what a whole one has, and how to load it."""
-    rows = []
-    for entry in entries:
-        counts = [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
-        rows.append([f"`{entry.subset.name}`", *counts])
+    rows = [
+        [f"`{entry.subset.name}`"]
+        + [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
+        for entry in entries
+    ]
     parts = [
         "\n## This copy",
         "Images here, and in a copy made from a whole ImageNet:",

@@ -163,15 +163,13 @@ def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Pa
     area.mkdir(parents=True, exist_ok=True)
     name = f"scan-{digest[:16]}"
     remove_scans(cache_dir, but=name)
-    with locked(area / f"{name}.lock", "it reads the same images"):
+    with locked(area / f"{name}.lock", "it reads the same images"), contextlib.ExitStack() as in_the_end:
+        in_the_end.callback(shutil.rmtree, area / name, ignore_errors=True)
         try:
             yield area / name
         except KeyboardInterrupt:  # whole shards stay for the next run; an error may be in what was copied
+            in_the_end.pop_all()
             raise
-        except BaseException:
-            shutil.rmtree(area / name, ignore_errors=True)
-            raise
-        shutil.rmtree(area / name, ignore_errors=True)
 
 
 def remove_scans(cache_dir: str | os.PathLike | None, but: str = "") -> None:

@@ -10,7 +10,7 @@ from compdd_eval.data.imagenet.cls_loc import ReaderClsLoc
 from compdd_eval.data.imagenet.hub_files import HubFiles, is_repository
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, ReaderImageFolder, split_folders
 from compdd_eval.data.imagenet.parquet import ReaderParquet
-from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.imagenet.validation_labels import DEVKIT, TABLE
 from compdd_eval.data.imagenet.webdataset import ReaderWebDataset
 from compdd_eval.utils.errors import InputError, unknown
@@ -57,7 +57,7 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
     raise InputError(f"{path}: is a file, expected a folder (from {origin}): a copy of ImageNet")
 
 
-def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_proc: int = 1) -> Source:
+def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_proc: int = 1) -> Reader:
     """Open a copy of ImageNet.
 
     Args:
