@@ -6,7 +6,7 @@ from pathlib import Path
 from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.compare import Comparison, compare
-from compdd_eval.reports.compare.paper_tables import setting_json, table_json
+from compdd_eval.reports.compare.paper_tables import table_json
 from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render_tables
 from compdd_eval.utils.console import print_json
 from compdd_eval.utils.files import write_text
@@ -58,7 +58,7 @@ def _content(comparison: Comparison) -> dict[str, object]:
             {
                 "first": entry.first,
                 "other": entry.other,
-                **setting_json(entry.setting),
+                **vars(entry.setting),
                 "seeds": entry.seeds,
                 "difference": entry.difference,
                 "verdict": entry.verdict,

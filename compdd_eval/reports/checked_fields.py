@@ -80,5 +80,9 @@ def clean(text: object, most: int = 1000) -> str:
         marks = marks + 1 if unicodedata.combining(letter) else 0
         if marks <= _MARKS:
             kept.append(letter if letter.isprintable() else " ")
-    line = " ".join("".join(kept).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return cut(" ".join("".join(kept).split()), most)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -22,14 +22,7 @@ def _environment() -> object:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "mean_and_std": mean_and_std,
-        "span": span,
-        "as_link": as_link,
-        "short": short,
-    }
+    environment.filters |= {function.__name__: function for function in (percent, points, mean_and_std, span)}
     return environment
 
 

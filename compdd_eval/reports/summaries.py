@@ -48,6 +48,11 @@ class Group:
     accuracies: tuple[float, ...]
 
     @property
+    def by_seed(self) -> dict[int, float]:
+        """Seed -> accuracy."""
+        return dict(zip(self.seeds, self.accuracies, strict=True))
+
+    @property
     def mean(self) -> float:
         """Mean accuracy, in [0, 1]."""
         return math.fsum(self.accuracies) / len(self.accuracies)
@@ -163,9 +168,8 @@ class Run:
         """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
         if said := clean(self.origin.get("method") or "", _MOST_NAME):
             return said
-        repository = self.repository
-        if repository:
-            return repository.partition("@")[0]
+        if self.repository:
+            return self.repository.partition("@")[0]
         for name in ("distilled", "data_dir"):
             if found := Path(str(self.config.get(name) or "")).name:
                 return clean(_IPC.sub("", found) or found, _MOST_NAME)

@@ -5,13 +5,14 @@ interval over the seeds that both have excludes 0. Where one of the others canno
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
 from compdd_eval.reports.paired import BETTER, pair
 from compdd_eval.reports.summaries import Group
 from compdd_eval.results.statistics import Ratio, ratio_interval
+from compdd_eval.utils.console import counted
 
 RANDOM = "Random"
 MEANING = "better than every other method of its column, paired 95 % intervals over the same seeds"
@@ -148,8 +149,7 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
         best = max(having, key=lambda row: row[column].group.mean)
         others = [row[column].group for row in having if row is not best]
         if all(pair(best[column].group, other).verdict == BETTER for other in others):
-            value = best[column]
-            best[column] = Value(value.group, value.full, value.ratio, value.setting, best=True)
+            best[column] = replace(best[column], best=True)
 
 
 def _title(setting: Setting, several: dict[str, str]) -> str:
@@ -164,7 +164,7 @@ def _notes(
 ) -> list[str]:
     values = [value for row in rows.values() for column, value in row.items() if column.ipc is not None]
     counts = sorted({len(value.group.seeds) for value in values})
-    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
     brackets = "; in brackets: % of Full, all training images" if any(value.ratio for value in values) else ""
     spread = "mean and sample standard deviation" if counts[-1] > 1 else "accuracy"
     notes = [f"{spread} in % over {seeds}{brackets}"]
@@ -197,13 +197,8 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
 
 
 def _disagree(first: Group, other: Group) -> bool:
-    known = dict(zip(first.seeds, first.accuracies, strict=True))
-    return any(known.get(seed, value) != value for seed, value in zip(other.seeds, other.accuracies, strict=True))
-
-
-def setting_json(setting: Setting) -> dict[str, object]:
-    """Return the fields of a setting for programs."""
-    return dict(vars(setting))
+    known = first.by_seed
+    return any(known.get(seed, value) != value for seed, value in other.by_seed.items())
 
 
 def table_json(table: Table) -> dict[str, object]:
@@ -211,7 +206,7 @@ def table_json(table: Table) -> dict[str, object]:
     cells = [
         {
             "method": name,
-            **setting_json(row[column].setting),
+            **vars(row[column].setting),
             **_group_json(row[column].group),
             "recovery_ratio": row[column].ratio,
             "full": _group_json(row[column].full) if row[column].full else None,

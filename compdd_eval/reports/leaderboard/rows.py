@@ -1,12 +1,12 @@
 """Rows of a leaderboard: one for each network of each result, its numbers computed anew, its doubts marked."""
 
+import functools
 import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from compdd_eval.config.protocol import Protocol
@@ -69,7 +69,7 @@ class Row:
         set_digest: SHA-256 of the set.
         set_name: `USER/NAME` on the Hub, or None.
         set_link: Address of the set, or None.
-        page: Page of the result in the site.
+        page: Page of the result in the site, `runs/<12 hex digits>.html`.
     """
 
     protocol: str
@@ -105,7 +105,6 @@ class Result:
         protocol: Its protocol.
         rows: One for each network; those that another result has already are left out.
         entries: What the rows are made of, in the same order.
-        page: Its page in the site, `runs/<12 hex digits>.html`.
     """
 
     run: Run
@@ -113,7 +112,6 @@ class Result:
     protocol: Protocol
     rows: list[Row]
     entries: list[Entry]
-    page: str
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def canonical_of(runs: Iterable[Run], given: dict[str, str] | None) -> dict[str,
     return found
 
 
-@cache
+@functools.cache
 def _expected(config_name: str) -> int | None:
     """Return how many validation images a subset has; None for a list of a user's own."""
     known = config_name in [*config_names(), *related_names()]
@@ -256,22 +254,20 @@ def _result(
     run = one.run
     page = _page([_identity(run, protocol, entry) for entry in entries], pages)
     repository = one.repository or (run.repository if is_commit(run.repository) else None)
-    link = as_link(run.origin.get("source_url"))
-    if repository is not None:
-        link = parse_address(repository).page
-    of_run = {
-        "protocol": protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
-        "method": clean(run.method, 60) or "?",
-        "subset": clean(run.config_name, 40),
-        "ipc": run.ipc,
-        "resolution": run.resolution,
-        "marks": _marks(one, canonical[run.config_name]),
-        "set_digest": run.digests["distilled"],
-        "set_name": repository and repository.partition("@")[0],
-        "set_link": link,
-        "page": page,
-    }
-    return Result(run, repository, protocol, [_row(entry, of_run) for entry in entries], entries, page)
+    of_run = functools.partial(
+        Row,
+        protocol=protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
+        method=clean(run.method, 60) or "?",
+        subset=clean(run.config_name, 40),
+        ipc=run.ipc,
+        resolution=run.resolution,
+        marks=_marks(one, canonical[run.config_name]),
+        set_digest=run.digests["distilled"],
+        set_name=repository and repository.partition("@")[0],
+        set_link=parse_address(repository).page if repository else as_link(run.origin.get("source_url")),
+        page=page,
+    )
+    return Result(run, repository, protocol, [_row(entry, of_run) for entry in entries], entries)
 
 
 def _page(identities: list[str], taken: set[str]) -> str:
@@ -295,12 +291,11 @@ def _marks(one: Found, canonical: Canonical) -> list[str]:
     return marks
 
 
-def _row(entry: Entry, of_run: dict[str, object]) -> Row:
+def _row(entry: Entry, of_run: Callable[..., Row]) -> Row:
     group, recovery = entry.students, entry.recovery
     pairing = pair(group, entry.random) if entry.random else None
     difference = pairing and pairing.difference
-    return Row(
-        **of_run,
+    return of_run(
         student=clean(entry.model, 60),
         teacher=None if entry.teacher is None else clean(entry.teacher, 60),
         mean=group.mean,

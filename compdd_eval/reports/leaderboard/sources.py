@@ -74,14 +74,14 @@ def read_sources(places: list[str]) -> Sources:
             )
         rows = 0
         for one in _local(Path(place)) if here else _on_hub(address, place):
-            rows += 0 if isinstance(one, str) else len(one.run.entries)
             if isinstance(one, str):
                 reasons.append(one)
-            elif rows <= MOST_ROWS:
-                found.append(one)
-            else:
+                continue
+            rows += len(one.run.entries)
+            if rows > MOST_ROWS:
                 reasons.append(f"{place}: all from {one.run.place}: it has more than {MOST_ROWS:,} rows")
                 break
+            found.append(one)
     if not found and reasons:
         more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
         raise InputError(f"{reasons[0]}{more}")
