@@ -97,7 +97,5 @@ def _info_of(entry: CardEntry) -> dict[str, object]:
 
 def size_category(images: int) -> str:
     """Return the Hub's name for a number of images."""
-    for limit, name in ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")):
-        if images < limit:
-            return name
-    return "1M<n<10M"
+    names = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
+    return next((name for limit, name in names.items() if images < limit), "1M<n<10M")

@@ -7,21 +7,14 @@ import re
 from functools import cache
 
 from compdd_eval.reports.summaries import Group
+from compdd_eval.utils.markdown import templates
 
 _URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
 
 
 @cache
 def _environment() -> object:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("compdd_eval.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("compdd_eval.reports", "templates", autoescape=True)
     environment.filters |= {function.__name__: function for function in (percent, points, mean_and_std, span)}
     return environment
 

@@ -280,14 +280,18 @@ def _entry(content: object) -> Entry:
     return Entry(
         model=text_of("model", content.get("model")),
         students=_group(content),
-        random=None if content.get("random") is None else _group(table_of("random", content["random"])),
-        full=None if content.get("full") is None else _group(table_of("full", content["full"])),
+        random=_baseline("random", content),
+        full=_baseline("full", content),
         per_class=tuple(None if value is None else number_of("per_class_accuracy", value, 0, 1) for value in per_class),
         confusion=tuple(map(_counts, confusion)),
         lr=number_of("lr", content.get("lr"), 0, 1e9),
         lr_source=text_of("lr_source", content.get("lr_source")),
         teacher=None if teacher is None else text_of("teacher", table_of("teacher", teacher).get("name")),
     )
+
+
+def _baseline(name: str, content: dict) -> Group | None:
+    return None if content.get(name) is None else _group(table_of(name, content[name]))
 
 
 def _counts(row: object) -> tuple[int, ...]:

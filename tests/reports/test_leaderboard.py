@@ -218,7 +218,7 @@ def test_a_copied_row_does_not_hide_that_of_another_repository(tmp_path):
     found = [sources.Found(run, commit) for commit in [*commits, commits[0], None]]
     rows = rows_of(found)
     assert [row.set_name for row in rows.rows] and {row.set_name for row in rows.rows} == {"user0/set", "user1/set"}
-    assert rows.twice == 2 and len({result.page for result in rows.results}) == 2
+    assert rows.twice == 2 and len({result.rows[0].page for result in rows.results}) == 2
 
 
 def test_marks_by_most_results(tmp_path):

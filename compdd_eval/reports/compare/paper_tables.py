@@ -66,6 +66,12 @@ class Table:
     rows: dict[str, dict[Column, Value]]
     notes: list[str]
 
+    @property
+    def values(self) -> list[tuple[str, Value]]:
+        """Name of the method and value, row by row, without the columns Full: each value has its own."""
+        columns = [column for column in self.columns if column.ipc is not None]
+        return [(name, row[column]) for name, row in self.rows.items() for column in columns if column in row]
+
 
 def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
     """Make one table for each network, resolution, protocol, regime of labels and teacher.
@@ -119,13 +125,11 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
         for setting in settings:
             if setting in method.cells:
                 _add(rows, method.name, setting, method.cells[setting], method.cells[setting].entry.students)
-    present = {column for row in rows.values() for column in row}
-    subsets = dict.fromkeys(setting.config_name for setting in settings)
-    columns = [
-        column
-        for name in subsets
-        for column in sorted((c for c in present if c.config_name == name), key=lambda c: (c.ipc is None, c.ipc or 0))
-    ]
+    subsets = list(dict.fromkeys(setting.config_name for setting in settings))
+    columns = sorted(
+        {column for row in rows.values() for column in row},
+        key=lambda column: (subsets.index(column.config_name), column.ipc is None, column.ipc or 0),
+    )
     _mark_best(rows, columns)
     return Table(_title(settings[0], several), columns, rows, _notes(methods, settings, rows))
 
@@ -206,15 +210,13 @@ def table_json(table: Table) -> dict[str, object]:
     cells = [
         {
             "method": name,
-            **vars(row[column].setting),
-            **_group_json(row[column].group),
-            "recovery_ratio": row[column].ratio,
-            "full": _group_json(row[column].full) if row[column].full else None,
-            "best": row[column].best,
+            **vars(value.setting),
+            **_group_json(value.group),
+            "recovery_ratio": value.ratio,
+            "full": _group_json(value.full) if value.full else None,
+            "best": value.best,
         }
-        for name, row in table.rows.items()
-        for column in table.columns
-        if column in row and column.ipc is not None
+        for name, value in table.values
     ]
     return {"title": table.title, "notes": table.notes, "best": MEANING, "cells": cells}
 

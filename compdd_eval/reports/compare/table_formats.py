@@ -145,11 +145,7 @@ def _csv(tables: Sequence[Table]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for table in tables:
-        for name, row in table.rows.items():
-            for column in table.columns:
-                if column in row and column.ipc is not None:
-                    writer.writerow(_csv_cells(name, row[column]))
+    writer.writerows(_csv_cells(name, value) for table in tables for name, value in table.values)
     return stream.getvalue()
 
 
