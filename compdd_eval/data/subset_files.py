@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compdd_eval.data.synsets import Synset, find_synset, synset_of
 from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.files import read_json
 
 DIFFICULTIES = ("easy", "hard")
 NUM_CLASSES = 10
@@ -131,12 +132,7 @@ def read_subset(path: Path) -> Subset:
     Raises:
         InputError: It cannot be read, or something is wrong; the message names the class and the field.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a subset file (no JSON: {error})") from error
+    content = read_json(path, wrong="not a subset file (no JSON: {})")
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a subset file (a {type(content).__name__}, expected fields by name)")
     given = _given(content, _FIELDS, str(path))

@@ -83,8 +83,8 @@ def bars(places: Sequence[str], series: Sequence[Series], chance: float, label: 
     return _svg(draw, 3.4, alt)
 
 
-def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str, below: str = "") -> object:
-    """Draw a line for each series over named places, with error bars."""
+def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str) -> object:
+    """Draw a line for each series over images per class, with error bars."""
 
     def draw(axes: object) -> None:
         for number, one in enumerate(series):
@@ -94,7 +94,7 @@ def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str,
             _error_bars(axes, [place + shift for place in range(len(places))], one, _nth(_SERIES, number))
         _name_places(axes, places)
         axes.set_ylabel(label)
-        axes.set_xlabel(below)
+        axes.set_xlabel("images per class (IPC)")
         axes.set_ylim(bottom=0)
 
     return _svg(draw, 3.6 + 0.17 * ((len(series) + 1) // 2), alt, columns=2)

@@ -44,11 +44,16 @@ def read_results(
             except InputError as error:
                 damaged.append(error)
         if damaged and not good:
-            more = f" (and {len(damaged) - 1} more like it)" if len(damaged) > 1 else ""
-            raise InputError(f"{damaged[0]}{more}")
+            raise all_damaged(damaged)
         for error in damaged:
             _logger.warning(f"left out: {error}")
     return list(found.values())
+
+
+def all_damaged(reasons: Sequence[object]) -> InputError:
+    """Make the error where no file is good: what is wrong with the first, and how many others there are."""
+    more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
+    return InputError(f"{reasons[0]}{more}")
 
 
 def _files(place: str | os.PathLike, names: Sequence[str]) -> list[Path]:

@@ -1,13 +1,15 @@
 """Files: written whole or not at all, only where one can write, and by one process at a time."""
 
 import contextlib
+import csv
+import io
 import json
 import logging
 import os
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -81,11 +83,30 @@ def read_yaml(path: Path, flag: str) -> dict[str, object]:
     return content
 
 
-def read_small(path: Path, most: int) -> bytes | None:
-    """Return the bytes of a regular file; None where it is none, or has more than so many. OSError as of reading."""
-    found = os.stat(path)
-    # a pipe or device would block or never end, so it is never opened
-    return path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= most else None
+def read_json(path: Path, unreadable: str = "cannot be read ({})", wrong: str = "not a JSON file ({})") -> object:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        unreadable: What the message says where it cannot be read; the braces stand for the reason.
+        wrong: Likewise, where it holds no JSON.
+
+    Raises:
+        InputError: Either of these; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {unreadable.format(error.strerror)}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {wrong.format(error)}") from error
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV; None is an empty field."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
 
 
 def write_json(path: Path, content: object) -> None:
@@ -116,3 +137,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_small(path: Path, most: int) -> bytes | None:
+    """Return the bytes of a regular file; None where it is none, or has more than so many. OSError as of reading."""
+    found = os.stat(path)
+    # a pipe or device would block or never end, so it is never opened
+    return path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= most else None

@@ -98,7 +98,7 @@ def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
 
 def order_of(setting: Setting) -> tuple:
     """Return what settings are sorted by: network and protocol, then subsets as the benchmark lists them, then IPC."""
-    return _head(setting, ""), *_subset_order(setting.config_name), setting.ipc, setting.validation
+    return _head(setting), *_subset_order(setting.config_name), setting.ipc, setting.validation
 
 
 def _subset_order(name: str) -> tuple[int, str]:
@@ -106,9 +106,8 @@ def _subset_order(name: str) -> tuple[int, str]:
     return (names.index(name) if name in names else len(names)), name
 
 
-def _head(setting: Setting, no_teacher: str | None = None) -> tuple:
-    teacher = no_teacher if setting.teacher is None else setting.teacher
-    return setting.model, setting.resolution, setting.protocol, setting.labels, teacher
+def _head(setting: Setting) -> tuple:
+    return setting.model, setting.resolution, setting.protocol, setting.labels, setting.teacher or ""
 
 
 def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: dict[str, str]) -> Table:

@@ -1,7 +1,6 @@
 """Tables of papers as text, Markdown, LaTeX (booktabs) and CSV; names may come from anybody and are escaped."""
 
 import contextlib
-import csv
 import io
 import shutil
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from compdd_eval.reports.compare.paper_tables import MEANING, Column, Table, Value
 from compdd_eval.utils.console import print_table
+from compdd_eval.utils.files import csv_text
 
 CSV_COLUMNS = (
     *("method", "subset", "ipc", "model", "resolution", "protocol", "labels", "teacher", "validation"),
@@ -37,7 +37,8 @@ def render_tables(tables: Sequence[Table], form: str) -> str:
         form: `text`, `markdown`, `latex` or `csv`.
     """
     if form == "csv":
-        return _csv(tables)
+        # a line for each method and setting; accuracies and ratios are fractions
+        return csv_text(CSV_COLUMNS, (_csv_cells(name, value) for table in tables for name, value in table.values))
     if form == "text":
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             print_text(tables)
@@ -138,15 +139,6 @@ def _latex(table: Table) -> list[str]:
 
 def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _csv(tables: Sequence[Table]) -> str:
-    """Return a line for each method and setting; accuracies and ratios are fractions."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(_csv_cells(name, value) for table in tables for name, value in table.values)
-    return stream.getvalue()
 
 
 def _csv_cells(name: str, value: Value) -> list[object]:

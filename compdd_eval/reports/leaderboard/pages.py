@@ -1,7 +1,5 @@
 """Files of a leaderboard's site: its page, a page for each result, all rows as CSV and JSON, a card for the Hub."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -14,6 +12,7 @@ from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
 from compdd_eval.reports.summaries import Group
 from compdd_eval.results.command import DATA_PATH
+from compdd_eval.utils.files import csv_text
 from compdd_eval.utils.markdown import front_matter
 
 FIRST = 100  # rows in the page itself, for those who run no scripts
@@ -93,13 +92,8 @@ def site_json(title: str, rows: Rows) -> dict[str, object]:
 
 def as_csv(rows: Rows) -> str:
     """Return all rows as a table for spreadsheets; no text in it is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in fields(Row)]
-    writer.writerow(names)
-    for row in rows.rows:
-        writer.writerow([_cell(getattr(row, name)) for name in names])
-    return text.getvalue()
+    return csv_text(names, ([_cell(getattr(row, name)) for name in names] for row in rows.rows))
 
 
 def readme(title: str, rows: Rows) -> str:

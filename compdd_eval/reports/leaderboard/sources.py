@@ -13,7 +13,7 @@ from tqdm import tqdm
 from compdd_eval.data.imagenet.hub_files import Address, is_commit, parse_address
 from compdd_eval.reports.checked_fields import is_sha256
 from compdd_eval.reports.summaries import Run, read_run
-from compdd_eval.results.result_files import MOST_BYTES, files_in
+from compdd_eval.results.result_files import MOST_BYTES, all_damaged, files_in
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import read_small
 from compdd_eval.utils.hub_errors import clear_hub_error
@@ -83,8 +83,7 @@ def read_sources(places: list[str]) -> Sources:
                 break
             found.append(one)
     if not found and reasons:
-        more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
-        raise InputError(f"{reasons[0]}{more}")
+        raise all_damaged(reasons)
     if not found:
         tried = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
         raise InputError(f"{tried}: no result that can be read; give the --output_dir of evaluate, or push --results")

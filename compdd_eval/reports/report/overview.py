@@ -68,7 +68,7 @@ def _chart(title: str, runs: list[Run], by_method: dict[str, list[Run]], models:
     title += f" ({len(shown)} of {len(methods)} methods)" if len(shown) < len(methods) else ""
     alt = f"Accuracy in % over images per class, {title}. " + " ".join(_in_words(one, ipcs) for one in series)
     places = [f"{ipc:g}" for ipc in ipcs]
-    return title, lines(places, series, "accuracy in % (mean ± std)", alt, "images per class (IPC)")
+    return title, lines(places, series, "accuracy in % (mean ± std)", alt)
 
 
 def _over_ipcs(
