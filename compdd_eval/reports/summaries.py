@@ -151,17 +151,13 @@ class Run:
     lines: tuple[str, ...]
 
     @property
-    def preset(self) -> str:
-        """Name of the preset of the protocol."""
-        return str(self.protocol["protocol"])
-
-    @property
     def protocol_name(self) -> str:
         """The preset and what differs from it, in words: rows of different names are not compared."""
-        preset = PRESETS.get(self.preset, {})
+        name = self.protocol["protocol"]
+        preset = PRESETS.get(name, {})
         # a file may call itself `comp-dd` without changes and yet have other settings
-        found = {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
-        return protocol_in_words(self.preset, found)
+        found = {key: value for key, value in self.protocol.items() if value != preset.get(key)} | self.changes
+        return protocol_in_words(name, found)
 
     @property
     def method(self) -> str:

@@ -255,6 +255,8 @@ def test_a_canonical_file_that_is_none(tmp_path, text):
         read_canonical(str(tmp_path / "c.json"))
     with pytest.raises(InputError, match="none.json: the --canonical file cannot be read"):
         read_canonical(str(tmp_path / "none.json"))
+    with pytest.raises(InputError, match=r"^\S+: is no regular file of at most 1 MB; expected JSON"):
+        read_canonical(str(tmp_path))
 
 
 def test_the_command_makes_the_same_settings(tmp_path):
