@@ -60,7 +60,7 @@ def _content(comparison: Comparison) -> dict[str, object]:
                 "other": entry.other,
                 **vars(entry.setting),
                 "seeds": entry.seeds,
-                "difference": entry.difference,
+                "difference": entry.difference and vars(entry.difference),
                 "verdict": entry.verdict,
                 "sentence": entry.sentence,
             }

@@ -10,9 +10,15 @@ from compdd_eval.results.dd_ranking import (
     improvement_over_random,
     label_robust_score,
 )
-from compdd_eval.results.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
+from compdd_eval.results.statistics import (
+    Ratio,
+    clear_sign,
+    paired_bootstrap_interval,
+    paired_difference,
+    ratio_interval,
+)
 from compdd_eval.results.student_result import FULL, RANDOM, SET, StudentResult
-from compdd_eval.results.summary import Compared, Improvement, Recovery, Scores
+from compdd_eval.results.summary import Compared, Improvement, Scores
 
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
@@ -87,7 +93,7 @@ class Outcome:
 def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> Improvement:
     difference = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
     over_images = paired_bootstrap_interval([run.right for run in ours], [run.right for run in random])
-    return Improvement(**difference, bootstrap_interval=over_images, verdict=verdict(difference["interval"]))
+    return Improvement(**vars(difference), bootstrap_interval=over_images, verdict=verdict(difference.interval))
 
 
 def verdict(interval: list[float] | None) -> str:
@@ -97,7 +103,7 @@ def verdict(interval: list[float] | None) -> str:
     return {1: BEATS, -1: LOSES, 0: UNCLEAR}[clear_sign(interval)]
 
 
-def _ratio(students: list[StudentResult], full: list[StudentResult]) -> Recovery | None:
+def _ratio(students: list[StudentResult], full: list[StudentResult]) -> Ratio | None:
     if not students or not full:
         return None
-    return Recovery(**ratio_interval([run.accuracy for run in students], [run.accuracy for run in full]))
+    return ratio_interval([run.accuracy for run in students], [run.accuracy for run in full])

@@ -32,4 +32,4 @@ def pair(first: Group, other: Group) -> Pairing:
     if not seeds:
         return Pairing([], None, NO_PAIRS)
     difference = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-    return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference["interval"])])
+    return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference.interval)])

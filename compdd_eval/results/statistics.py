@@ -7,7 +7,7 @@ Two things vary: the students (seed of weights and order) and the validation ima
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TypedDict
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
@@ -22,8 +22,18 @@ _DEVIATIONS = 5  # standard deviations above the mean of the shuffles
 _MOVED_LEVEL = 1e-4
 
 
-class PairedDifference(TypedDict):
-    """What `paired_difference` returns."""
+@dataclass(frozen=True)
+class PairedDifference:
+    """How one group of students differs from another, seed by seed.
+
+    Attributes:
+        mean: Mean difference.
+        std: Its sample standard deviation; None for one pair.
+        n: Number of pairs.
+        interval: 95 % interval of the mean difference (Student's t); None for one pair.
+        wins: Pairs in which the first is larger.
+        p_value: Of the two-sided paired t test; None where there is no spread.
+    """
 
     mean: float
     std: float | None
@@ -33,8 +43,14 @@ class PairedDifference(TypedDict):
     p_value: float | None
 
 
-class Ratio(TypedDict):
-    """What `ratio_interval` returns."""
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means, such as accuracy / accuracy of all training images.
+
+    Attributes:
+        ratio: The ratio of the means; None where the denominator is 0.
+        interval: Its 95 % interval (Fieller 1954); None where there is none.
+    """
 
     ratio: float | None
     interval: list[float] | None
@@ -80,14 +96,14 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
     differences = [one - other for one, other in zip(first, second, strict=True)]
     mean, n = statistics.mean(differences), len(differences)
     std = _deviation(differences) if n > 1 else None
-    return {
-        "mean": mean,
-        "std": std,
-        "n": n,
-        "interval": mean_interval(differences),
-        "wins": sum(one > other for one, other in zip(first, second, strict=True)),
-        "p_value": float(2 * scipy.stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
-    }
+    return PairedDifference(
+        mean=mean,
+        std=std,
+        n=n,
+        interval=mean_interval(differences),
+        wins=sum(one > other for one, other in zip(first, second, strict=True)),
+        p_value=float(2 * scipy.stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
+    )
 
 
 def bootstrap_interval(right: object, draws: int = 2000, seed: int = 0) -> list[float]:
@@ -164,14 +180,14 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     above, below = _finite("numerators", numerators), _finite("denominators", denominators)
     a, b = statistics.mean(above), statistics.mean(below)
     if not b or not math.isfinite(a / b):
-        return {"ratio": None, "interval": None}
+        return Ratio(None, None)
     if len(above) < 2:
         interval = None
     elif len(below) < 2:
         interval = sorted(end / b for end in mean_interval(above))
     else:
         interval = _fieller(above, below)
-    return {"ratio": a / b, "interval": interval}
+    return Ratio(a / b, interval)
 
 
 def confusion_matrix(predicted: Sequence[int], labels: Sequence[int], num_classes: int) -> list[list[int]]:

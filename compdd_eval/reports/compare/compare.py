@@ -161,9 +161,9 @@ def _difference(first: MeasuredMethod, other: MeasuredMethod, setting: Setting, 
 
 def _sentence(first: str, other: str, place: str, difference: PairedDifference, verdict: str) -> str:
     """Say what an interval means, and no more than that."""
-    mean, interval = f"{100 * difference['mean']:+.2f} points", difference["interval"]
+    mean, interval = f"{100 * difference.mean:+.2f} points", difference.interval
     span = f"95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}" if interval else ""
-    seeds = counted(difference["n"], "seed")
+    seeds = counted(difference.n, "seed")
     if verdict == UNCLEAR:
         return f"cannot tell {first} from {other} on {place} with {seeds}: {mean}{f' ({span})' if span else ''}"
     return f"{first} is {verdict} than {other} on {place}: {mean} ({span}, {seeds})"

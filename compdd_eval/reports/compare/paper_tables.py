@@ -136,7 +136,7 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
 def _add(rows: dict, name: str, setting: Setting, cell: MeasuredCell, group: Group) -> None:
     full = cell.entry.full
     ratio = ratio_interval(group.accuracies, full.accuracies) if full else None
-    ratio = ratio if ratio and ratio["ratio"] is not None else None
+    ratio = ratio if ratio and ratio.ratio is not None else None
     row = rows.setdefault(name, {})
     row[Column(setting.config_name, setting.ipc)] = Value(group, full, ratio, setting)
     if full:
@@ -211,7 +211,7 @@ def table_json(table: Table) -> dict[str, object]:
             "method": name,
             **vars(value.setting),
             **_group_json(value.group),
-            "recovery_ratio": value.ratio,
+            "recovery_ratio": value.ratio and vars(value.ratio),
             "full": _group_json(value.full) if value.full else None,
             "best": value.best,
         }

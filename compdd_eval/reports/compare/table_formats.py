@@ -93,7 +93,7 @@ def _cell(value: Value | None, spread: str, emphasised: Callable[[str], str], pl
         return "-"
     mean, std = f"{100 * value.group.mean:.1f}", value.group.std
     number = mean if std is None else spread.format(mean, f"{100 * std:.1f}")
-    ratio = f" ({100 * value.ratio['ratio']:.1f})" if value.ratio else ""
+    ratio = f" ({100 * value.ratio.ratio:.1f})" if value.ratio else ""
     return (emphasised if value.best else plain)(number) + ratio
 
 
@@ -145,7 +145,7 @@ def _csv_cells(name: str, value: Value) -> list[object]:
     setting, full = value.setting, value.full
     texts = [name, setting.config_name, f"{setting.ipc:g}", setting.model, setting.resolution, setting.protocol]
     texts += [setting.labels, setting.teacher or "", setting.validation]
-    ratio = value.ratio["ratio"] if value.ratio else None
+    ratio = value.ratio.ratio if value.ratio else None
     numbers = [value.group.mean, value.group.std, len(value.group.seeds), ratio]
     numbers += [str(value.best).lower(), *([full.mean, full.std, len(full.seeds)] if full else [None] * 3)]
     cells = [escape_csv(text) if isinstance(text, str) else text for text in texts]

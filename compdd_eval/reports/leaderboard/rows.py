@@ -303,8 +303,8 @@ def _row(entry: Entry, of_run: Callable[..., Row]) -> Row:
         n=len(group.accuracies),
         interval=group.interval,
         random=entry.random.mean if entry.random else None,
-        over_random=difference and difference["mean"],
-        over_random_interval=difference and difference["interval"],
-        verdict=difference and (pairing.verdict if difference["interval"] else UNKNOWN),
-        recovery=recovery["ratio"] if recovery else None,
+        over_random=difference and difference.mean,
+        over_random_interval=difference and difference.interval,
+        verdict=difference and (pairing.verdict if difference.interval else UNKNOWN),
+        recovery=recovery.ratio if recovery else None,
     )

@@ -170,9 +170,9 @@ def _row(entry: Entry) -> StudentRow:
     sure = f"95 % interval {span(group.interval)}" if group.interval else "no interval"
     answer = f"{entry.model}: {mean_and_std(group)} % ({sure}, {seeds})"
     if difference is not None:
-        answer += f", {verdict}: {points(difference['mean'])} points"
+        answer += f", {verdict}: {points(difference.mean)} points"
     if entry.recovery is not None:
-        answer += f"; {percent(entry.recovery['ratio'])} % of what all training images give"
+        answer += f"; {percent(entry.recovery.ratio)} % of what all training images give"
     return StudentRow(entry, difference, verdict, f"{answer}. Chance is {percent(chance_of(entry))} %.")
 
 
