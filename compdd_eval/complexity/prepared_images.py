@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from compdd_eval.data.imagenet.open import IMAGENET_HELP
 from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.imagenet.rows import ImageRow
-from compdd_eval.data.prepared import Record, config_root, find_prepared, open_arrow
+from compdd_eval.data.prepared import Record, find_prepared, open_arrow, prepared_root
 from compdd_eval.data.splits import StoredImages
 from compdd_eval.data.subsets import SPLITS
 from compdd_eval.utils.errors import InputError
@@ -27,7 +27,7 @@ class PreparedSource(Reader):
     layout = "prepared"
 
     def __init__(self, cache_dir: str | os.PathLike | None = None) -> None:
-        root = config_root(cache_dir, "any").parent
+        root = prepared_root(cache_dir)
         folders = sorted(path for path in root.glob("*") if path.is_dir() and not path.name.startswith("."))
         found = [prepared for prepared in map(find_prepared, folders) if prepared is not None]
         if not found:

@@ -79,11 +79,6 @@ def is_commit(repository: object) -> bool:
     return isinstance(repository, str) and _COMMIT.fullmatch(repository) is not None
 
 
-def is_repository(path: str) -> bool:
-    """Whether a path reads as the address of a dataset on the Hub, see `parse_address`."""
-    return parse_address(path) is not None
-
-
 class HubFiles:
     """The files of one revision of a dataset repository; the user's own token is used where it needs one.
 

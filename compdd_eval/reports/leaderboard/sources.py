@@ -16,7 +16,7 @@ from compdd_eval.reports.summaries import Run, read_run
 from compdd_eval.results.result_files import MOST_BYTES, all_damaged, files_in
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import read_small
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.hub_push import hub_errors_in_one_line
 
 _logger = logging.getLogger(__name__)
 MOST_FILES = 2000  # of one repository
@@ -116,12 +116,8 @@ def _read(path: Path, place: str | None = None, **of_repository: str | None) -> 
 def _on_hub(address: Address, place: str) -> Iterator[Found | str]:
     """Yield results of a repository, and for each file that is none the reason; `place` is its address in words."""
     repo_id = address.repo_id
-    try:
+    with hub_errors_in_one_line(place, before=f"no such folder ({Path(place).absolute()}), and "):
         folder, names, reasons, commit = _download(repo_id, address.revision)
-    except InputError:
-        raise
-    except Exception as error:
-        raise clear_hub_error(error, place, f"no such folder ({Path(place).absolute()}), and ") from error
     yield from reasons
     facts = folder / _FACTS
     of_repository = {"repository": f"{repo_id}@{commit}", "set_digest": _set_digest(facts)}
