@@ -54,7 +54,7 @@ def test_paired_difference_is_the_paired_t_test():
     assert result.interval == pytest.approx(list(expected.confidence_interval(0.95)))
     assert result.std == pytest.approx(np.std(np.subtract(FIRST, SECOND), ddof=1))
     assert (result.n, result.wins) == (5, 4)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert json.loads(json.dumps(vars(result), allow_nan=False)) == vars(result)
 
 
 def test_paired_difference_without_spread():
