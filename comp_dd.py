@@ -10,6 +10,7 @@ A builder for the `datasets` library. It reads the user's own copy of ImageNet a
 After that (or after `python -m compdd_eval prepare`) `load_dataset("comp_dd", "bird-easy")` works in any process.
 """
 
+import functools
 import importlib.util
 import json
 import logging
@@ -112,7 +113,7 @@ class CompDD(datasets.ArrowBasedBuilder):
         self.sharing = 1  # builders that work at the same time, and share the processor's cores
         self.readers = 1  # images that are read at a time
         self.status = None  # after download_and_prepare: "built", "current" or "replaced ..."
-        self._source = self._rows = self._log = self._subset = None
+        self._log = None  # of a build that runs
         self._threads = 0  # that decode every image while building
         super().__init__(*args, **kwargs)
         self.info.config_name = self.config_id  # as the folder is named: `load_dataset` compares the two
@@ -128,18 +129,16 @@ class CompDD(datasets.ArrowBasedBuilder):
             return super()._create_builder_config(config_name, custom_features, **kwargs)
         kwargs = {"version": datasets.Version(_VERSION), **kwargs}
         kwargs.pop("config_id", None)  # only newer versions of `datasets` have it
-        self._subset = self._find(config_name, *map(kwargs.get, ("published", "subsets_dir", "classes")))
-        return CompDDConfig(name=self._subset.name, **kwargs), self._subset.name
+        self.subset = self._find(config_name, *map(kwargs.get, ("published", "subsets_dir", "classes")))
+        return CompDDConfig(name=self.subset.name, **kwargs), self.subset.name
 
-    @property
+    @functools.cached_property
     def subset(self):
         """The `compdd_eval.data.subset_files.Subset` of this configuration."""
-        if self._subset is None:
-            self._subset = self._find(self.config.name, self.config.published)
-        return self._subset
+        return self._find(self.config.name, self.config.published)
 
     def _find(self, name, published=False, subsets_dir=None, classes=None):
-        _find_library(self.base_path)
+        _find_library(self.base_path)  # here, since a builder asks for its subset before anything else of ours
         from compdd_eval.data.subsets import load_subset
 
         return load_subset(name, bool(published), subsets_dir, classes)
@@ -160,29 +159,20 @@ class CompDD(datasets.ArrowBasedBuilder):
             citation=_CITATION,
         )
 
-    @property
+    @functools.cached_property
     def source(self):
-        """The opened copy of ImageNet; several builders may share one."""
-        if self._source is None:
-            _find_library(self.base_path)
-            from compdd_eval.data.imagenet.open import open_source
+        """The opened copy of ImageNet; one that several builders share can be set."""
+        from compdd_eval.data.imagenet.open import open_source
 
-            self._source = open_source(self.config.data_dir, self.config.layout)
-        return self._source
+        return open_source(self.config.data_dir, self.config.layout)
 
-    @source.setter
-    def source(self, source):
-        self._source = source
-
-    @property
+    @functools.cached_property
     def rows(self):
         """Split -> the rows that it is built from, as `compdd_eval.data.imagenet.rows.ImageRow`; listed once."""
-        if self._rows is None:
-            source = self.source
-            from compdd_eval.data.imagenet.rows import subset_rows
+        source = self.source
+        from compdd_eval.data.imagenet.reader import subset_rows
 
-            self._rows = {split: subset_rows(source, self.subset, split) for split in source.splits}
-        return self._rows
+        return {split: subset_rows(source, self.subset, split) for split in source.splits}
 
     @property
     def record(self):
@@ -215,7 +205,6 @@ class CompDD(datasets.ArrowBasedBuilder):
 
     def _places(self):
         """Return the cache folder of this configuration, and that of what is built into it."""
-        _find_library(self.base_path)
         from compdd_eval.data.prepared import folder_name
 
         version_folder = Path(self.cache_dir).absolute().parent
@@ -243,7 +232,7 @@ class CompDD(datasets.ArrowBasedBuilder):
             raise InputError("the cache holds Arrow files; give an output_dir for another file_format")
         found = prepared.find_prepared(root)
         usable = found is not None and found[0] == final and found[1].subset_digest == self.subset.digest
-        if self._source is None and find_imagenet(self.config.data_dir) is None:
+        if "source" not in vars(self) and find_imagenet(self.config.data_dir) is None:  # neither set nor given
             if not usable:
                 raise prepared.not_prepared([self.subset], root.parent.parent)
             self.status = "current"
@@ -285,7 +274,7 @@ class CompDD(datasets.ArrowBasedBuilder):
 
         rows = [row for split in self.rows.values() for row in split]
         original, num_proc = self.source, kwargs.get("num_proc") or 1
-        self._source = scan_copied(original, rows, place / "scan", num_proc)
+        self.source = scan_copied(original, rows, place / "scan", num_proc)
         self._log = BuildLog(place)
         self._threads = max(1, (os.cpu_count() or 1) // (num_proc * self.sharing)) if self.config.verify else 0
         try:
@@ -295,7 +284,7 @@ class CompDD(datasets.ArrowBasedBuilder):
             if not self._log.problems:
                 raise _first_cause(error) from error
         finally:
-            self._source, problems = original, self._log.problems
+            self.source, problems = original, self._log.problems
             self._log = None
         if len(problems) > 1:
             for problem in problems:

@@ -6,7 +6,7 @@ from pathlib import Path
 from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.compare import Comparison, compare
-from compdd_eval.reports.compare.paper_tables import setting_json, table_json
+from compdd_eval.reports.compare.paper_tables import table_json
 from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render_tables
 from compdd_eval.utils.console import print_json
 from compdd_eval.utils.files import write_text
@@ -49,8 +49,8 @@ def _content(comparison: Comparison) -> dict[str, object]:
         files = [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())]
         methods.append({"name": method.name, "source": clean(method.source), "files": files})
     for entry in comparison.differences:
-        sides = {"first": entry.first, "other": entry.other, **setting_json(entry.setting)}
-        found = {name: getattr(entry, name) for name in ("seeds", "difference", "verdict", "sentence")}
-        comparisons.append(sides | found)
+        sides = {"first": entry.first, "other": entry.other, **vars(entry.setting), "seeds": entry.seeds}
+        difference = entry.difference and vars(entry.difference)
+        comparisons.append(sides | {"difference": difference, "verdict": entry.verdict, "sentence": entry.sentence})
     tables = [table_json(table) for table in comparison.tables]
     return {"methods": methods, "tables": tables, "comparisons": comparisons, "totals": comparison.totals()}

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from compdd_eval.config.info import InfoConfig
 from compdd_eval.data.completeness import class_counts, missing_classes
 from compdd_eval.data.imagenet.open import open_source
-from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.subsets import SPLITS, related_names
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
@@ -42,7 +42,7 @@ def describe_subsets(config: InfoConfig) -> dict[str, object]:
     return description
 
 
-def _found(source: Source, subset: Subset) -> dict[str, object]:
+def _found(source: Reader, subset: Subset) -> dict[str, object]:
     """Count the images of one subset in a copy of ImageNet."""
     wnids, reason = {split: [] for split in source.splits}, missing_classes(source, subset)
     status = "absent" if reason else "whole"

@@ -18,7 +18,8 @@ from compdd_eval.config.prepare import PrepareConfig
 from compdd_eval.data.build_progress import BuildLog
 from compdd_eval.data.completeness import ClassCount, class_counts, missing_classes
 from compdd_eval.data.imagenet.open import open_source
-from compdd_eval.data.imagenet.rows import Source, rows_digest
+from compdd_eval.data.imagenet.reader import Reader
+from compdd_eval.data.imagenet.rows import rows_digest
 from compdd_eval.data.imagenet.scan_copy import scan_copied
 from compdd_eval.data.prepared import remove_scans, scan_folder
 from compdd_eval.data.subset_files import Subset
@@ -209,7 +210,7 @@ def _scanned(config: PrepareConfig, builders: dict[str, CompDD], progress: bool)
         yield
 
 
-def _builder(config: PrepareConfig, source: Source, subset: Subset) -> CompDD:
+def _builder(config: PrepareConfig, source: Reader, subset: Subset) -> CompDD:
     builder = CompDD(
         config_name=subset.name,
         classes=subset.selection.get("classes"),
@@ -231,7 +232,7 @@ def _not_whole(builder: CompDD) -> list[ClassCount]:
     return [count for count in class_counts(builder.subset, wnids) if count.found != count.expected]
 
 
-def _refuse_partial(source: Source, report: PrepareReport, quiet: bool) -> None:
+def _refuse_partial(source: Reader, report: PrepareReport, quiet: bool) -> None:
     """Raise InputError unless the source has all images of all that was asked for."""
     report.raise_failures()
     for name, reason in report.absent.items():
@@ -287,7 +288,7 @@ def _add_outcome(report: PrepareReport, name: str, builder: CompDD, outcome: tup
     report.prepared.append(PreparedSubset(builder.subset, images, folder, status.split()[0]))
 
 
-def _warn(source: Source, report: PrepareReport) -> None:
+def _warn(source: Reader, report: PrepareReport) -> None:
     for split in SPLITS:
         if split not in source.splits:
             _logger.warning(f"{source.root}: has no {split} images; only {', '.join(source.splits)} was built")

@@ -2,6 +2,7 @@
 
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.reports.report.write import Written, write_report
+from compdd_eval.utils.console import counted
 
 
 def run(config: ReportConfig) -> None:
@@ -11,5 +12,4 @@ def run(config: ReportConfig) -> None:
 
 def print_written(written: Written) -> None:
     """Say where it lies."""
-    runs = "1 run" if written.runs == 1 else f"{written.runs} runs"
-    print(f"report: {written.path} ({runs}, {written.size / 1e6:.1f} MB; open it in a browser)")
+    print(f"report: {written.path} ({counted(written.runs, 'run')}, {written.size / 1e6:.1f} MB; open it in a browser)")

@@ -14,8 +14,7 @@ from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
-from compdd_eval.data.imagenet.reader import read_bytes
-from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.imagenet.reader import Reader, read_bytes
 from compdd_eval.data.subsets import candidates, load_subset, related_names, subset_names
 from compdd_eval.data.synsets import Synset, find_synset, synset_of, synsets
 from compdd_eval.utils.digests import digest_of
@@ -95,7 +94,7 @@ def open_images(config: ComplexityConfig) -> LabelledImages:
     return _imagenet(config, open_source(config.data_path, config.layout))
 
 
-def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
+def _imagenet(config: ComplexityConfig, source: Reader) -> LabelledImages:
     split = config.split
     if split not in source.splits:
         raise InputError(f"{source.root}: no {split} images; --split is one of {', '.join(source.splits)}")
@@ -111,7 +110,7 @@ def _imagenet(config: ComplexityConfig, source: Source) -> LabelledImages:
     return LabelledImages(sorted(classes, key=lambda entry: entry.label), f"{source.root}, {split}", True, "ImageNet")
 
 
-def _of_class(source: Source, split: str, synset: Synset) -> ClassImages:
+def _of_class(source: Reader, split: str, synset: Synset) -> ClassImages:
     rows = source.rows(split, synset.wnid)
 
     def read(positions: list[int]) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from compdd_eval.data.imagenet.open import IMAGENET_HELP
 from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.imagenet.rows import ImageRow
-from compdd_eval.data.prepared import Record, config_root, find_prepared, open_arrow
+from compdd_eval.data.prepared import Record, find_prepared, open_arrow, prepared_root
 from compdd_eval.data.splits import StoredImages
 from compdd_eval.data.subsets import SPLITS
 from compdd_eval.utils.errors import InputError
@@ -27,7 +27,7 @@ class PreparedSource(Reader):
     layout = "prepared"
 
     def __init__(self, cache_dir: str | os.PathLike | None = None) -> None:
-        root = config_root(cache_dir, "any").parent
+        root = prepared_root(cache_dir)
         found = list(filter(None, map(find_prepared, sorted(root.glob("[!.]*")))))
         if not found:
             raise InputError(f"{root}: nothing is prepared, and no images were given. {IMAGENET_HELP}")

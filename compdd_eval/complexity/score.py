@@ -19,9 +19,9 @@ from compdd_eval.complexity.scores_folder import ClassScores, ScoresFolder, png_
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import decode_rgb, denormalise, resize
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import versions
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads

@@ -69,8 +69,5 @@ class BuildLog:
 
     @staticmethod
     def _append(path: str, content: bytes) -> None:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(handle, content)
-        finally:
-            os.close(handle)
+        with open(path, "ab", buffering=0) as file:
+            file.write(content)

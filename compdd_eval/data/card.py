@@ -59,10 +59,11 @@ def benchmark_card(entries: list[CardEntry]) -> str:
 
 def _this_copy(entries: list[CardEntry]) -> str:
     """Say what this copy holds, what a whole one has, and how to load it."""
-    rows = []
-    for entry in entries:
-        counts = [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
-        rows.append([f"`{entry.subset.name}`", *counts])
+    rows = [
+        [f"`{entry.subset.name}`"]
+        + [f"{entry.images.get(split, 0):,} of {entry.subset.splits[split]:,}" for split in SPLITS]
+        for entry in entries
+    ]
     parts = [
         "\n## This copy",
         "Images here, and in a copy made from a whole ImageNet:",
@@ -96,7 +97,5 @@ def _info_of(entry: CardEntry) -> dict[str, object]:
 
 def size_category(images: int) -> str:
     """Return the Hub's name for a number of images."""
-    for limit, name in ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")):
-        if images < limit:
-            return name
-    return "1M<n<10M"
+    names = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
+    return next((name for limit, name in names.items() if images < limit), "1M<n<10M")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.subset_files import VALIDATION_IMAGES_PER_CLASS, Subset, SubsetClass
 
 
@@ -33,15 +33,14 @@ def class_counts(subset: Subset, wnids: dict[str, list[str]]) -> list[ClassCount
         subset: The subset.
         wnids: Split -> WordNet id of each image.
     """
-    counts = []
-    for split, ids in wnids.items():
-        for entry in subset.classes:
-            found, expected = ids.count(entry.wnid), expected_images(entry, split)
-            counts.append(ClassCount(subset.name, split, entry.wnid, entry.name, found, expected))
-    return counts
+    return [
+        ClassCount(subset.name, split, entry.wnid, entry.name, ids.count(entry.wnid), expected_images(entry, split))
+        for split, ids in wnids.items()
+        for entry in subset.classes
+    ]
 
 
-def missing_classes(source: Source, subset: Subset) -> str | None:
+def missing_classes(source: Reader, subset: Subset) -> str | None:
     """Say of which classes a source has no images at all; None if it has some of each."""
     wnids = subset.wnids
     missing = {split: len(wnids) - source.class_count(split, wnids) for split in source.splits}

@@ -119,9 +119,7 @@ def _draw_shape(
 def _star(center: np.ndarray, radius: float, angle: float, corners: int, waist: float) -> list[tuple[float, float]]:
     """Corners of a star, or of a regular polygon where the waist is 1."""
     points = []
-    for number in range(2 * corners):
-        if number % 2 and waist == 1:
-            continue
+    for number in range(0, 2 * corners, 2 if waist == 1 else 1):
         reach = radius if number % 2 == 0 else radius * waist
         turn = angle + math.pi * number / corners
         points.append((center[0] + reach * math.sin(turn), center[1] - reach * math.cos(turn)))

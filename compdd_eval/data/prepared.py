@@ -87,11 +87,15 @@ def folder_name() -> str:
     return hashlib.sha256(f"{_FORMAT} {lists}".encode()).hexdigest()[:16]
 
 
+def prepared_root(cache_dir: str | os.PathLike | None) -> Path:
+    """Return the folder under which all that is prepared lies; None is the cache of `datasets`."""
+    cache = Path(datasets.config.HF_DATASETS_CACHE if cache_dir is None else cache_dir)
+    return cache.expanduser().absolute() / DATASET_NAME
+
+
 def config_root(cache_dir: str | os.PathLike | None, config_id: str) -> Path:
-    """Return the folder under which all versions of one configuration lie; None is the cache of `datasets`."""
-    if cache_dir is None:
-        cache_dir = datasets.config.HF_DATASETS_CACHE
-    return Path(cache_dir).expanduser().absolute() / DATASET_NAME / config_id
+    """Return the folder under which all versions of one configuration lie."""
+    return prepared_root(cache_dir) / config_id
 
 
 def find_prepared(root: Path) -> tuple[Path, Record] | None:
@@ -113,9 +117,9 @@ def not_prepared(subsets: Sequence[Subset], cache_dir: str | os.PathLike | None)
 
     Args:
         subsets: Those that are not prepared.
-        cache_dir: As in `config_root`.
+        cache_dir: As in `prepared_root`.
     """
-    root = config_root(cache_dir, "any").parent
+    root = prepared_root(cache_dir)
     there = sorted(folder.name for folder in root.glob("[!.]*") if find_prepared(folder) is not None)
     found = f"prepared in {root.parent}: {', '.join(there)}" if there else f"nothing is prepared in {root.parent}"
     line = f"python -m compdd_eval prepare --data_path /path/to/imagenet{_flags(subsets)}"
@@ -156,33 +160,31 @@ def scan_folder(cache_dir: str | os.PathLike | None, digest: str) -> Iterator[Pa
     """Lock and lend a folder for what one scan of a source copies; it is kept for the next run if this one is killed.
 
     Args:
-        cache_dir: As in `config_root`.
+        cache_dir: As in `prepared_root`.
         digest: Of all that is copied: the same scan gets the same folder.
     """
-    area = config_root(cache_dir, "any").parent / _STAGING
+    area = prepared_root(cache_dir) / _STAGING
     area.mkdir(parents=True, exist_ok=True)
     name = f"scan-{digest[:16]}"
     remove_scans(cache_dir, but=name)
-    with locked(area / f"{name}.lock", "it reads the same images"):
+    with locked(area / f"{name}.lock", "it reads the same images"), contextlib.ExitStack() as in_the_end:
+        in_the_end.callback(shutil.rmtree, area / name, ignore_errors=True)
         try:
             yield area / name
         except KeyboardInterrupt:  # whole shards stay for the next run; an error may be in what was copied
+            in_the_end.pop_all()
             raise
-        except BaseException:
-            shutil.rmtree(area / name, ignore_errors=True)
-            raise
-        shutil.rmtree(area / name, ignore_errors=True)
 
 
 def remove_scans(cache_dir: str | os.PathLike | None, but: str = "") -> None:
     """Remove what killed processes have left of scans, and nobody reads now.
 
     Args:
-        cache_dir: As in `config_root`.
+        cache_dir: As in `prepared_root`.
         but: Name of a scan that is kept.
     """
     # a lock that can be taken has no living owner: the system frees those of killed processes
-    for lock in (config_root(cache_dir, "any").parent / _STAGING).glob("scan-*.lock"):
+    for lock in (prepared_root(cache_dir) / _STAGING).glob("scan-*.lock"):
         if lock.stem != but:
             with contextlib.suppress(InputError), locked_or_refused(lock, "in use"):
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from compdd_eval.data.features import columns_of
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
-from compdd_eval.data.imagenet.reader import read_linked
-from compdd_eval.data.imagenet.rows import ImageRow, Source, rows_digest, subset_rows
+from compdd_eval.data.imagenet.reader import Reader, read_linked, subset_rows
+from compdd_eval.data.imagenet.rows import ImageRow, rows_digest
 from compdd_eval.data.prepared import Record, config_root, find_prepared, not_prepared, open_arrow
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.subsets import SPLITS, selected_subset
@@ -55,7 +55,7 @@ class StoredImages:
 class SourceImages:
     """The images of one split, undecoded: those of a copy of ImageNet."""
 
-    def __init__(self, source: Source, subset: Subset, rows: list[ImageRow]) -> None:
+    def __init__(self, source: Reader, subset: Subset, rows: list[ImageRow]) -> None:
         columns = columns_of(subset, rows)
         self._source, self._rows = source, rows
         self.labels: list[int] = columns["label"]
@@ -149,36 +149,28 @@ class SubsetSplit(torch.utils.data.Dataset):
                 for done in [pool.submit(decode_into, *content) for content in batch]:
                     done.result()
                 bar.update(len(batch))
-        return images, self._digest(digests)
+        return images, self._digest(range(len(self)), digests)
 
     def digest(self) -> str:
         """Return the SHA-256 that `decode` returns, without decoding."""
         digests = [b""] * len(self)
         for position, data, _ in self._images.read_all(self.batch_size):
             digests[position] = hashlib.sha256(data).digest()
-        return self._digest(digests)
-
-    def _digest(self, contents: list[bytes]) -> str:
-        # over digests, not bytes: they arrive in the source's order, and are summed up in the split's
-        digest = hashlib.sha256()
-        for label, name, content in zip(self.labels.tolist(), self.file_names, contents, strict=True):
-            _add(digest, label, name, content)
-        return digest.hexdigest()
+        return self._digest(range(len(self)), digests)
 
     def digest_of(self, indices: list[int]) -> str:
         """Return a SHA-256 over label, official name and bytes of some images."""
+        return self._digest(indices, [hashlib.sha256(self._images.read(index)[0]).digest() for index in indices])
+
+    def _digest(self, indices: Sequence[int], contents: list[bytes]) -> str:
+        # over digests, not bytes: they arrive in the source's order, and are summed up in the split's
         digest = hashlib.sha256()
-        for index in indices:
-            content = hashlib.sha256(self._images.read(index)[0]).digest()
-            _add(digest, self.labels[index].item(), self.file_names[index], content)
+        for index, content in zip(indices, contents, strict=True):
+            digest.update(f"{self._images.labels[index]}\t{self.file_names[index]}\t".encode() + content)
         return digest.hexdigest()
 
     def _transform(self, data: bytes, name: str) -> torch.Tensor:
         return preprocess(decode_rgb(data, name), self.im_size, self.antialias, self.resize)
-
-
-def _add(digest: "hashlib._Hash", label: int, name: str, content: bytes) -> None:
-    digest.update(f"{label}\t{name}\t".encode() + content)
 
 
 @contextlib.contextmanager
@@ -286,25 +278,21 @@ def images_at_hand(
     return find_prepared(config_root(cache_dir, subset.name)) is not None
 
 
-def _open_given(data_path: str | os.PathLike | None, layout: str) -> Source | None:
+def _open_given(data_path: str | os.PathLike | None, layout: str) -> Reader | None:
     """Open the copy of ImageNet that is given, as an argument or in the environment; None: what is prepared counts."""
     return None if find_imagenet(data_path) is None else open_source(data_path, layout)
 
 
 def _open_images(
-    subset: Subset, split: str, source: Source | None, cache_dir: str | os.PathLike | None
+    subset: Subset, split: str, source: Reader | None, cache_dir: str | os.PathLike | None
 ) -> StoredImages | SourceImages:
     """Take the images of a source, or else what is prepared."""
     prepared = find_prepared(config_root(cache_dir, subset.name))
-    if source is None:  # nothing was given: what is prepared is all there is
-        if prepared is None:
-            raise not_prepared([subset], cache_dir)
-        return _prepared_images(subset, split, *prepared)
-    return _source_images(subset, split, source, prepared)
-
-
-def _prepared_images(subset: Subset, split: str, folder: Path, record: Record) -> StoredImages:
-    """Take what is prepared, where no ImageNet was given."""
+    if source is not None:
+        return _source_images(subset, split, source, prepared)
+    if prepared is None:  # nothing was given: what is prepared is all there is
+        raise not_prepared([subset], cache_dir)
+    folder, record = prepared
     if record.subset_digest != subset.digest:
         raise InputError(f"{folder}: made for another class list of {subset.name}; run `prepare` again")
     if split not in record.images:
@@ -313,7 +301,7 @@ def _prepared_images(subset: Subset, split: str, folder: Path, record: Record) -
 
 
 def _source_images(
-    subset: Subset, split: str, source: Source, prepared: tuple[Path, Record] | None
+    subset: Subset, split: str, source: Reader, prepared: tuple[Path, Record] | None
 ) -> StoredImages | SourceImages:
     """Take the rows of the given ImageNet; from the cache if what lies there was made from just these rows."""
     if split not in source.splits:

@@ -215,15 +215,13 @@ def _synset_of(entry: object, label: int, path: Path) -> Synset:
 
 def distinct_classes(found: Iterable[Synset], where: str) -> tuple[SubsetClass, ...]:
     """Return the classes of a subset in label order; raise InputError where one is there twice."""
-    labels: dict[str, int] = {}
+    classes: dict[str, SubsetClass] = {}
     for label, synset in enumerate(found):
-        if synset.wnid in labels:
+        if first := classes.get(synset.wnid):
             named = f"{synset.wnid} ({synset.name})"
-            raise InputError(
-                f"{where}: class {label}: {named} is class {labels[synset.wnid]} already; expected each once"
-            )
-        labels[synset.wnid] = label
-    return tuple(subset_class(label, synset_of(wnid)) for wnid, label in labels.items())
+            raise InputError(f"{where}: class {label}: {named} is class {first.label} already; expected each once")
+        classes[synset.wnid] = subset_class(label, synset)
+    return tuple(classes.values())
 
 
 def subset_class(label: int, synset: Synset) -> SubsetClass:

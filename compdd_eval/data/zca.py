@@ -34,13 +34,12 @@ class Whitening:
         mean = flat.mean(0)
         centred = flat - mean
         number, pixels = centred.shape
-        if number < pixels:  # eigenvectors of X X^T lead to those of X^T X
-            values, vectors = torch.linalg.eigh(centred @ centred.T / max(number - 1, 1))
-        else:
-            values, vectors = torch.linalg.eigh(centred.T @ centred / max(number - 1, 1))
+        few = number < pixels  # then the eigenvectors of X X^T lead to those of X^T X
+        products = centred @ centred.T if few else centred.T @ centred
+        values, vectors = torch.linalg.eigh(products / max(number - 1, 1))
         kept = values > values.max() * 1e-6  # the rest is rounding; in these directions the images do not vary
         values, vectors = values[kept], vectors[:, kept]
-        if number < pixels:
+        if few:
             vectors = centred.T @ vectors
             vectors = vectors / vectors.norm(dim=0)
         return cls(mean, vectors, (values + EPSILON).rsqrt() - 1 / math.sqrt(EPSILON))

@@ -10,9 +10,15 @@ from compdd_eval.results.dd_ranking import (
     improvement_over_random,
     label_robust_score,
 )
-from compdd_eval.results.statistics import clear_sign, paired_bootstrap_interval, paired_difference, ratio_interval
+from compdd_eval.results.statistics import (
+    Ratio,
+    clear_sign,
+    paired_bootstrap_interval,
+    paired_difference,
+    ratio_interval,
+)
 from compdd_eval.results.student_result import FULL, RANDOM, SET, StudentResult
-from compdd_eval.results.summary import Compared, Improvement, Recovery, Scores, Students
+from compdd_eval.results.summary import Compared, Improvement, Scores, Students
 
 BEATS, LOSES, UNCLEAR, UNKNOWN = "beats random", "loses to random", "no clear difference from random", "one student"
 
@@ -44,15 +50,15 @@ class Outcome:
         """Return one entry a model, with what it is compared to; None where that was not asked for."""
         return [self._compared(students, condition) for students in aggregate(self.of(SET, condition))]
 
-    def _compared(self, students: dict[str, object], condition: Condition) -> Compared:
-        model = students["model"]
+    def _compared(self, students: Students, condition: Condition) -> Compared:
+        model = students.model
         ours, random = self.of(SET, condition, model), self.of(RANDOM, condition, model)
         full = self.of(FULL, None, model)  # one recipe of all images for every regime
         return Compared(
-            **students,
-            random=Students(**aggregate(random)[0]) if random else None,
+            **vars(students),
+            random=aggregate(random)[0] if random else None,
             improvement=_improvement(ours, random) if random else None,
-            full=Students(**aggregate(full)[0]) if full else None,
+            full=aggregate(full)[0] if full else None,
             recovery_ratio=_ratio(ours, full),
             random_recovery_ratio=_ratio(random, full),
         )
@@ -81,13 +87,13 @@ class Outcome:
         return {"ars": augmentation_robust_score(**parts), "ars_accuracies": parts}
 
     def _mean(self, source: str, condition: Condition | None, model: str) -> float:
-        return aggregate(self.of(source, condition, model))[0]["accuracy_mean"]
+        return aggregate(self.of(source, condition, model))[0].accuracy_mean
 
 
 def _improvement(ours: list[StudentResult], random: list[StudentResult]) -> Improvement:
     difference = paired_difference([run.accuracy for run in ours], [run.accuracy for run in random])
     over_images = paired_bootstrap_interval([run.right for run in ours], [run.right for run in random])
-    return Improvement(**difference, bootstrap_interval=over_images, verdict=verdict(difference["interval"]))
+    return Improvement(**vars(difference), bootstrap_interval=over_images, verdict=verdict(difference.interval))
 
 
 def verdict(interval: list[float] | None) -> str:
@@ -97,7 +103,7 @@ def verdict(interval: list[float] | None) -> str:
     return {1: BEATS, -1: LOSES, 0: UNCLEAR}[clear_sign(interval)]
 
 
-def _ratio(students: list[StudentResult], full: list[StudentResult]) -> Recovery | None:
+def _ratio(students: list[StudentResult], full: list[StudentResult]) -> Ratio | None:
     if not students or not full:
         return None
-    return Recovery(**ratio_interval([run.accuracy for run in students], [run.accuracy for run in full]))
+    return ratio_interval([run.accuracy for run in students], [run.accuracy for run in full])

@@ -35,9 +35,9 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.memory import keep_memory
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads

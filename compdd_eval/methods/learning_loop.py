@@ -112,8 +112,8 @@ class Learning:
         value, usable = torch.stack([loss, finite.to(loss.dtype)]).tolist()
         if not usable:
             raise InputError(
-                f"{name}: the loss of step {step} is {value}, or its gradients are not finite; give a smaller --lr_img, "
-                "or other settings"
+                f"{name}: the loss of step {step} is {value}, or its gradients are not finite; give a smaller "
+                "--lr_img, or other settings"
             )
         if not gradients and SKIPPED not in self.job.notes:
             raise InputError(

@@ -43,8 +43,8 @@ from compdd_eval.training.memory import images_at_a_time, keep_memory
 from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
-from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
 from compdd_eval.utils.processes import on_main_process, set_threads

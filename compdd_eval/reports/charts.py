@@ -3,8 +3,10 @@
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from compdd_eval.reports.checked_fields import cut
 
 _TEXT, _LINE = "#010101", "#020202"  # stand for colours of the style sheet, which knows light and dark
 _SERIES = ("#0b62b0", "#b34700", "#187a47", "#8a2f9c", "#8b6a00", "#5a6570")
@@ -64,68 +66,56 @@ def bars(places: Sequence[str], series: Sequence[Series], chance: float, label: 
         alt: What the chart shows, in words.
     """
 
-    def draw(figure: object) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: object) -> None:
         main, *others = series
         axes.bar(range(len(places)), main.values, 0.6, color=_SERIES[0], alpha=0.85, label=main.name)
         _error_bars(axes, range(len(places)), main, _TEXT)
         for number, other in enumerate(others, start=1):
-            drawn = [(place, value) for place, value in enumerate(other.values) if value is not None]
-            look = {"linestyle": "none", "marker": _MARKERS[number], "markersize": 6, "label": other.name}
-            axes.plot(*zip(*drawn, strict=True), color=_SERIES[number], markeredgecolor=_TEXT, **look)
+            points = [(place, value) for place, value in enumerate(other.values) if value is not None]
+            _plot(axes, points, number, other.name, linestyle="none", markersize=6, markeredgecolor=_TEXT)
         axes.axhline(chance, color=_TEXT, linestyle=":", linewidth=1, label="chance")
         _name_places(axes, places)
         spare = max(0.5, (_LEAST_PLACES - len(places)) / 2)  # a single bar is no wall
         axes.set_xlim(-spare, len(places) - 1 + spare)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
-        figure.legend(loc="outside lower center", ncols=3)
 
     return _svg(draw, 3.4, alt)
 
 
-def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str, below: str = "") -> object:
-    """Draw a line for each series over named places, with error bars."""
+def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str) -> object:
+    """Draw a line for each series over images per class, with error bars."""
 
-    def draw(figure: object) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: object) -> None:
         for number, one in enumerate(series):
             shift = (number - (len(series) - 1) / 2) * 0.04
-            drawn = [(place + shift, value) for place, value in enumerate(one.values) if value is not None]
-            if not drawn:
-                continue
-            color = _SERIES[number % len(_SERIES)]
-            look = {"marker": _MARKERS[number % len(_MARKERS)], "linestyle": _DASHES[number % len(_DASHES)]}
-            axes.plot(*zip(*drawn, strict=True), color=color, markersize=5, label=one.name, **look)
-            _error_bars(axes, [place + shift for place in range(len(places))], one, color)
+            points = [(place + shift, value) for place, value in enumerate(one.values) if value is not None]
+            _plot(axes, points, number, one.name, linestyle=_nth(_DASHES, number), markersize=5)
+            _error_bars(axes, [place + shift for place in range(len(places))], one, _nth(_SERIES, number))
         _name_places(axes, places)
         axes.set_ylabel(label)
-        axes.set_xlabel(below)
+        axes.set_xlabel("images per class (IPC)")
         axes.set_ylim(bottom=0)
-        figure.legend(loc="outside lower center", ncols=2)
 
-    return _svg(draw, 3.6 + 0.17 * ((len(series) + 1) // 2), alt)
+    return _svg(draw, 3.6 + 0.17 * ((len(series) + 1) // 2), alt, columns=2)
 
 
 def curves(series: Sequence[tuple[Sequence[float], Series]], label: str, alt: str, log: bool = False) -> object:
     """Draw a curve with its band for each series, each over x values of its own (passes)."""
 
-    def draw(figure: object) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: object) -> None:
         for number, (passes, one) in enumerate(series):
-            color = _SERIES[number % len(_SERIES)]
-            dashes = _DASHES[number % len(_DASHES)]
-            marker = _MARKERS[number % len(_MARKERS)] if len(passes) < 15 else ""
-            axes.plot(passes, one.values, color=color, linestyle=dashes, marker=marker, markersize=4, label=one.name)
+            look = {"linestyle": _nth(_DASHES, number), "markersize": 4}
+            look |= {} if len(passes) < 15 else {"marker": ""}
+            _plot(axes, list(zip(passes, one.values, strict=True)), number, one.name, **look)
             if one.low is not None:
-                axes.fill_between(passes, one.low, one.high, color=color, alpha=0.2, linewidth=0)
+                axes.fill_between(passes, one.low, one.high, color=_nth(_SERIES, number), alpha=0.2, linewidth=0)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in "25" else "")
         axes.set_xlabel("passes over the distilled images")
         axes.set_ylabel(label)
-        figure.legend(loc="outside lower center", ncols=3)
 
     return _svg(draw, 3.2, alt)
 
@@ -133,21 +123,29 @@ def curves(series: Sequence[tuple[Sequence[float], Series]], label: str, alt: st
 def dots(places: Sequence[str], series: Sequence[Series], chance: float, label: str, alt: str) -> object:
     """Draw values as marks in a row for each place, such as the accuracy of each class."""
 
-    def draw(figure: object) -> None:
-        axes = figure.add_subplot()
+    def draw(axes: object) -> None:
         for number, one in enumerate(series):
-            drawn = [(value, place) for place, value in enumerate(one.values) if value is not None]
-            if drawn:
-                look = {"linestyle": "none", "marker": _MARKERS[number % len(_MARKERS)], "markersize": 6}
-                axes.plot(*zip(*drawn, strict=True), color=_SERIES[number % len(_SERIES)], label=one.name, **look)
+            points = [(value, place) for place, value in enumerate(one.values) if value is not None]
+            _plot(axes, points, number, one.name, linestyle="none", markersize=6)
         axes.axvline(chance, color=_TEXT, linestyle=":", linewidth=1, label="chance")
-        axes.set_yticks(range(len(places)), [_cut(place) for place in places])
+        axes.set_yticks(range(len(places)), [cut(place, _LONGEST) for place in places])
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.set_xlabel(label)
-        figure.legend(loc="outside lower center", ncols=3)
 
     return _svg(draw, 1.2 + 0.24 * len(places), alt)
+
+
+def _plot(axes: object, points: Sequence[tuple[float, float]], number: int, name: str, **look: object) -> None:
+    """Draw the points of a series, if there are any, in its colour and with its marker."""
+    if points:
+        look = {"color": _nth(_SERIES, number), "marker": _nth(_MARKERS, number)} | look
+        axes.plot(*zip(*points, strict=True), label=name, **look)
+
+
+def _nth(looks: Sequence[str], number: int) -> str:
+    """Return what tells a series from others; where there are more series, it begins again."""
+    return looks[number % len(looks)]
 
 
 def _error_bars(axes: object, places: Sequence[float], series: Series, color: str) -> None:
@@ -160,16 +158,12 @@ def _error_bars(axes: object, places: Sequence[float], series: Series, color: st
 
 def _name_places(axes: object, places: Sequence[str]) -> None:
     slanted = sum(map(len, places)) > 45
-    names = [_cut(place) for place in places]
+    names = [cut(place, _LONGEST) for place in places]
     axes.set_xticks(range(len(places)), names, rotation=35 if slanted else 0, ha="right" if slanted else "center")
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-
-
-def _svg(draw: object, height: float, alt: str) -> object:
-    """Return an `<svg>` element that carries its description."""
+def _svg(draw: Callable[[object], None], height: float, alt: str, columns: int = 3) -> object:
+    """Return an `<svg>` element that carries its description; `columns` are those of the legend."""
     import matplotlib
     from markupsafe import Markup, escape
     from matplotlib.figure import Figure
@@ -177,7 +171,8 @@ def _svg(draw: object, height: float, alt: str) -> object:
     salt = hashlib.sha256(alt.encode(errors="replace")).hexdigest()[:16]  # ids of the charts of a page must differ
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": salt}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
+        draw(figure.add_subplot())
+        figure.legend(loc="outside lower center", ncols=columns)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()

@@ -1,5 +1,6 @@
 """Fields of a file that anybody may have written: each is what it should be, or it is said what is wrong."""
 
+import re
 import unicodedata
 
 _MARKS = 2  # combining marks on one letter; more only cover what is above and below
@@ -33,9 +34,14 @@ def text_of(name: str, value: object) -> str:
     return value
 
 
+def is_sha256(value: object) -> bool:
+    """Whether a value is a SHA-256 in hex digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
 def sha256_of(name: str, value: object) -> str:
     """Return a value that is a SHA-256 in hex digits; raise Wrong otherwise."""
-    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
+    if not is_sha256(value):
         raise Wrong(f"digests: {name} is no SHA-256")
     return value
 
@@ -74,5 +80,9 @@ def clean(text: object, most: int = 1000) -> str:
         marks = marks + 1 if unicodedata.combining(letter) else 0
         if marks <= _MARKS:
             kept.append(letter if letter.isprintable() else " ")
-    line = " ".join("".join(kept).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return cut(" ".join("".join(kept).split()), most)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -7,29 +7,15 @@ import re
 from functools import cache
 
 from compdd_eval.reports.summaries import Group
+from compdd_eval.utils.markdown import templates
 
 _URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
 
 
 @cache
 def _environment() -> object:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("compdd_eval.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "points": points,
-        "mean_and_std": mean_and_std,
-        "span": span,
-        "as_link": as_link,
-        "short": short,
-    }
+    environment = templates("compdd_eval.reports", "templates", autoescape=True)
+    environment.filters |= {function.__name__: function for function in (percent, points, mean_and_std, span)}
     return environment
 
 

@@ -26,10 +26,10 @@ class Pairing:
 
 def pair(first: Group, other: Group) -> Pairing:
     """Compare two groups of students over the seeds that both have."""
-    ours, theirs = (dict(zip(group.seeds, group.accuracies, strict=True)) for group in (first, other))
+    ours, theirs = first.by_seed, other.by_seed
     # only the same seeds: they draw the same weights and order, so most of the spread is in both and cancels
-    seeds = [seed for seed in first.seeds if seed in theirs]
+    seeds = [seed for seed in ours if seed in theirs]
     if not seeds:
         return Pairing([], None, NO_PAIRS)
     difference = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-    return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference["interval"])])
+    return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference.interval)])

@@ -48,6 +48,11 @@ class Group:
     accuracies: tuple[float, ...]
 
     @property
+    def by_seed(self) -> dict[int, float]:
+        """Seed -> accuracy."""
+        return dict(zip(self.seeds, self.accuracies, strict=True))
+
+    @property
     def mean(self) -> float:
         """Mean accuracy, in [0, 1]."""
         return math.fsum(self.accuracies) / len(self.accuracies)
@@ -146,26 +151,21 @@ class Run:
     lines: tuple[str, ...]
 
     @property
-    def preset(self) -> str:
-        """Name of the preset of the protocol."""
-        return str(self.protocol["protocol"])
-
-    @property
     def protocol_name(self) -> str:
         """The preset and what differs from it, in words: rows of different names are not compared."""
-        preset = PRESETS.get(self.preset, {})
+        name = self.protocol["protocol"]
+        preset = PRESETS.get(name, {})
         # a file may call itself `comp-dd` without changes and yet have other settings
-        found = {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
-        return protocol_in_words(self.preset, found)
+        found = {key: value for key, value in self.protocol.items() if value != preset.get(key)} | self.changes
+        return protocol_in_words(name, found)
 
     @property
     def method(self) -> str:
         """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
         if said := clean(self.origin.get("method") or "", _MOST_NAME):
             return said
-        repository = self.repository
-        if repository:
-            return repository.partition("@")[0]
+        if self.repository:
+            return self.repository.partition("@")[0]
         for name in ("distilled", "data_dir"):
             if found := Path(str(self.config.get(name) or "")).name:
                 return clean(_IPC.sub("", found) or found, _MOST_NAME)
@@ -276,14 +276,18 @@ def _entry(content: object) -> Entry:
     return Entry(
         model=text_of("model", content.get("model")),
         students=_group(content),
-        random=None if content.get("random") is None else _group(table_of("random", content["random"])),
-        full=None if content.get("full") is None else _group(table_of("full", content["full"])),
+        random=_baseline("random", content),
+        full=_baseline("full", content),
         per_class=tuple(None if value is None else number_of("per_class_accuracy", value, 0, 1) for value in per_class),
         confusion=tuple(map(_counts, confusion)),
         lr=number_of("lr", content.get("lr"), 0, 1e9),
         lr_source=text_of("lr_source", content.get("lr_source")),
         teacher=None if teacher is None else text_of("teacher", table_of("teacher", teacher).get("name")),
     )
+
+
+def _baseline(name: str, content: dict) -> Group | None:
+    return None if content.get(name) is None else _group(table_of(name, content[name]))
 
 
 def _counts(row: object) -> tuple[int, ...]:

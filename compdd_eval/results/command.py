@@ -9,7 +9,7 @@ from compdd_eval.config.protocol import flag_value
 from compdd_eval.data.imagenet.hub_files import is_commit
 
 DATA_PATH = "/path/to/imagenet"
-_PATHS = ("distilled", "data_dir", "label_dir", "lr_dir", "subsets_dir")  # settings that name files or folders
+PATHS = ("distilled", "data_dir", "label_dir", "lr_dir", "subsets_dir")  # settings that name files or folders
 
 
 def evaluate_command(flags: Mapping[str, object]) -> str:
@@ -28,7 +28,7 @@ def without_places(name: str, value: object) -> object:
         network, is_file, file = str(value).partition("=")
         return without_folders(network) + (f"=path/to/{_file_name(file)}" if is_file else "")
     on_the_hub = name == "distilled" and is_commit(value)
-    if name not in _PATHS or on_the_hub or (name == "lr_dir" and value == "none"):
+    if name not in PATHS or on_the_hub or (name == "lr_dir" and value == "none"):
         return value
     return f"path/to/{_file_name(str(value))}"
 

@@ -3,13 +3,11 @@
 import re
 from pathlib import PurePath
 
+from compdd_eval.results.command import PATHS
 from compdd_eval.utils.digests import digest_of
 
 RESULTS_FOLDER = "results"  # in the repository of a set
-_PLACES = (
-    *("data_path", "output_dir", "baseline_dir", "complexity", "grid", "subsets_dir"),
-    *("distilled", "data_dir", "label_dir", "lr_dir"),
-)
+_PLACES = ("data_path", "output_dir", "baseline_dir", "complexity", "grid", *PATHS)
 _OF_THE_SET = ("distilled", "data_dir")  # are no places on this machine where the set came from the Hub
 _STUDENT_PARTS = 5  # SET/CONFIG/MODEL/DIGEST/seedK.json, as of `results.student_path`
 _ABSOLUTE = re.compile(r"(?<![\w/.])(?!//)(?:~|[A-Za-z]:\\|/)[^\s,;:'\"()\[\]=]*[/\\]([^\s,;:'\"()\[\]=/\\]+)")

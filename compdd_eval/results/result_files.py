@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from typing import TypeVar
 from compdd_eval.results.run_folder import INDEX_NAME, RUN_NAME
 from compdd_eval.results.student_result import SCHEMA_VERSION, SUMMARY_NAME
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_small
 
 _logger = logging.getLogger(__name__)
 MOST_BYTES = 8 * 2**20  # of a summary; those of `evaluate` have some 10 KB
@@ -44,11 +44,16 @@ def read_results(
             except InputError as error:
                 damaged.append(error)
         if damaged and not good:
-            more = f" (and {len(damaged) - 1} more like it)" if len(damaged) > 1 else ""
-            raise InputError(f"{damaged[0]}{more}")
+            raise all_damaged(damaged)
         for error in damaged:
             _logger.warning(f"left out: {error}")
     return list(found.values())
+
+
+def all_damaged(reasons: Sequence[object]) -> InputError:
+    """Make the error where no file is good: what is wrong with the first, and how many others there are."""
+    more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
+    return InputError(f"{reasons[0]}{more}")
 
 
 def _files(place: str | os.PathLike, names: Sequence[str]) -> list[Path]:
@@ -87,14 +92,11 @@ def read_summary(path: Path, place: str | None = None) -> dict[str, object]:
     """
     place = place or str(path)
     try:
-        found = os.stat(path)
-        regular = stat.S_ISREG(found.st_mode)
-        # a pipe or device would block or never end, so it is never opened
-        content = path.read_bytes() if regular and found.st_size <= MOST_BYTES else None
+        content = read_small(path, MOST_BYTES)
     except OSError as error:
         raise InputError(f"{place}: cannot be read ({error.strerror}); mend it or leave it out") from error
     if content is None:
-        size = f"{found.st_size / 2**20:,.0f} MB" if regular else "not a regular file"
+        size = f"{path.stat().st_size / 2**20:,.0f} MB" if path.is_file() else "not a regular file"
         raise InputError(f"{place}: {size}; a summary of evaluate has at most {MOST_BYTES // 2**20} MB")
     try:
         summary = json.loads(content.decode("utf-8-sig"), parse_constant=_no_constant)

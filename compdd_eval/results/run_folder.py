@@ -31,13 +31,8 @@ class RunFile:
 
     def write(self) -> None:
         """Write it whole."""
-        content = {
-            "students": self.students,
-            "error": self.error,
-            "finished": self.finished,
-            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        write_json(self.folder / RUN_NAME, content)
+        content = {name: getattr(self, name) for name in ("students", "error", "finished")}
+        write_json(self.folder / RUN_NAME, content | {"updated": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def add(self, paths: list[Path]) -> None:
         """Add students and write the file."""

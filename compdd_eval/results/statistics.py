@@ -7,7 +7,7 @@ Two things vary: the students (seed of weights and order) and the validation ima
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TypedDict
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
@@ -22,8 +22,18 @@ _DEVIATIONS = 5  # standard deviations above the mean of the shuffles
 _MOVED_LEVEL = 1e-4
 
 
-class PairedDifference(TypedDict):
-    """What `paired_difference` returns."""
+@dataclass(frozen=True)
+class PairedDifference:
+    """How one group of students differs from another, seed by seed.
+
+    Attributes:
+        mean: Mean difference.
+        std: Its sample standard deviation; None for one pair.
+        n: Number of pairs.
+        interval: 95 % interval of the mean difference (Student's t); None for one pair.
+        wins: Pairs in which the first is larger.
+        p_value: Of the two-sided paired t test; None where there is no spread.
+    """
 
     mean: float
     std: float | None
@@ -33,8 +43,14 @@ class PairedDifference(TypedDict):
     p_value: float | None
 
 
-class Ratio(TypedDict):
-    """What `ratio_interval` returns."""
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means, such as accuracy / accuracy of all training images.
+
+    Attributes:
+        ratio: The ratio of the means; None where the denominator is 0.
+        interval: Its 95 % interval (Fieller 1954); None where there is none.
+    """
 
     ratio: float | None
     interval: list[float] | None
@@ -55,8 +71,9 @@ def mean_interval(values: Sequence[float]) -> list[float] | None:
     values = _finite("values", values)
     if len(values) < 2:
         return None
+    mean = statistics.mean(values)
     half = _quantile(len(values) - 1) * _deviation(values) / math.sqrt(len(values))
-    return _around(statistics.mean(values), half)
+    return [mean - half, mean + half]
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
@@ -79,14 +96,14 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
     differences = [one - other for one, other in zip(first, second, strict=True)]
     mean, n = statistics.mean(differences), len(differences)
     std = _deviation(differences) if n > 1 else None
-    return {
-        "mean": mean,
-        "std": std,
-        "n": n,
-        "interval": mean_interval(differences),
-        "wins": sum(one > other for one, other in zip(first, second, strict=True)),
-        "p_value": float(2 * scipy.stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
-    }
+    return PairedDifference(
+        mean=mean,
+        std=std,
+        n=n,
+        interval=mean_interval(differences),
+        wins=sum(one > other for one, other in zip(first, second, strict=True)),
+        p_value=float(2 * scipy.stats.t.sf(abs(mean) / (std / math.sqrt(n)), n - 1)) if std else None,
+    )
 
 
 def bootstrap_interval(right: object, draws: int = 2000, seed: int = 0) -> list[float]:
@@ -163,14 +180,14 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     above, below = _finite("numerators", numerators), _finite("denominators", denominators)
     a, b = statistics.mean(above), statistics.mean(below)
     if not b or not math.isfinite(a / b):
-        return {"ratio": None, "interval": None}
+        return Ratio(None, None)
     if len(above) < 2:
         interval = None
     elif len(below) < 2:
         interval = sorted(end / b for end in mean_interval(above))
     else:
-        interval = _fieller(a, b, (_squared_error(above), len(above) - 1), (_squared_error(below), len(below) - 1))
-    return {"ratio": a / b, "interval": interval}
+        interval = _fieller(above, below)
+    return Ratio(a / b, interval)
 
 
 def confusion_matrix(predicted: Sequence[int], labels: Sequence[int], num_classes: int) -> list[list[int]]:
@@ -213,7 +230,9 @@ def best_permutation(confusion: Sequence[Sequence[int]]) -> tuple[list[int], flo
         InputError: The matrix is not square, has a negative count, or no image at all.
     """
     counts = _counts(confusion)
-    rows, columns = scipy.optimize.linear_sum_assignment(_in_place_first(counts), maximize=True)
+    # weighed so that, between equally good assignments, one with more labels in place wins
+    weights = counts * (len(counts) + 1) + np.eye(len(counts), dtype=np.int64)
+    rows, columns = scipy.optimize.linear_sum_assignment(weights, maximize=True)
     permutation = [int(row) for row in rows[np.argsort(columns)]]
     return permutation, float(counts[rows, columns].sum() / counts.sum())
 
@@ -290,24 +309,17 @@ def _deviation(values: list[float]) -> float:
     return std if std > _SAME else 0.0
 
 
-def _squared_error(values: list[float]) -> float:
-    """Return the squared standard error of the mean."""
-    return _deviation(values) ** 2 / len(values)
-
-
 def _quantile(freedom: float) -> float:
     """Return the t beyond which lies half of what `CONFIDENCE` leaves."""
     return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
-def _around(centre: float, half: float) -> list[float]:
-    """Return the interval with this centre and half width."""
-    return [centre - half, centre + half]
-
-
-def _fieller(a: float, b: float, above: tuple[float, int], below: tuple[float, int]) -> list[float] | None:
-    """Solve Fieller's quadratic for means a, b with (squared standard error, degrees of freedom) each."""
-    ratio, (va, df_a), (vb, df_b) = a / b, above, below
+def _fieller(above: list[float], below: list[float]) -> list[float] | None:
+    """Solve Fieller's quadratic for the ratio of two means; va, vb are their squared standard errors."""
+    a, b = statistics.mean(above), statistics.mean(below)
+    ratio = a / b
+    va, vb = (_deviation(values) ** 2 / len(values) for values in (above, below))
+    df_a, df_b = len(above) - 1, len(below) - 1
     variance = va + ratio**2 * vb
     if not variance:  # also for a ratio of 0 without spread
         freedom = min(df_a, df_b)
@@ -349,11 +361,6 @@ def _counts(confusion: Sequence[Sequence[int]]) -> np.ndarray:
     require("confusion", f"of shape {list(counts.shape)}", square and counts.dtype.kind in "iu", "a square of counts")
     require("confusion", "without images", bool((counts >= 0).all() and counts.any()), "counts from 0, not all 0")
     return counts.astype(np.int64)
-
-
-def _in_place_first(counts: np.ndarray) -> np.ndarray:
-    """Weigh counts so that, between equally good assignments, one with more labels in place wins."""
-    return counts * (len(counts) + 1) + np.eye(len(counts), dtype=np.int64)
 
 
 def _most_by_chance(counts: np.ndarray) -> float:

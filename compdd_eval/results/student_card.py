@@ -12,10 +12,6 @@ from compdd_eval.utils.markdown import fill, front_matter, generated_part, table
 
 CARD_NAME, CONFIG_NAME, WEIGHTS_NAME = "README.md", "config.json", "model.safetensors"
 LIBRARY = "compdd_eval"
-_OWN_NETWORK = (
-    "`{}` is a network of its author's own, whose code is not in this repository: eight digits of its SHA-256 tell it "
-    "from others of that name."
-)
 _PART = "student"  # name of the generated part of the card
 
 
@@ -69,7 +65,12 @@ def student_card(result: StudentResult, subset: Subset, repo_id: str, set_id: st
         set_id=set_id,
         set_page=parse_address(set_id).page if set_id else None,
         training="; ".join(training_of(result)),
-        how_to="\n".join(_how_to(result, repo_id)),
+        network=_network(result),
+        own=is_user_network(result.model),
+        repo_id=repo_id,
+        weights_name=WEIGHTS_NAME,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         command=_command(result, subset, set_id),
         classes=table(
             ["label>", "class", "WordNet id", "ImageNet index>"],
@@ -92,27 +93,6 @@ def _metadata(result: StudentResult, set_id: str | None) -> dict[str, object]:
 def _network(result: StudentResult) -> str:
     """Return the network as `create_model` takes it; a file without its folder."""
     return without_folders(recorded_network(str(result.config.get("model")), result.model))
-
-
-def _how_to(result: StudentResult, repo_id: str) -> list[str]:
-    how = "resized" if result.protocol["resize"] == "squash" else "resized and cropped at the centre"
-    whitened = ", then whitened by ZCA of the subset's training images" if result.protocol["zca"] else ""
-    mean, std, network = tuple(IMAGENET_MEAN), tuple(IMAGENET_STD), _network(result)
-    return [
-        *([_OWN_NETWORK.format(network), ""] if is_user_network(result.model) else []),
-        "```python",
-        "from huggingface_hub import hf_hub_download",
-        "from safetensors.torch import load_file",
-        "",
-        "from compdd_eval import create_model",
-        "",
-        f'student = create_model("{network}", {NUM_CLASSES}, ({result.resolution}, {result.resolution})).eval()',
-        f'student.load_state_dict(load_file(hf_hub_download("{repo_id}", "{WEIGHTS_NAME}")))',
-        "```",
-        "",
-        f"It takes float `[N, 3, {result.resolution}, {result.resolution}]`: RGB in [0, 1], {how}, normalised with "
-        f"mean {mean} and std {std}{whitened}; logit k is the class with label k below.",
-    ]
 
 
 def _command(result: StudentResult, subset: Subset, set_id: str | None) -> str:

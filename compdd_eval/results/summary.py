@@ -7,6 +7,7 @@ and `reproduce`, which all take it as a file that anybody may have written.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from compdd_eval.results.statistics import PairedDifference, Ratio
 from compdd_eval.results.student_result import SCHEMA_VERSION, SUMMARY_NAME
 from compdd_eval.utils.files import write_json
 
@@ -51,41 +52,16 @@ class Students:
 
 
 @dataclass(frozen=True)
-class Improvement:
-    """What the set gains over random images, seed by seed, as of `compdd_eval.results.statistics.paired_difference`.
+class Improvement(PairedDifference):
+    """What the set gains over random images: the paired difference of the accuracies, and two fields more.
 
     Attributes:
-        mean: Mean difference of the accuracies.
-        std: Its sample standard deviation; None for one pair.
-        n: Number of pairs.
-        interval: 95 % interval of the mean difference (Student's t); None for one pair.
-        wins: Pairs in which the set is better.
-        p_value: Of the two-sided paired t test; None where there is no spread.
         bootstrap_interval: 95 % interval over redrawn validation images, the same for both.
         verdict: What `interval` means, in words.
     """
 
-    mean: float
-    std: float | None
-    n: int
-    interval: list[float] | None
-    wins: int
-    p_value: float | None
     bootstrap_interval: list[float]
     verdict: str
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """Accuracy / accuracy of all training images.
-
-    Attributes:
-        ratio: The ratio of the means; None where the denominator is 0.
-        interval: Its 95 % interval (Fieller 1954); None where there is none.
-    """
-
-    ratio: float | None
-    interval: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -103,8 +79,8 @@ class Compared(Students):
     random: Students | None
     improvement: Improvement | None
     full: Students | None
-    recovery_ratio: Recovery | None
-    random_recovery_ratio: Recovery | None
+    recovery_ratio: Ratio | None
+    random_recovery_ratio: Ratio | None
 
 
 @dataclass(frozen=True)

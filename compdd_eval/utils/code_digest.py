@@ -1,5 +1,6 @@
 """A digest of the code of a class or a function, with what it uses of its author's other code."""
 
+import contextlib
 import dis
 import enum
 import functools
@@ -25,6 +26,14 @@ _PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None))
 _CONTAINERS = (dict, list, tuple, set, frozenset, types.MappingProxyType)
 _SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
+_WRAPPERS = {  # what wraps code -> the attributes that say which
+    functools.partial: ("func", "args", "keywords"),
+    types.MethodType: ("__func__", "__self__"),
+    staticmethod: ("__func__", "__self__"),
+    classmethod: ("__func__", "__self__"),
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+}
 _NOT_OF_CODE = {"_abc_impl"}  # what ABC notes of a class
 # by id: a number, None for a container that is done, and the object, which lives on; files by their path
 Seen = dict[int | str, tuple[int | None, object]]
@@ -75,16 +84,11 @@ def _of_container(value: Iterable[object], seen: Seen) -> Iterator[str]:
 
 
 def _of_object(value: object, seen: Seen) -> Iterator[str]:
+    wrapped = next((names for kind, names in _WRAPPERS.items() if isinstance(value, kind)), None)
     if isinstance(value, types.ModuleType):
         yield from _of_module(value.__name__, seen)
-    elif isinstance(value, functools.partial):
-        yield from _all((value.func, value.args, value.keywords), seen)
-    elif isinstance(value, types.MethodType | staticmethod | classmethod):
-        yield from _all((value.__func__, getattr(value, "__self__", None)), seen)
-    elif isinstance(value, property):
-        yield from _all((value.fget, value.fset, value.fdel), seen)
-    elif isinstance(value, functools.cached_property):
-        yield from _described(value.func, seen)
+    elif wrapped:
+        yield from _all([getattr(value, name, None) for name in wrapped], seen)
     elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
         yield f"{value.__module__}.{value.__qualname__}"
         if not _is_installed(value):
@@ -199,14 +203,12 @@ def _of_global(used: object, names: list[str], seen: Seen) -> Iterator[str]:
 def _of_imports(code: types.CodeType, package: str, seen: Seen) -> Iterator[str]:
     """Yield the files of the modules that code imports: all that its words could mean, for some are no modules."""
     found = set()
+    steps = package.split(".") if package else []
+    parents = [".".join(steps[:end]) for end in range(len(steps), 0, -1)]  # of a relative import
     for part in _codes(code):
         imported = {step.argval for step in dis.get_instructions(part) if step.opname == "IMPORT_NAME"}
-        for name in imported:
-            found |= {name, *(f"{name}.{inner}" for inner in part.co_names)}
-            steps = package.split(".") if package else []  # of a relative import
-            parents = [".".join(steps[:end]) for end in range(len(steps), 0, -1)]
-            relative = {f"{parent}.{name}".rstrip(".") for parent in parents}
-            found |= relative | {f"{whole}.{inner}" for whole in relative for inner in part.co_names}
+        imported |= {f"{parent}.{name}".rstrip(".") for parent in parents for name in imported}
+        found |= imported | {f"{name}.{inner}" for name in imported for inner in part.co_names}
     for name in sorted(found):
         yield from _of_module(name, seen)
 
@@ -230,20 +232,13 @@ def _of_module(name: str, seen: Seen) -> Iterator[str]:
 
 def _place(name: str, path: list[str] | None) -> tuple[str | None, list[str] | None]:
     """Return a module's file, and a package's folders; nothing is imported for it."""
-    module = sys.modules.get(name)
-    if module is not None:
-        folders = getattr(module, "__path__", None)
-        return getattr(module, "__file__", None), None if folders is None else list(folders)
-    if "." in name and path is None:
-        return None, None
-    try:
-        spec = PathFinder.find_spec(name, path)
-    except (ImportError, ValueError):
-        return None, None
-    if spec is None:
-        return None, None
-    folders = spec.submodule_search_locations
-    return spec.origin, None if folders is None else list(folders)
+    module, spec = sys.modules.get(name), None
+    if module is None and not ("." in name and path is None):
+        with contextlib.suppress(ImportError, ValueError):
+            spec = PathFinder.find_spec(name, path)
+    file = getattr(module, "__file__", None) if spec is None else spec.origin
+    folders = getattr(module, "__path__", None) if spec is None else spec.submodule_search_locations
+    return file, None if folders is None else list(folders)
 
 
 def _compiled(content: bytes, file: str) -> types.CodeType:

@@ -34,6 +34,11 @@ def print_json(content: object) -> None:
     print(json.dumps(content, indent=1, allow_nan=False), flush=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 seed` or `2 seeds`."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
+
+
 @contextlib.contextmanager
 def stdout_to_stderr(wanted: bool) -> Iterator[None]:
     """Where it is wanted, send what is printed meanwhile, by libraries too, to stderr: stdout is for the JSON alone."""

@@ -37,12 +37,11 @@ _OTHER_WORDS = {  # name of a setting -> what else the field calls it; the first
     "dry_run": "dryrun debug",
     "overwrite": "force",
 }
-_ELSEWHERE = {  # what is no setting of any command
-    "gpu gpus gpu_id gpu_ids device devices cuda num_gpus nproc_per_node": (
-        "devices and processes are the launcher's: accelerate launch --num_processes N -m compdd_eval ..., or "
-        "CUDA_VISIBLE_DEVICES"
-    ),
-}
+_OF_THE_LAUNCHER = "gpu gpus gpu_id gpu_ids device devices cuda num_gpus nproc_per_node"  # no setting of any command
+_LAUNCHER = (
+    "devices and processes are the launcher's: accelerate launch --num_processes N -m compdd_eval ..., or "
+    "CUDA_VISIBLE_DEVICES"
+)
 # a list of choices is a help while it fits a line or two
 _MANY = 16  # choices; more are not listed where one is close
 _TOO_MANY = 70  # choices; more are never listed
@@ -86,7 +85,7 @@ def _meant(value: str, choices: list[str]) -> str | None:
         if word in words.split() and dashes + name in choices:
             return f"did you mean {dashes + name!r}?"
     settings = {choice.removeprefix("--") for choice in choices} & _OTHER_WORDS.keys()
-    return next((text for words, text in _ELSEWHERE.items() if settings and word in words.split()), None)
+    return _LAUNCHER if settings and word in _OF_THE_LAUNCHER.split() else None
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -136,3 +137,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_small(path: Path, most: int) -> bytes | None:
+    """Return the bytes of a regular file; None where it is none, or has more than so many. OSError as of reading."""
+    found = os.stat(path)
+    # a pipe or device would block or never end, so it is never opened
+    return path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= most else None

@@ -150,14 +150,14 @@ def open_for_push(
 
 
 @contextlib.contextmanager
-def hub_errors_in_one_line(repository: str, kind: str = "dataset") -> Iterator[None]:
+def hub_errors_in_one_line(repository: str, kind: str = "dataset", before: str = "") -> Iterator[None]:
     """Raise an InputError in place of what the client of the Hub raises; arguments as of `clear_hub_error`."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise clear_hub_error(error, repository, kind=kind) from error
+        raise clear_hub_error(error, repository, before, kind=kind) from error
 
 
 def _make_branch(api: object, repo_id: str, kind: str, revision: str) -> bool:

@@ -7,17 +7,18 @@ from functools import cache
 import yaml
 
 
-@cache
-def _environment(package: str) -> object:
+def templates(package: str, folder: str, **options: object) -> object:
+    """Open the templates that lie in a folder of a package, with options of `jinja2.Environment`."""
     import jinja2
 
-    environment = jinja2.Environment(  # no escapes: this is Markdown
-        loader=jinja2.PackageLoader(package, "."),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    loader = jinja2.PackageLoader(package, folder)
+    kept = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    return jinja2.Environment(loader=loader, **kept, **options)
+
+
+@cache
+def _environment(package: str) -> object:
+    environment = templates(package, ".", keep_trailing_newline=True)  # no escapes: this is Markdown
     environment.filters["cell"] = cell
     return environment
 

@@ -13,7 +13,7 @@ import datasets
 import pytest
 
 from compdd_eval.data.imagenet.open import open_source
-from compdd_eval.data.imagenet.rows import subset_rows
+from compdd_eval.data.imagenet.reader import subset_rows
 from compdd_eval.data.prepared import config_root, find_prepared
 from compdd_eval.data.subsets import load_subset, subset_names
 from tests.conftest import ROOT, save_image

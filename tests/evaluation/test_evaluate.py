@@ -219,7 +219,7 @@ def test_published_nine_classes(tmp_path, cache):
 def test_aggregate_of_one_student(settings, tmp_path):
     evaluate(settings(num_eval=1))
     entry = aggregate([read_student(path) for path in students(tmp_path / "results")])[0]
-    assert entry["accuracy_std"] is None and entry["accuracy_mean"] == entry["accuracies"][0]
+    assert entry.accuracy_std is None and entry.accuracy_mean == entry.accuracies[0]
 
 
 def launch(processes, *arguments, cwd, **changes):

@@ -218,7 +218,7 @@ def test_a_copied_row_does_not_hide_that_of_another_repository(tmp_path):
     found = [sources.Found(run, commit) for commit in [*commits, commits[0], None]]
     rows = rows_of(found)
     assert [row.set_name for row in rows.rows] and {row.set_name for row in rows.rows} == {"user0/set", "user1/set"}
-    assert rows.twice == 2 and len({result.page for result in rows.results}) == 2
+    assert rows.twice == 2 and len({result.rows[0].page for result in rows.results}) == 2
 
 
 def test_marks_by_most_results(tmp_path):
@@ -255,6 +255,8 @@ def test_a_canonical_file_that_is_none(tmp_path, text):
         read_canonical(str(tmp_path / "c.json"))
     with pytest.raises(InputError, match="none.json: the --canonical file cannot be read"):
         read_canonical(str(tmp_path / "none.json"))
+    with pytest.raises(InputError, match=r"^\S+: is no regular file of at most 1 MB; expected JSON"):
+        read_canonical(str(tmp_path))
 
 
 def test_the_command_makes_the_same_settings(tmp_path):

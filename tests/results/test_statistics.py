@@ -9,6 +9,7 @@ from scipy import optimize, stats
 
 from compdd_eval.results import dd_ranking
 from compdd_eval.results.statistics import (
+    Ratio,
     best_permutation,
     beyond_chance,
     bootstrap_interval,
@@ -49,20 +50,20 @@ def test_mean_interval_of_few_or_equal_values():
 def test_paired_difference_is_the_paired_t_test():
     result = paired_difference(FIRST, SECOND)
     expected = stats.ttest_rel(FIRST, SECOND)
-    assert result["p_value"] == pytest.approx(expected.pvalue)
-    assert result["interval"] == pytest.approx(list(expected.confidence_interval(0.95)))
-    assert result["std"] == pytest.approx(np.std(np.subtract(FIRST, SECOND), ddof=1))
-    assert (result["n"], result["wins"]) == (5, 4)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result.p_value == pytest.approx(expected.pvalue)
+    assert result.interval == pytest.approx(list(expected.confidence_interval(0.95)))
+    assert result.std == pytest.approx(np.std(np.subtract(FIRST, SECOND), ddof=1))
+    assert (result.n, result.wins) == (5, 4)
+    assert json.loads(json.dumps(vars(result), allow_nan=False)) == vars(result)
 
 
 def test_paired_difference_without_spread():
     single = paired_difference([0.5], [0.4])
-    assert (single["std"], single["interval"], single["p_value"], single["wins"]) == (None, None, None, 1)
+    assert (single.std, single.interval, single.p_value, single.wins) == (None, None, None, 1)
     shifted = paired_difference([0.2, 0.3, 0.7], [0.1, 0.2, 0.6])
-    assert shifted["interval"] == pytest.approx([0.1, 0.1])
-    assert (shifted["std"], shifted["p_value"]) == (0, None)
-    assert paired_difference(FIRST, FIRST)["wins"] == 0
+    assert shifted.interval == pytest.approx([0.1, 0.1])
+    assert (shifted.std, shifted.p_value) == (0, None)
+    assert paired_difference(FIRST, FIRST).wins == 0
     with pytest.raises(InputError, match="5 values"):
         paired_difference(FIRST, SECOND[:4])
 
@@ -114,41 +115,41 @@ def test_bootstrap_refuses_other_images_and_no_draws():
 def test_fieller_solves_its_equation():
     result = ratio_interval(FIRST, SECOND)
     va, vb = stats.sem(FIRST) ** 2, stats.sem(SECOND) ** 2
-    assert result["ratio"] == pytest.approx(np.mean(FIRST) / np.mean(SECOND))
-    scaled = np.multiply(SECOND, result["ratio"])
+    assert result.ratio == pytest.approx(np.mean(FIRST) / np.mean(SECOND))
+    scaled = np.multiply(SECOND, result.ratio)
     t = stats.t.ppf(0.975, stats.ttest_ind(FIRST, scaled, equal_var=False).df)
 
     def outside(ratio):
         return (np.mean(FIRST) - ratio * np.mean(SECOND)) ** 2 - t**2 * (va + ratio**2 * vb)
 
-    ends = [optimize.brentq(outside, *sorted((result["ratio"], end))) for end in (0.5, 2)]
-    assert result["interval"] == pytest.approx(ends)
+    ends = [optimize.brentq(outside, *sorted((result.ratio, end))) for end in (0.5, 2)]
+    assert result.interval == pytest.approx(ends)
     flipped = ratio_interval(FIRST, [-value for value in SECOND])
-    assert flipped["interval"] == pytest.approx([-ends[1], -ends[0]])
+    assert flipped.interval == pytest.approx([-ends[1], -ends[0]])
 
 
 @pytest.mark.parametrize(("above", "below"), [(5, 5), (5, 3), (3, 10)])
 def test_fieller_coverage(above, below):
     def draw(rng):
-        return ratio_interval(rng.normal(0.3, 0.02, above), rng.normal(0.6, 0.03, below))["interval"]
+        return ratio_interval(rng.normal(0.3, 0.02, above), rng.normal(0.6, 0.03, below)).interval
 
     assert 0.93 <= coverage(draw, 0.5) <= 0.985  # above 0.95 with few students
 
 
 def test_ratio_without_an_interval():
-    assert ratio_interval([0.3], [0.6, 0.5])["interval"] is None
-    assert ratio_interval([0.3], [0.6]) == {"ratio": 0.5, "interval": None}
-    assert ratio_interval(FIRST, [-0.4, 0.5, 0.1])["interval"] is None
-    assert ratio_interval(FIRST, [0, 0]) == {"ratio": None, "interval": None}
-    assert ratio_interval(FIRST, [5e-324]) == {"ratio": None, "interval": None}
+    assert ratio_interval([0.3], [0.6, 0.5]).interval is None
+    assert ratio_interval([0.3], [0.6]) == Ratio(0.5, None)
+    assert ratio_interval(FIRST, [-0.4, 0.5, 0.1]).interval is None
+    assert ratio_interval(FIRST, [0, 0]) == Ratio(None, None)
+    assert ratio_interval(FIRST, [5e-324]) == Ratio(None, None)
 
 
 def test_ratio_with_an_exact_denominator_or_no_spread():
     expected = [end / 0.8 for end in mean_interval(FIRST)]
-    assert ratio_interval(FIRST, [0.8])["interval"] == pytest.approx(expected)
-    assert ratio_interval(FIRST, [0.8, 0.8])["interval"] == pytest.approx(expected)
-    assert ratio_interval([0.4, 0.4], [0.8, 0.8])["interval"] == pytest.approx([0.5, 0.5])
-    assert ratio_interval([0, 0], [0.8, 0.7])["interval"] == [0, 0]
+    assert ratio_interval(FIRST, [0.8]).interval == pytest.approx(expected)
+    assert ratio_interval(FIRST, [0.8, 0.8]).interval == pytest.approx(expected)
+    assert ratio_interval([0.4, 0.4], [0.8, 0.8]).interval == pytest.approx([0.5, 0.5])
+    assert ratio_interval([0, 0], [0.8, 0.7]).interval == [0, 0]
 
 
 def test_confusion_matrix_rows_are_true_labels():

@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 
 from compdd_eval.reports.summaries import parse_run
-from compdd_eval.results.summary import Improvement, Recovery, Students, Summary, SummaryEntry
+from compdd_eval.results.statistics import Ratio
+from compdd_eval.results.summary import Improvement, Students, Summary, SummaryEntry
 from tests.results.test_results_before import RESULTS
 
 FILES = sorted(RESULTS.rglob("summary.json"))
@@ -46,7 +47,7 @@ def test_the_record_is_the_file(path):
         if entry["random"]:
             assert list(entry["random"]) == list(entry["full"]) == names(Students)
             assert list(entry["improvement"]) == names(Improvement)
-            assert list(entry["recovery_ratio"]) == names(Recovery)
+            assert list(entry["recovery_ratio"]) == names(Ratio)
 
 
 def test_a_reader_looks_for_fields_of_the_record_alone():
@@ -57,7 +58,7 @@ def test_a_reader_looks_for_fields_of_the_record_alone():
     assert asked - of_tables <= {*names(Summary), *names(SummaryEntry)}
 
 
-@pytest.mark.parametrize("record", [Summary, SummaryEntry, Improvement, Recovery])
+@pytest.mark.parametrize("record", [Summary, SummaryEntry, Improvement, Ratio])
 def test_each_field_is_explained(record):
     explained = "\n".join(base.__doc__ for base in record.__mro__ if base is not object)
     assert all(f"\n        {name}: " in explained for name in names(record))

@@ -125,10 +125,7 @@ class SimulatedCuda(TorchDispatchMode):
         kinds = []
         if name in ("_to_copy", "copy_"):
             source = tensors[-1] if name == "copy_" else tensors[0]
-            if name == "copy_":
-                target = on_cuda(tensors[0])
-            else:
-                target = moved is None or moved["device"].type == "cuda"
+            target = on_cuda(tensors[0]) if name == "copy_" else moved is None or moved["device"].type == "cuda"
             to_meta = moved is not None and moved["device"].type == "meta"  # shapes alone
             if target != on_cuda(source) and not to_meta:
                 waits = not target or not (self.is_pinned(source) and _non_blocking(func, args, moved))
@@ -295,11 +292,21 @@ def install(driver: ctypes.CDLL) -> SimulatedCuda:
     torch._C._conv_determine_backend_memory_format = lambda *args, **options: torch.contiguous_format
     state = torch.zeros(16, dtype=torch.uint8)
     told = {
-        **{"is_available": True, "device_count": 1, "current_device": 0, "is_initialized": True},
-        **{"get_device_name": NAME, "get_device_properties": _Properties(), "get_device_capability": (9, 0)},
-        **{"mem_get_info": (140 * 10**9, 141 * 10**9), "max_memory_allocated": 0, "memory_allocated": 0},
-        **{"memory_reserved": 0, "is_bf16_supported": True, "is_current_stream_capturing": False},
-        **{"_is_in_bad_fork": False, "get_rng_state": state},
+        "is_available": True,
+        "device_count": 1,
+        "current_device": 0,
+        "is_initialized": True,
+        "get_device_name": NAME,
+        "get_device_properties": _Properties(),
+        "get_device_capability": (9, 0),
+        "mem_get_info": (140 * 10**9, 141 * 10**9),
+        "max_memory_allocated": 0,
+        "memory_allocated": 0,
+        "memory_reserved": 0,
+        "is_bf16_supported": True,
+        "is_current_stream_capturing": False,
+        "_is_in_bad_fork": False,
+        "get_rng_state": state,
         **dict.fromkeys(
             ("_lazy_init", "_lazy_call", "init", "set_device", "synchronize", "empty_cache", "ipc_collect")
         ),

@@ -1,5 +1,6 @@
 """The official archives, not extracted: `ILSVRC2012_img_train.tar` (a tar of tars) and `ILSVRC2012_img_val.tar`."""
 
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,14 +37,12 @@ class ReaderArchives(Reader):
                         f"{root / packed}: is compressed, expected {name}; unpack it to that (or remove it)"
                     )
         super().__init__(root, self._archives)
-        self._labels = None
         if "validation" in self._archives:
-            images = f"{self._archives['validation']}: holds unsorted images"
-            self._labels = find_labels([root], images)
-        self._train, self._validation = None, None
+            self._labels = find_labels([root], f"{self._archives['validation']}: holds unsorted images")
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_train": None, "_validation": None, "_labels": None}
+        listed = ("_labels", "_class_archives", "_validation_rows")  # a worker reads images only
+        return {name: value for name, value in vars(self).items() if name not in listed}
 
     @classmethod
     def find(cls, root: Path) -> list[str]:
@@ -52,41 +51,38 @@ class ReaderArchives(Reader):
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
         """Return how many of these classes have images in the split; of `train`, only the outer archive is read."""
-        listed = self._class_archives() if split == "train" else self._validation_rows()
+        listed = self._class_archives if split == "train" else self._validation_rows
         return sum(wnid in listed for wnid in wnids)
 
     def _list(self, split: str, wnid: str) -> list[ImageRow]:
         if split == "validation":
-            return self._validation_rows().get(wnid, [])
-        path, place = self._archives["train"], self._class_archives().get(wnid)
+            return self._validation_rows.get(wnid, [])
+        path, place = self._archives["train"], self._class_archives.get(wnid)
         if place is None:
             return []
         with open(path, "rb") as file:
             return [_row(member, wnid, path) for member in tar_members(path, file, *place)]
 
+    @functools.cached_property
     def _class_archives(self) -> dict[str, tuple[int, int]]:
-        """Return WordNet id -> byte at which the archive of the class begins, and its size; scanned once."""
-        if self._train is None:
-            path = self._archives["train"]
-            with open(path, "rb") as file:
-                members = {_base(m.name): (m.offset_data, m.size) for m in tar_members(path, file)}
-            self._train = {
-                name.removesuffix(".tar"): place for name, place in members.items() if CLASS_ARCHIVE.fullmatch(name)
-            }
-            if not self._train:
-                raise InputError(f"{path}: holds no class archive such as n01440764.tar; download it again")
-        return self._train
+        """WordNet id -> byte at which the archive of the class begins, and its size; scanned once."""
+        path = self._archives["train"]
+        with open(path, "rb") as file:
+            members = {_base(m.name): (m.offset_data, m.size) for m in tar_members(path, file)}
+        found = {name.removesuffix(".tar"): place for name, place in members.items() if CLASS_ARCHIVE.fullmatch(name)}
+        if not found:
+            raise InputError(f"{path}: holds no class archive such as n01440764.tar; download it again")
+        return found
 
+    @functools.cached_property
     def _validation_rows(self) -> dict[str, list[ImageRow]]:
-        """Return WordNet id -> rows; scanned once."""
-        if self._validation is None:
-            path, rows = self._archives["validation"], {}
-            with open(path, "rb") as file:
-                for member in tar_members(path, file):
-                    wnid = self._labels.wnid(_base(member.name), f"{path}: {member.name}")
-                    rows.setdefault(wnid, []).append(_row(member, wnid, path))
-            self._validation = rows
-        return self._validation
+        """WordNet id -> rows; scanned once."""
+        path, rows = self._archives["validation"], {}
+        with open(path, "rb") as file:
+            for member in tar_members(path, file):
+                wnid = self._labels.wnid(_base(member.name), f"{path}: {member.name}")
+                rows.setdefault(wnid, []).append(_row(member, wnid, path))
+        return rows
 
 
 def _base(name: str) -> str:

@@ -1,6 +1,5 @@
 """The competition layout: `ILSVRC/Data/CLS-LOC/{train/<wnid>,val}`, validation images unsorted, labels beside it."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,11 +7,13 @@ from compdd_eval.data.imagenet.image_folder import (
     COMPETITION,
     ReaderImageFolder,
     class_folders,
+    entries_of,
     file_row,
+    is_image_name,
     split_folders,
     unsorted_image,
 )
-from compdd_eval.data.imagenet.rows import IMAGE_SUFFIXES, ImageRow
+from compdd_eval.data.imagenet.rows import ImageRow
 from compdd_eval.data.imagenet.validation_labels import find_labels
 from compdd_eval.utils.errors import InputError
 
@@ -82,10 +83,9 @@ class ReaderClsLoc(ReaderImageFolder):
         above += real.parents[:_UPWARDS] if real.name == COMPETITION else ()
         labels = find_labels([tree, *above], f"{folder}: holds unsorted images ({image}, ...)")
         names = {}
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not entry.name.startswith("."):
-                    names.setdefault(labels.wnid(entry.name, entry.path), []).append(entry.name)
+        for entry in entries_of(folder):
+            if is_image_name(entry.name):
+                names.setdefault(labels.wnid(entry.name, entry.path), []).append(entry.name)
         return names
 
 

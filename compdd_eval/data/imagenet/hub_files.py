@@ -79,11 +79,6 @@ def is_commit(repository: object) -> bool:
     return isinstance(repository, str) and _COMMIT.fullmatch(repository) is not None
 
 
-def is_repository(path: str) -> bool:
-    """Whether a path reads as the address of a dataset on the Hub, see `parse_address`."""
-    return parse_address(path) is not None
-
-
 class HubFiles:
     """The files of one revision of a dataset repository; the user's own token is used where it needs one.
 
@@ -97,14 +92,18 @@ class HubFiles:
     def __init__(self, repository: str) -> None:
         from huggingface_hub import HfApi
 
-        address = parse_address(repository)
-        self.id, self._folder, self._given = address.repo_id, address.folder, repository
+        self._given, self._address = repository, parse_address(repository)
         try:
-            info = HfApi().dataset_info(self.id, revision=address.revision, files_metadata=True)
+            info = HfApi().dataset_info(self.id, revision=self._address.revision, files_metadata=True)
         except Exception as error:
             raise self.clear(error) from error
         self.commit = info.sha
-        self._sizes = {self._path(file.rfilename): file.size for file in info.siblings}
+        self._sizes = {f"datasets/{self}/{file.rfilename}": file.size for file in info.siblings}
+
+    @property
+    def id(self) -> str:
+        """`USER/NAME`."""
+        return self._address.repo_id
 
     def __str__(self) -> str:
         return f"{self.id}@{self.commit}"
@@ -112,7 +111,7 @@ class HubFiles:
     @property
     def base(self) -> str:
         """What the path of every file begins with."""
-        return f"datasets/{self.id}@{self.commit}" + (f"/{self._folder}" if self._folder else "")
+        return f"datasets/{self}" + (f"/{self._address.folder}" if self._address.folder else "")
 
     def list(self, suffix: str) -> list[str]:
         """Return the files that end so, as paths that `open` takes."""
@@ -131,11 +130,8 @@ class HubFiles:
         except Exception as error:
             raise self.clear(error) from error
 
-    def _path(self, name: str) -> str:
-        return f"datasets/{self.id}@{self.commit}/{name}"
-
     def clear(self, error: Exception) -> Exception:
         """Put what the client says into one line; an error of another kind is left as it is."""
         on_hub = self._given.startswith((PREFIX, "http"))
         before = "" if on_hub else f"no such folder ({Path(self._given).absolute()}), and "
-        return clear_hub_error(error, str(parse_address(self._given)), before)
+        return clear_hub_error(error, str(self._address), before)

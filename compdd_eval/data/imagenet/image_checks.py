@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from compdd_eval.data.imagenet.reader import read_ends
-from compdd_eval.data.imagenet.rows import ImageRow, Source
+from compdd_eval.data.imagenet.reader import Reader, read_ends
+from compdd_eval.data.imagenet.rows import ImageRow
 from compdd_eval.utils.errors import InputError
 
 _HEAD, _TAIL = 16, 64  # bytes at the start that hold a signature; at the end, a JPEG's end marker and padding after it
@@ -15,7 +15,7 @@ _NO_END = "no end marker"
 
 
 def read_checked(
-    source: Source, rows: list[ImageRow], link: bool = False, threads: int = 0, readers: int = 1
+    source: Reader, rows: list[ImageRow], link: bool = False, threads: int = 0, readers: int = 1
 ) -> tuple[list[bytes | None], list[InputError]]:
     """Read images and check them.
 

@@ -1,5 +1,6 @@
 """The ImageFolder layout: `train/<wnid>/*` and `val/<wnid>/*` (also `valid/` or `validation/`)."""
 
+import itertools
 import logging
 import os
 import re
@@ -52,7 +53,7 @@ class ReaderImageFolder(Reader):
         for entry in self._scan(folder):
             if entry.name.startswith(".") or entry.name.lower() in _JUNK:
                 continue
-            if not _is_image_name(entry.name) or entry.is_dir():
+            if not is_image_name(entry.name) or entry.is_dir():
                 others.append(entry.name)
                 continue
             rows.append(file_row(entry.path, wnid))
@@ -68,8 +69,13 @@ class ReaderImageFolder(Reader):
                 f"{folder}: this class folder is missing; {folder.parent} should hold one folder a class, named by its "
                 "WordNet id"
             )
-        with os.scandir(folder) as entries:
-            return list(entries)
+        return entries_of(folder)
+
+
+def entries_of(folder: Path, most: int | None = None) -> list[os.DirEntry]:
+    """Return what lies in a folder, or the first of it."""
+    with os.scandir(folder) as entries:
+        return list(itertools.islice(entries, most))
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -102,35 +108,30 @@ def file_row(path: str, wnid: str) -> ImageRow:
 
 def unsorted_image(folder: Path) -> str | None:
     """Return the name of an image that lies in a split folder itself, and in no class folder."""
-    with os.scandir(folder) as entries:
-        for _, entry in zip(range(_SOME), entries, strict=False):
-            if _is_image_name(entry.name) and not entry.name.startswith(".") and not entry.is_dir():
-                return entry.name
-    return None
+    images = (e.name for e in entries_of(folder, _SOME) if is_image_name(e.name) and not e.is_dir())
+    return next(images, None)
 
 
 def class_folders(folder: Path) -> list[str]:
     """Return the names of the class folders in a split folder."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if CLASS_FOLDER.fullmatch(entry.name) and entry.is_dir())
+    return sorted(entry.name for entry in entries_of(folder) if CLASS_FOLDER.fullmatch(entry.name) and entry.is_dir())
 
 
 def _holds_shards(folder: Path) -> bool:
     """Whether a split folder holds Parquet or WebDataset shards and no class folder."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for _, entry in zip(range(_SOME), entries, strict=False)]
+    names = [entry.name for entry in entries_of(folder, _SOME)]
     shards = [name for name in names if name.endswith((".parquet", ".tar")) and not CLASS_ARCHIVE.fullmatch(name)]
     return bool(shards) and not class_folders(folder)
 
 
-def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its name, and not hidden."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _check_extracted(folder: Path) -> None:
     """Raise InputError where class archives lie in place of class folders."""
-    with os.scandir(folder) as entries:
-        archives = [e.name for _, e in zip(range(_SOME), entries, strict=False) if CLASS_ARCHIVE.fullmatch(e.name)]
+    archives = [entry.name for entry in entries_of(folder, _SOME) if CLASS_ARCHIVE.fullmatch(entry.name)]
     left = sorted(name for name in archives if not (folder / name.removesuffix(".tar")).is_dir())
     if left:
         raise InputError(

@@ -7,10 +7,10 @@ from pathlib import Path
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.imagenet.archives import ARCHIVES, ReaderArchives
 from compdd_eval.data.imagenet.cls_loc import ReaderClsLoc
-from compdd_eval.data.imagenet.hub_files import HubFiles, is_repository
+from compdd_eval.data.imagenet.hub_files import HubFiles, parse_address
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, ReaderImageFolder, split_folders
 from compdd_eval.data.imagenet.parquet import ReaderParquet
-from compdd_eval.data.imagenet.rows import Source
+from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.imagenet.validation_labels import DEVKIT, TABLE
 from compdd_eval.data.imagenet.webdataset import ReaderWebDataset
 from compdd_eval.utils.errors import InputError, unknown
@@ -48,7 +48,7 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
         exists = path.exists()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror} (from {origin})") from error
-    if not exists and is_repository(str(data_path)):
+    if not exists and parse_address(str(data_path)) is not None:
         return str(data_path)
     if not exists:
         raise InputError(f"{path}: no such folder (from {origin}); expected a copy of ImageNet with train/ and val/")
@@ -57,7 +57,7 @@ def find_imagenet(data_path: str | os.PathLike | None) -> Path | str | None:
     raise InputError(f"{path}: is a file, expected a folder (from {origin}): a copy of ImageNet")
 
 
-def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_proc: int = 1) -> Source:
+def open_source(data_path: str | os.PathLike | None, layout: str = "auto", num_proc: int = 1) -> Reader:
     """Open a copy of ImageNet.
 
     Args:

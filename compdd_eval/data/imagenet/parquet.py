@@ -4,8 +4,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from compdd_eval.data.imagenet.hub_files import HubFiles
 from compdd_eval.data.imagenet.reader import unreadable
 from compdd_eval.data.imagenet.rows import ImageRow
-from compdd_eval.data.imagenet.shards import SHARD_SCHEMA, ShardReader, by_split, check_label, files_below
+from compdd_eval.data.imagenet.shards import SHARD_SCHEMA, ShardReader, check_label, files_below
 from compdd_eval.utils.errors import InputError
 
 _BUFFER = 2**20  # bytes that are read of a column at a time, so that memory does not grow with a row group
@@ -27,6 +26,7 @@ class ReaderParquet(ShardReader):
 
     layout = "parquet"
     scattered = True
+    _executor = ThreadPoolExecutor
     expected = "data/train-00000-of-00294.parquet, ..., data/validation-00000-of-00014.parquet, ..."
 
     def __init__(self, root: Path | HubFiles, num_proc: int = 1) -> None:
@@ -34,15 +34,11 @@ class ReaderParquet(ShardReader):
         if self._hub:
             super().__init__(root, root.base, root.list(".parquet"), num_proc)
         else:
-            super().__init__(root, str(root), files_below(root, ".parquet"), num_proc)
+            super().__init__(root, str(root), self._files(root), num_proc)
 
-    @classmethod
-    def find(cls, root: Path) -> list[str]:
-        """Return what of this layout lies there, in words."""
-        return [
-            f"{Path(files[0]).relative_to(root)}, ..."
-            for files in by_split(files_below(root, ".parquet"), str(root)).values()
-        ]
+    @staticmethod
+    def _files(root: Path) -> list[str]:
+        return files_below(root, ".parquet")
 
     def read(self, row: ImageRow) -> bytes:
         """Return the original bytes of one image; its row group is read for it."""
@@ -82,9 +78,6 @@ class ReaderParquet(ShardReader):
 
     def _stamp(self, shard: str) -> str:
         return f"{Path(shard).name}:{self._hub.size(shard) if self._hub else os.stat(shard).st_size}"
-
-    def _executor(self) -> AbstractContextManager[Executor]:
-        return ThreadPoolExecutor(self._num_proc)
 
     def _list_shard(self) -> Callable[[str], pa.Table]:
         return functools.partial(_list_shard, hub=self._hub)

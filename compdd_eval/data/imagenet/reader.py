@@ -5,12 +5,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from compdd_eval.data.imagenet.rows import ImageRow
+from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.synsets import synset_of
 from compdd_eval.utils.errors import InputError
 
 
 class Reader:
-    """Base of the readers; see `compdd_eval.data.imagenet.rows.Source`. A reader makes `_list(split, wnid)`."""
+    """One copy of ImageNet; can be pickled. Base of the readers, each of which makes `_list(split, wnid)`.
+
+    Attributes:
+        root: Its folder or Hub repository, in words.
+        layout: How it is stored: one of `compdd_eval.data.choices.LAYOUTS`.
+        splits: Those of `train` and `validation` that it has.
+        plain_files: Whether every image is a file of its own.
+        scattered: Whether single images are slow to read, so that many are better read in one scan.
+    """
 
     layout = ""
     plain_files = False
@@ -25,7 +34,7 @@ class Reader:
         return sum(bool(self._list(split, wnid)) for wnid in wnids)
 
     def rows(self, split: str, wnid: str) -> list[ImageRow]:
-        """List the images of one class, ordered by official name."""
+        """List the images of one class, ordered by official name; raise InputError if there are none."""
         rows = sorted(self._list(split, wnid), key=lambda row: row.file_name)
         if not rows:
             raise InputError(f"{self.root}: no {split} images of {wnid} ({synset_of(wnid).name}); complete this copy")
@@ -49,17 +58,26 @@ class Reader:
         return data
 
     def read_many(self, rows: list[ImageRow]) -> Iterator[tuple[int, bytes]]:
-        """Yield position and original bytes of every image."""
+        """Yield position in `rows` and original bytes of every image, in the order that is fastest to read."""
         for position, row in enumerate(rows):
             yield position, self.read(row)
 
     def read_memory(self, shard: str) -> int:
-        """Return the bytes of memory that reading a file takes, beside the image that is read: none."""
+        """Return the bytes of memory that reading one file with `read_many` takes; 0 is next to none."""
         return 0
 
     def _list(self, split: str, wnid: str) -> list[ImageRow]:
         """List the images of one class in any order; none is no error."""
         raise NotImplementedError
+
+
+def subset_rows(source: Reader, subset: Subset, split: str) -> list[ImageRow]:
+    """List the rows of one split of a subset, ordered by label and then by official file name.
+
+    Raises:
+        InputError: A class folder is missing or holds no image.
+    """
+    return [row for wnid in subset.wnids for row in source.rows(split, wnid)]
 
 
 def read_bytes(path: str, advice: str = "mend it and run again") -> bytes:

@@ -2,11 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from compdd_eval.data.subset_files import Subset
 from compdd_eval.utils.errors import InputError
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -39,39 +37,6 @@ class ImageRow:
         return self.file if self.start is None else f"{self.file}: {self.file_name}"
 
 
-class Source(Protocol):
-    """One copy of ImageNet; can be pickled.
-
-    Attributes:
-        root: Its folder or Hub repository, in words.
-        layout: How it is stored: one of `compdd_eval.data.choices.LAYOUTS`.
-        splits: Those of `train` and `validation` that it has.
-        plain_files: Whether every image is a file of its own.
-        scattered: Whether single images are slow to read, so that many are better read in one scan.
-    """
-
-    root: str
-    layout: str
-    splits: tuple[str, ...]
-    plain_files: bool
-    scattered: bool
-
-    def class_count(self, split: str, wnids: Iterable[str]) -> int:
-        """Return how many of these classes the split has."""
-
-    def rows(self, split: str, wnid: str) -> list[ImageRow]:
-        """List the images of one class, ordered by official name; raises InputError if there are none."""
-
-    def read(self, row: ImageRow) -> bytes:
-        """Return the original bytes of one image."""
-
-    def read_many(self, rows: list[ImageRow]) -> Iterator[tuple[int, bytes]]:
-        """Yield position in `rows` and original bytes of every image, in the order that is fastest to read."""
-
-    def read_memory(self, shard: str) -> int:
-        """Return the bytes of memory that reading one file of the source with `read_many` takes; 0 is next to none."""
-
-
 def official_name(name: str, wnid: str) -> str:
     """Return the name that ImageNet gave the file, whatever a copy appends to it.
 
@@ -93,15 +58,6 @@ def check_class(file_name: str, wnid: str, location: str) -> None:
     named = _OFFICIAL.match(file_name)
     if named and named[1] and named[1] != wnid:
         raise InputError(f"{location}: an image of class {named[1]} among those of {wnid}; mend this copy of ImageNet")
-
-
-def subset_rows(source: Source, subset: Subset, split: str) -> list[ImageRow]:
-    """List the rows of one split of a subset, ordered by label and then by official file name.
-
-    Raises:
-        InputError: A class folder is missing or holds no image.
-    """
-    return [row for wnid in subset.wnids for row in source.rows(split, wnid)]
 
 
 def rows_digest(rows: Iterable[ImageRow]) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from compdd_eval.data.imagenet.reader import Reader, read_part
-from compdd_eval.data.imagenet.rows import ImageRow, Source, rows_digest
+from compdd_eval.data.imagenet.rows import ImageRow, rows_digest
 from compdd_eval.utils.files import write_json
 
 _MEMORY = 500 * 10**6  # bytes that all shards that are read at a time may take
@@ -17,7 +17,7 @@ _MEMORY = 500 * 10**6  # bytes that all shards that are read at a time may take
 class CopiedSource(Reader):
     """A source whose images were copied by `scan_copied`; its rows are those of the original."""
 
-    def __init__(self, source: Source, folder: Path) -> None:
+    def __init__(self, source: Reader, folder: Path) -> None:
         super().__init__(source.root, source.splits)
         self.layout = source.layout
         self._folder, self._copies = folder, None
@@ -37,12 +37,12 @@ class CopiedSource(Reader):
 
 
 def scan_copied(
-    source: Source,
+    source: Reader,
     rows: list[ImageRow],
     folder: Path,
     num_proc: int = 1,
     on_images: Callable[[int], object] | None = None,
-) -> Source:
+) -> Reader:
     """Copy the images of a scattered source to a folder, shard by shard; what is there already is not read again.
 
     Args:
@@ -76,7 +76,7 @@ def scan_copied(
     return CopiedSource(source, folder)
 
 
-def _copy(source: Source, rows: list[ImageRow], folder: Path) -> None:
+def _copy(source: Reader, rows: list[ImageRow], folder: Path) -> None:
     """Copy the rows of one shard: the images one after another, then an index that says they are all there."""
     name = rows_digest(rows)[:16]
     index, images = folder / f"{name}.json", folder / f"{name}.images"

@@ -37,6 +37,7 @@ class ShardReader(Reader):
     """
 
     expected = ""
+    _executor: Callable[[int], AbstractContextManager[Executor]]  # lends what lists so many shards at a time
 
     def __init__(self, root: object, base: str, files: list[str], num_proc: int = 1) -> None:
         shards = by_split(files, base)
@@ -54,6 +55,17 @@ class ShardReader(Reader):
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_tables": {}}  # a worker lists what it needs: a table of all ImageNet is tens of MB
+
+    @classmethod
+    def find(cls, root: Path) -> list[str]:
+        """Return what of this layout lies there, in words."""
+        shards = by_split(cls._files(root), str(root))
+        return [f"{Path(files[0]).relative_to(root)}, ..." for files in shards.values()]
+
+    @staticmethod
+    def _files(root: Path) -> list[str]:
+        """Return all shards in a folder."""
+        raise NotImplementedError
 
     def class_count(self, split: str, wnids: Iterable[str]) -> int:
         """Return how many of these classes have images in the split."""
@@ -76,12 +88,10 @@ class ShardReader(Reader):
     def _table(self, split: str) -> pa.Table:
         """Return the table of a split: `SHARD_SCHEMA` and `shard`, the number of the shard."""
         if split not in self._tables:
-            with self._executor() as executor:
+            with self._executor(self._num_proc) as executor:
                 shards = self._shards[split]
-                # workers are worth their start for several shards at a time only
-                parts = (
-                    executor.map(self._list_shard(), shards) if self._num_proc > 1 else map(self._list_shard(), shards)
-                )
+                list_all = executor.map if self._num_proc > 1 else map  # workers are worth their start for several only
+                parts = list_all(self._list_shard(), shards)
                 bar = tqdm(parts, f"listing {split}", len(shards), unit="shard", leave=False, disable=len(shards) < 8)
                 numbered = [
                     part.append_column("shard", pa.array([number] * len(part), pa.int32()))
@@ -100,10 +110,6 @@ class ShardReader(Reader):
                 f"{self.root}: {len(others)} {split} images are not named as ImageNet names them ({others[0]}, ...); "
                 "the order of the rows will not be that of other copies"
             )
-
-    def _executor(self) -> AbstractContextManager[Executor]:
-        """Return what lists several shards at a time."""
-        raise NotImplementedError
 
     def _list_shard(self) -> Callable[[str], pa.Table]:
         """Return a function that can be pickled: shard -> table of `SHARD_SCHEMA`."""
@@ -131,11 +137,8 @@ def by_split(shards: Iterable[str], base: str) -> dict[str, list[str]]:
 
     Those of a test split and those whose name says nothing are left out.
     """
-    found = {"train": [], "validation": []}
-    for shard in sorted(shards):
-        split = _split_of(shard, base)
-        if split in found:
-            found[split].append(shard)
+    splits = {shard: _split_of(shard, base) for shard in sorted(shards)}
+    found = {wanted: [s for s, split in splits.items() if split == wanted] for wanted in ("train", "validation")}
     return {split: shards for split, shards in found.items() if shards}
 
 

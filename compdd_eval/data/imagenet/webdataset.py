@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +9,7 @@ import pyarrow as pa
 from compdd_eval.data.imagenet.archives import ARCHIVES
 from compdd_eval.data.imagenet.image_folder import CLASS_ARCHIVE
 from compdd_eval.data.imagenet.rows import is_official
-from compdd_eval.data.imagenet.shards import SHARD_SCHEMA, ShardReader, by_split, check_label, files_below
+from compdd_eval.data.imagenet.shards import SHARD_SCHEMA, ShardReader, check_label, files_below
 from compdd_eval.data.imagenet.tar_index import tar_members
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.worker_pool import processes
@@ -27,29 +25,21 @@ class ReaderWebDataset(ShardReader):
     """
 
     layout = "webdataset"
+    _executor = staticmethod(processes)
     expected = "imagenet1k-train-0000.tar, ..., imagenet1k-validation-00.tar, ... with KEY.jpg and KEY.cls"
 
     def __init__(self, root: Path, num_proc: int = 1) -> None:
-        super().__init__(root, str(root), _shards(root), num_proc)
+        super().__init__(root, str(root), self._files(root), num_proc)
 
-    @classmethod
-    def find(cls, root: Path) -> list[str]:
-        """Return what of this layout lies there, in words."""
-        shards = by_split(_shards(root), str(root))
-        return [f"{Path(files[0]).relative_to(root)}, ..." for files in shards.values()]
-
-    def _executor(self) -> AbstractContextManager[Executor]:
-        return processes(self._num_proc)
+    @staticmethod
+    def _files(root: Path) -> list[str]:
+        """Return the tar files, without ImageNet's own archives."""
+        others = ARCHIVES.values()
+        found = [(Path(file).name, file) for file in files_below(root, ".tar")]
+        return [file for name, file in found if name not in others and not CLASS_ARCHIVE.fullmatch(name)]
 
     def _list_shard(self) -> Callable[[str], pa.Table]:
         return _list_shard
-
-
-def _shards(root: Path) -> list[str]:
-    """Return the tar files, without ImageNet's own archives."""
-    others = ARCHIVES.values()
-    found = [(Path(file).name, file) for file in files_below(root, ".tar")]
-    return [file for name, file in found if name not in others and not CLASS_ARCHIVE.fullmatch(name)]
 
 
 def _list_shard(shard: str) -> pa.Table:

@@ -10,8 +10,9 @@ from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of
-from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, pair
+from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, Pairing, pair
 from compdd_eval.results.statistics import PairedDifference
+from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 
@@ -20,26 +21,19 @@ _MOST_SEEDS = 8  # that are listed in a line
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Pairing):
     """Two methods under one setting.
 
     Attributes:
         first: Name of the first method.
         other: Name of the other one.
         setting: What both were evaluated under.
-        seeds: Seeds that both have.
-        difference: Of the accuracies, `first - other`, as of `paired_difference`: fractions, not points; None without
-            a common seed.
-        verdict: `better`, `worse`, `cannot tell` or `no seed in common`.
         sentence: All of it in words, in points.
     """
 
     first: str
     other: str
     setting: Setting
-    seeds: list[int]
-    difference: PairedDifference | None
-    verdict: str
     sentence: str
 
 
@@ -59,19 +53,17 @@ class Comparison:
 
     def totals(self) -> list[dict[str, object]]:
         """Return for each other method how often the first is better, worse, or cannot be told from it."""
-        found = []
+        found, first = [], self.methods[0].name
         for other in self.methods[1:]:
             verdicts = Counter(entry.verdict for entry in self.differences if entry.other == other.name)
             counts = {name: verdicts[verdict] for name, verdict in _COUNTED.items()}
             words = [f"{counts[name]} {verdict}" for name, verdict in _COUNTED.items() if name != "not_compared"]
             words += [f"{counts['not_compared']} without a seed in common"] if counts["not_compared"] else []
             total = verdicts.total()
-            sentence = (
-                f"{self.methods[0].name} against {other.name}: {', '.join(words)}, of {_counted(total, 'setting')}"
-            )
+            sentence = f"{first} against {other.name}: {', '.join(words)}, of {counted(total, 'setting')}"
             if total > 1:
                 sentence += "; each is a test of its own, and one in twenty is clear by chance"
-            found.append({"first": self.methods[0].name, "other": other.name, **counts, "sentence": sentence})
+            found.append({"first": first, "other": other.name, **counts, "sentence": sentence})
         return found
 
     @property
@@ -164,14 +156,14 @@ def _difference(first: MeasuredMethod, other: MeasuredMethod, setting: Setting, 
         sentence = f"{first.name} and {other.name} are not compared on {place}: no seed in common ({seeds})"
     else:
         sentence = _sentence(first.name, other.name, place, pairing.difference, pairing.verdict)
-    return Difference(first.name, other.name, setting, **vars(pairing), sentence=sentence)
+    return Difference(**vars(pairing), first=first.name, other=other.name, setting=setting, sentence=sentence)
 
 
 def _sentence(first: str, other: str, place: str, difference: PairedDifference, verdict: str) -> str:
     """Say what an interval means, and no more than that."""
-    mean, interval = f"{100 * difference['mean']:+.2f} points", difference["interval"]
+    mean, interval = f"{100 * difference.mean:+.2f} points", difference.interval
     span = f"95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}" if interval else ""
-    seeds = _counted(difference["n"], "seed")
+    seeds = counted(difference.n, "seed")
     if verdict == UNCLEAR:
         return f"cannot tell {first} from {other} on {place} with {seeds}: {mean}{f' ({span})' if span else ''}"
     return f"{first} is {verdict} than {other} on {place}: {mean} ({span}, {seeds})"
@@ -180,7 +172,3 @@ def _sentence(first: str, other: str, place: str, difference: PairedDifference, 
 def _listed(seeds: tuple[int, ...]) -> str:
     more = f", ... {len(seeds)} in all" if len(seeds) > _MOST_SEEDS else ""
     return ", ".join(map(str, seeds[:_MOST_SEEDS])) + more
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"

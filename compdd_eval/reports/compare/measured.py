@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.checked_fields import clean, cut
 from compdd_eval.reports.summaries import Entry, Run, read_runs
 from compdd_eval.utils.errors import InputError
 
@@ -48,7 +48,7 @@ class Setting:
         """Return a field as it is shown."""
         value = getattr(self, name)
         return {"ipc": f"{self.ipc:g}", "resolution": f"{self.resolution} px", "validation": self.validation[:8]}.get(
-            name, "none" if value is None else shortened(str(value))
+            name, "none" if value is None else cut(str(value), _MOST_SHOWN)
         )
 
     def differences(self, other: "Setting") -> list[str]:
@@ -60,7 +60,7 @@ class Setting:
 
     def place(self, others: Sequence["Setting"]) -> str:
         """Return `bird-easy, IPC 10, ConvNetD5`, and what else tells it from the others that this is true of."""
-        alike = [other for other in others if (other.config_name, other.ipc, other.model) == self._named]
+        alike = [other for other in others if other._named == self._named]
         names = [
             name
             for name in ("resolution", "protocol", "labels", "teacher", "validation")
@@ -111,11 +111,6 @@ def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Meas
     names = list(names) or [_name(found, source) for found, source in zip(runs, sources, strict=True)]
     names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
     return [MeasuredMethod(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
-
-
-def shortened(text: str) -> str:
-    """Return a text that is short enough for a line."""
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
 
 
 def name_of_folder(source: str) -> str:

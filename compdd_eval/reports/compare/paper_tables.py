@@ -5,13 +5,14 @@ interval over the seeds that both have excludes 0. Where one of the others canno
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
 from compdd_eval.reports.paired import BETTER, pair
 from compdd_eval.reports.summaries import Group
 from compdd_eval.results.statistics import Ratio, ratio_interval
+from compdd_eval.utils.console import counted
 
 RANDOM = "Random"
 MEANING = "better than every other method of its column, paired 95 % intervals over the same seeds"
@@ -65,6 +66,12 @@ class Table:
     rows: dict[str, dict[Column, Value]]
     notes: list[str]
 
+    @property
+    def values(self) -> list[tuple[str, Value]]:
+        """Name of the method and value, row by row, without the columns Full: each value has its own."""
+        columns = [column for column in self.columns if column.ipc is not None]
+        return [(name, row[column]) for name, row in self.rows.items() for column in columns if column in row]
+
 
 def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
     """Make one table for each network, resolution, protocol, regime of labels and teacher.
@@ -91,7 +98,7 @@ def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
 
 def order_of(setting: Setting) -> tuple:
     """Return what settings are sorted by: network and protocol, then subsets as the benchmark lists them, then IPC."""
-    return _head(setting, ""), *_subset_order(setting.config_name), setting.ipc, setting.validation
+    return _head(setting), *_subset_order(setting.config_name), setting.ipc, setting.validation
 
 
 def _subset_order(name: str) -> tuple[int, str]:
@@ -99,9 +106,8 @@ def _subset_order(name: str) -> tuple[int, str]:
     return (names.index(name) if name in names else len(names)), name
 
 
-def _head(setting: Setting, no_teacher: str | None = None) -> tuple:
-    teacher = no_teacher if setting.teacher is None else setting.teacher
-    return setting.model, setting.resolution, setting.protocol, setting.labels, teacher
+def _head(setting: Setting) -> tuple:
+    return setting.model, setting.resolution, setting.protocol, setting.labels, setting.teacher or ""
 
 
 def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: dict[str, str]) -> Table:
@@ -118,13 +124,11 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
         for setting in settings:
             if setting in method.cells:
                 _add(rows, method.name, setting, method.cells[setting], method.cells[setting].entry.students)
-    present = {column for row in rows.values() for column in row}
-    subsets = dict.fromkeys(setting.config_name for setting in settings)
-    columns = [
-        column
-        for name in subsets
-        for column in sorted((c for c in present if c.config_name == name), key=lambda c: (c.ipc is None, c.ipc or 0))
-    ]
+    subsets = list(dict.fromkeys(setting.config_name for setting in settings))
+    columns = sorted(
+        {column for row in rows.values() for column in row},
+        key=lambda column: (subsets.index(column.config_name), column.ipc is None, column.ipc or 0),
+    )
     _mark_best(rows, columns)
     return Table(_title(settings[0], several), columns, rows, _notes(methods, settings, rows))
 
@@ -132,7 +136,7 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
 def _add(rows: dict, name: str, setting: Setting, cell: MeasuredCell, group: Group) -> None:
     full = cell.entry.full
     ratio = ratio_interval(group.accuracies, full.accuracies) if full else None
-    ratio = ratio if ratio and ratio["ratio"] is not None else None
+    ratio = ratio if ratio and ratio.ratio is not None else None
     row = rows.setdefault(name, {})
     row[Column(setting.config_name, setting.ipc)] = Value(group, full, ratio, setting)
     if full:
@@ -148,8 +152,7 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
         best = max(having, key=lambda row: row[column].group.mean)
         others = [row[column].group for row in having if row is not best]
         if all(pair(best[column].group, other).verdict == BETTER for other in others):
-            value = best[column]
-            best[column] = Value(value.group, value.full, value.ratio, value.setting, best=True)
+            best[column] = replace(best[column], best=True)
 
 
 def _title(setting: Setting, several: dict[str, str]) -> str:
@@ -164,7 +167,7 @@ def _notes(
 ) -> list[str]:
     values = [value for row in rows.values() for column, value in row.items() if column.ipc is not None]
     counts = sorted({len(value.group.seeds) for value in values})
-    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
     brackets = "; in brackets: % of Full, all training images" if any(value.ratio for value in values) else ""
     spread = "mean and sample standard deviation" if counts[-1] > 1 else "accuracy"
     notes = [f"{spread} in % over {seeds}{brackets}"]
@@ -197,13 +200,8 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
 
 
 def _disagree(first: Group, other: Group) -> bool:
-    known = dict(zip(first.seeds, first.accuracies, strict=True))
-    return any(known.get(seed, value) != value for seed, value in zip(other.seeds, other.accuracies, strict=True))
-
-
-def setting_json(setting: Setting) -> dict[str, object]:
-    """Return the fields of a setting for programs."""
-    return dict(vars(setting))
+    known = first.by_seed
+    return any(known.get(seed, value) != value for seed, value in other.by_seed.items())
 
 
 def table_json(table: Table) -> dict[str, object]:
@@ -211,15 +209,13 @@ def table_json(table: Table) -> dict[str, object]:
     cells = [
         {
             "method": name,
-            **setting_json(row[column].setting),
-            **_group_json(row[column].group),
-            "recovery_ratio": row[column].ratio,
-            "full": _group_json(row[column].full) if row[column].full else None,
-            "best": row[column].best,
+            **vars(value.setting),
+            **_group_json(value.group),
+            "recovery_ratio": value.ratio and vars(value.ratio),
+            "full": _group_json(value.full) if value.full else None,
+            "best": value.best,
         }
-        for name, row in table.rows.items()
-        for column in table.columns
-        if column in row and column.ipc is not None
+        for name, value in table.values
     ]
     return {"title": table.title, "notes": table.notes, "best": MEANING, "cells": cells}
 

@@ -1,7 +1,6 @@
 """Tables of papers as text, Markdown, LaTeX (booktabs) and CSV; names may come from anybody and are escaped."""
 
 import contextlib
-import csv
 import io
 import shutil
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from compdd_eval.reports.compare.paper_tables import MEANING, Column, Table, Value
 from compdd_eval.utils.console import print_table
+from compdd_eval.utils.files import csv_text
 
 CSV_COLUMNS = (
     *("method", "subset", "ipc", "model", "resolution", "protocol", "labels", "teacher", "validation"),
@@ -37,7 +37,8 @@ def render_tables(tables: Sequence[Table], form: str) -> str:
         form: `text`, `markdown`, `latex` or `csv`.
     """
     if form == "csv":
-        return _csv(tables)
+        # a line for each method and setting; accuracies and ratios are fractions
+        return csv_text(CSV_COLUMNS, (_csv_cells(name, value) for table in tables for name, value in table.values))
     if form == "text":
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             print_text(tables)
@@ -92,7 +93,7 @@ def _cell(value: Value | None, spread: str, emphasised: Callable[[str], str], pl
         return "-"
     mean, std = f"{100 * value.group.mean:.1f}", value.group.std
     number = mean if std is None else spread.format(mean, f"{100 * std:.1f}")
-    ratio = f" ({100 * value.ratio['ratio']:.1f})" if value.ratio else ""
+    ratio = f" ({100 * value.ratio.ratio:.1f})" if value.ratio else ""
     return (emphasised if value.best else plain)(number) + ratio
 
 
@@ -140,24 +141,11 @@ def _row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _csv(tables: Sequence[Table]) -> str:
-    """Return a line for each method and setting; accuracies and ratios are fractions."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for table in tables:
-        for name, row in table.rows.items():
-            for column in table.columns:
-                if column in row and column.ipc is not None:
-                    writer.writerow(_csv_cells(name, row[column]))
-    return stream.getvalue()
-
-
 def _csv_cells(name: str, value: Value) -> list[object]:
     setting, full = value.setting, value.full
     texts = [name, setting.config_name, f"{setting.ipc:g}", setting.model, setting.resolution, setting.protocol]
     texts += [setting.labels, setting.teacher or "", setting.validation]
-    ratio = value.ratio["ratio"] if value.ratio else None
+    ratio = value.ratio.ratio if value.ratio else None
     numbers = [value.group.mean, value.group.std, len(value.group.seeds), ratio]
     numbers += [str(value.best).lower(), *([full.mean, full.std, len(full.seeds)] if full else [None] * 3)]
     cells = [escape_csv(text) if isinstance(text, str) else text for text in texts]

@@ -109,12 +109,12 @@ def _write_site(output: Path, title: str, rows: Rows) -> None:
         new = Path(staging) / "new"
         (new / "runs").mkdir(parents=True)
         pages = {"index.html": index_page(title, rows), "README.md": readme(title, rows), "results.csv": as_csv(rows)}
+        pages[MARKER] = "replaced by compdd_eval leaderboard\n"
         write_json(new / "results.json", site_json(title, rows))
-        pages |= {MARKER: "replaced by compdd_eval leaderboard\n"}
         for name, text in pages.items():
             (new / name).write_text(text, encoding="utf-8")
         for result in tqdm(rows.results, desc="writing pages", unit="page", disable=len(rows.results) < _MANY):
-            (new / result.page).write_text(run_page(title, result), encoding="utf-8")
+            (new / result.rows[0].page).write_text(run_page(title, result), encoding="utf-8")
         if not output.exists():
             new.rename(output)
             return

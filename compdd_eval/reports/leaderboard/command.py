@@ -97,11 +97,9 @@ def _fits(name: str, value: object) -> bool:
             return False
     elif not isinstance(value, bool | int | float):
         return False
-    return any(_is_of(value, kind) for kind in _kinds(_HINTS[name]))
-
-
-def _kinds(hint: object) -> tuple:
-    return (hint,) if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
+    hint = _HINTS[name]
+    kinds = (hint,) if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
+    return any(_is_of(value, kind) for kind in kinds)
 
 
 def _is_of(value: object, kind: object) -> bool:

@@ -1,7 +1,5 @@
 """Files of a leaderboard's site: its page, a page for each result, all rows as CSV and JSON, a card for the Hub."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -12,8 +10,10 @@ from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render_page, short, span
 from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
-from compdd_eval.reports.summaries import Entry, Group
+from compdd_eval.reports.summaries import Group
 from compdd_eval.results.command import DATA_PATH
+from compdd_eval.utils.files import csv_text
+from compdd_eval.utils.markdown import front_matter
 
 FIRST = 100  # rows in the page itself, for those who run no scripts
 _COLUMNS = (  # field of a row, words, whether it is a number
@@ -64,7 +64,7 @@ def run_page(title: str, result: Result) -> str:
     """Return the page of one result."""
     run, rows = result.run, result.rows
     numbers = [
-        (row, entry, entry.full and entry.full.mean, _seeds(entry.students), _rate(entry))
+        (row, entry.full and entry.full.mean, _seeds(entry.students), f"{entry.lr:g} ({clean(entry.lr_source, 60)})")
         for row, entry in zip(rows, result.entries, strict=True)
     ]
     protocol, others = settings_of(run, result.protocol)
@@ -92,19 +92,12 @@ def site_json(title: str, rows: Rows) -> dict[str, object]:
 
 def as_csv(rows: Rows) -> str:
     """Return all rows as a table for spreadsheets; no text in it is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in fields(Row)]
-    writer.writerow(names)
-    for row in rows.rows:
-        writer.writerow([_cell(getattr(row, name)) for name in names])
-    return text.getvalue()
+    return csv_text(names, ([_cell(getattr(row, name)) for name in names] for row in rows.rows))
 
 
 def readme(title: str, rows: Rows) -> str:
     """Return the card of the site, with what a static Space on the Hub reads."""
-    import yaml
-
     header = {
         "title": short(title),
         "emoji": "📊",
@@ -116,7 +109,7 @@ def readme(title: str, rows: Rows) -> str:
         "tags": ["leaderboard", "dataset-distillation", "comp-dd"],
     }
     return (
-        f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n\n"
+        f"{front_matter(header)}\n\n"
         f"{len(rows.rows):,} results of Comp-DD, dataset distillation in complex scenes, in a static site: open "
         "`index.html`.\n\nIt was built by `compdd_eval leaderboard`, which replaces all of it; all rows are in "
         "`results.csv` and `results.json`.\n"
@@ -137,8 +130,7 @@ def _protocols(rows: list[Row]) -> list[str]:
 def _texts(row: Row) -> list[str]:
     """Return the numbers of a row as the table shows them: mean, spread, interval, over random, recovery."""
     spread = "" if row.std is None else f"± {percent(row.std)}"
-    recovery = "–" if row.recovery is None else f"{100 * row.recovery:.1f}"
-    return [percent(row.mean), spread, span(row.interval), points(row.over_random), recovery]
+    return [percent(row.mean), spread, span(row.interval), points(row.over_random), percent(row.recovery)]
 
 
 def _data(rows: list[Row], protocols: list[str]) -> object:
@@ -184,13 +176,9 @@ def _is_number(text: str) -> bool:
 
 
 def _seeds(group: Group) -> str:
-    pairs = list(zip(group.seeds, group.accuracies, strict=True))
+    pairs = list(group.by_seed.items())
     shown = ", ".join(f"seed {seed}: {100 * accuracy:.2f}" for seed, accuracy in pairs[:_SEEDS])
     return shown + (f", and {len(pairs) - _SEEDS:,} more" if len(pairs) > _SEEDS else "")
-
-
-def _rate(entry: Entry) -> str:
-    return f"{entry.lr:g} ({clean(entry.lr_source, 60)})"
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str, str | None]]:

@@ -1,26 +1,25 @@
 """Rows of a leaderboard: one for each network of each result, its numbers computed anew, its doubts marked."""
 
+import functools
 import hashlib
 import json
 import logging
-import os
-import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.imagenet.hub_files import is_commit, parse_address
 from compdd_eval.data.subsets import config_names, load_subset, related_names
-from compdd_eval.reports.checked_fields import clean
+from compdd_eval.reports.checked_fields import clean, is_sha256
 from compdd_eval.reports.html import as_link
 from compdd_eval.reports.leaderboard.command import protocol_of
 from compdd_eval.reports.leaderboard.sources import Found
 from compdd_eval.reports.paired import pair
 from compdd_eval.reports.summaries import Entry, Run
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_small
 
 _logger = logging.getLogger(__name__)
 UNKNOWN = "one seed"
@@ -70,7 +69,7 @@ class Row:
         set_digest: SHA-256 of the set.
         set_name: `USER/NAME` on the Hub, or None.
         set_link: Address of the set, or None.
-        page: Page of the result in the site.
+        page: Page of the result in the site, `runs/<12 hex digits>.html`.
     """
 
     protocol: str
@@ -106,7 +105,6 @@ class Result:
         protocol: Its protocol.
         rows: One for each network; those that another result has already are left out.
         entries: What the rows are made of, in the same order.
-        page: Its page in the site, `runs/<12 hex digits>.html`.
     """
 
     run: Run
@@ -114,7 +112,6 @@ class Result:
     protocol: Protocol
     rows: list[Row]
     entries: list[Entry]
-    page: str
 
 
 @dataclass(frozen=True)
@@ -178,18 +175,18 @@ def read_canonical(path: str) -> dict[str, str]:
     """
     expected = 'expected JSON such as {"bird-easy": "9f..."} with the SHA-256 of validation images, as in summary.json'
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_CANONICAL:
-            raise InputError(f"{path}: is no regular file of at most 1 MB; {expected}")
-        content = json.loads(Path(path).read_bytes().decode("utf-8"))
+        raw = read_small(Path(path), _MOST_CANONICAL)
+        content = None if raw is None else json.loads(raw.decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: the --canonical file cannot be read ({error.strerror}); {expected}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({clean(error, 80)}); {expected}") from error
+    if raw is None:
+        raise InputError(f"{path}: is no regular file of at most 1 MB; {expected}")
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds no configuration by name; {expected}")
     for name, digest in content.items():
-        if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        if not is_sha256(digest):
             raise InputError(f"{path}: {clean(name, 40)}: {clean(digest, 40)} is no SHA-256; {expected}")
     return content
 
@@ -213,7 +210,7 @@ def canonical_of(runs: Iterable[Run], given: dict[str, str] | None) -> dict[str,
     return found
 
 
-@cache
+@functools.cache
 def _expected(config_name: str) -> int | None:
     """Return how many validation images a subset has; None for a list of a user's own."""
     known = config_name in [*config_names(), *related_names()]
@@ -257,22 +254,20 @@ def _result(
     run = one.run
     page = _page([_identity(run, protocol, entry) for entry in entries], pages)
     repository = one.repository or (run.repository if is_commit(run.repository) else None)
-    link = as_link(run.origin.get("source_url"))
-    if repository is not None:
-        link = parse_address(repository).page
-    of_run = {
-        "protocol": protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
-        "method": clean(run.method, 60) or "?",
-        "subset": clean(run.config_name, 40),
-        "ipc": run.ipc,
-        "resolution": run.resolution,
-        "marks": _marks(one, canonical[run.config_name]),
-        "set_digest": run.digests["distilled"],
-        "set_name": repository and repository.partition("@")[0],
-        "set_link": link,
-        "page": page,
-    }
-    return Result(run, repository, protocol, [_row(entry, of_run) for entry in entries], entries, page)
+    of_run = functools.partial(
+        Row,
+        protocol=protocol.in_words() + ("" if run.config_name in config_names() else _BESIDE),
+        method=clean(run.method, 60) or "?",
+        subset=clean(run.config_name, 40),
+        ipc=run.ipc,
+        resolution=run.resolution,
+        marks=_marks(one, canonical[run.config_name]),
+        set_digest=run.digests["distilled"],
+        set_name=repository and repository.partition("@")[0],
+        set_link=parse_address(repository).page if repository else as_link(run.origin.get("source_url")),
+        page=page,
+    )
+    return Result(run, repository, protocol, [_row(entry, of_run) for entry in entries], entries)
 
 
 def _page(identities: list[str], taken: set[str]) -> str:
@@ -296,12 +291,11 @@ def _marks(one: Found, canonical: Canonical) -> list[str]:
     return marks
 
 
-def _row(entry: Entry, of_run: dict[str, object]) -> Row:
+def _row(entry: Entry, of_run: Callable[..., Row]) -> Row:
     group, recovery = entry.students, entry.recovery
     pairing = pair(group, entry.random) if entry.random else None
     difference = pairing and pairing.difference
-    return Row(
-        **of_run,
+    return of_run(
         student=clean(entry.model, 60),
         teacher=None if entry.teacher is None else clean(entry.teacher, 60),
         mean=group.mean,
@@ -309,8 +303,8 @@ def _row(entry: Entry, of_run: dict[str, object]) -> Row:
         n=len(group.accuracies),
         interval=group.interval,
         random=entry.random.mean if entry.random else None,
-        over_random=difference and difference["mean"],
-        over_random_interval=difference and difference["interval"],
-        verdict=difference and (pairing.verdict if difference["interval"] else UNKNOWN),
-        recovery=recovery["ratio"] if recovery else None,
+        over_random=difference and difference.mean,
+        over_random_interval=difference and difference.interval,
+        verdict=difference and (pairing.verdict if difference.interval else UNKNOWN),
+        recovery=recovery.ratio if recovery else None,
     )

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from compdd_eval.data.imagenet.hub_files import Address, is_commit, parse_address
+from compdd_eval.reports.checked_fields import is_sha256
 from compdd_eval.reports.summaries import Run, read_run
-from compdd_eval.results.result_files import MOST_BYTES, files_in
+from compdd_eval.results.result_files import MOST_BYTES, all_damaged, files_in
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.files import read_small
+from compdd_eval.utils.hub_push import hub_errors_in_one_line
 
 _logger = logging.getLogger(__name__)
 MOST_FILES = 2000  # of one repository
@@ -73,17 +74,16 @@ def read_sources(places: list[str]) -> Sources:
             )
         rows = 0
         for one in _local(Path(place)) if here else _on_hub(address, place):
-            rows += 0 if isinstance(one, str) else len(one.run.entries)
             if isinstance(one, str):
                 reasons.append(one)
-            elif rows <= MOST_ROWS:
-                found.append(one)
-            else:
+                continue
+            rows += len(one.run.entries)
+            if rows > MOST_ROWS:
                 reasons.append(f"{place}: all from {one.run.place}: it has more than {MOST_ROWS:,} rows")
                 break
+            found.append(one)
     if not found and reasons:
-        more = f" (and {len(reasons) - 1} more like it)" if len(reasons) > 1 else ""
-        raise InputError(f"{reasons[0]}{more}")
+        raise all_damaged(reasons)
     if not found:
         tried = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
         raise InputError(f"{tried}: no result that can be read; give the --output_dir of evaluate, or push --results")
@@ -116,12 +116,8 @@ def _read(path: Path, place: str | None = None, **of_repository: str | None) -> 
 def _on_hub(address: Address, place: str) -> Iterator[Found | str]:
     """Yield results of a repository, and for each file that is none the reason; `place` is its address in words."""
     repo_id = address.repo_id
-    try:
+    with hub_errors_in_one_line(place, before=f"no such folder ({Path(place).absolute()}), and "):
         folder, names, reasons, commit = _download(repo_id, address.revision)
-    except InputError:
-        raise
-    except Exception as error:
-        raise clear_hub_error(error, place, f"no such folder ({Path(place).absolute()}), and ") from error
     yield from reasons
     facts = folder / _FACTS
     of_repository = {"repository": f"{repo_id}@{commit}", "set_digest": _set_digest(facts)}
@@ -172,10 +168,7 @@ def _fits(size: int | None) -> bool:
 def _set_digest(path: Path) -> str | None:
     """Return the SHA-256 that a repository says its set has."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            return None
-        said = json.loads(path.read_bytes().decode("utf-8"))["sha256"]
+        said = json.loads((read_small(path, MOST_BYTES) or b"").decode("utf-8"))["sha256"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
-    return said if isinstance(said, str) and re.fullmatch(r"[0-9a-f]{64}", said) else None
+    return said if is_sha256(said) else None

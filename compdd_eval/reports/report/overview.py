@@ -32,49 +32,43 @@ def overview_of(runs: list[Run]) -> Overview:
         key = (run.config_name, run.resolution, run.protocol_name, run.labels, teacher, run.digests["validation"])
         groups.setdefault(key, []).append(run)
     found = []
-    for key, members in groups.items():
-        ipcs = sorted({run.ipc for run in members})
-        if len(ipcs) > 1:
-            found += _charts(f"{key[0]}, {key[1]} px, protocol {key[2]}", members, ipcs)
+    for (config_name, resolution, protocol, *_), members in groups.items():
+        if len({run.ipc for run in members}) > 1:
+            found += _charts(f"{config_name}, {resolution} px, protocol {protocol}", members)
     return Overview(found, list(dict.fromkeys(run.protocol_name for run in runs)))
 
 
-def _charts(title: str, runs: list[Run], ipcs: list[float]) -> list[tuple[str, object]]:
-    named = _named(runs)
-    methods = list(dict.fromkeys(named.values()))
+def _charts(title: str, runs: list[Run]) -> list[tuple[str, object]]:
+    by_method: dict[str, list[Run]] = {}
+    for run, name in zip(runs, _names(runs), strict=True):
+        by_method.setdefault(name, []).append(run)
     models = list(dict.fromkeys(entry.model for run in runs for entry in run.entries))
-    split = len(methods) > 1 or 2 * len(models) > _MOST_LINES  # then a chart for each student
+    split = len(by_method) > 1 or 2 * len(models) > _MOST_LINES  # then a chart for each student
     parts = [[model] for model in models] if split else [models]
-    return [_chart(title, runs, named, ipcs, methods, part) for part in parts]
+    return [_chart(title, runs, by_method, part) for part in parts]
 
 
-def _named(runs: list[Run]) -> dict[str, str]:
-    """Return a name for each run, by its place: its method, and its set where a method has several of one IPC."""
+def _names(runs: list[Run]) -> list[str]:
+    """Return a name for each run: its method, and its set where a method has several of one IPC."""
     counts = Counter((run.method, run.ipc) for run in runs)
     several = {method for (method, _), number in counts.items() if number > 1}
-    return {
-        run.place: f"{run.method} {run.digests['distilled'][:6]}" if run.method in several else run.method
-        for run in runs
-    }
+    return [f"{run.method} {run.digests['distilled'][:6]}" if run.method in several else run.method for run in runs]
 
 
-def _chart(
-    title: str, runs: list[Run], named: dict[str, str], ipcs: list[float], methods: list[str], models: list[str]
-) -> tuple[str, object]:
-    series = []
+def _chart(title: str, runs: list[Run], by_method: dict[str, list[Run]], models: list[str]) -> tuple[str, object]:
+    ipcs, methods, series = sorted({run.ipc for run in runs}), list(by_method), []
     for model in models:
         random = _over_ipcs(f"random, {model}", runs, model, ipcs, lambda entry: entry.random)
         series += [random] if any(value is not None for value in random.values) else []
         shown = methods[: _MOST_LINES - len(series)] if len(models) == 1 else methods
         for method in shown:
-            own = [run for run in runs if named[run.place] == method]
             name = model if len(methods) == 1 else method
-            series.append(_over_ipcs(name, own, model, ipcs, lambda entry: entry.students))
+            series.append(_over_ipcs(name, by_method[method], model, ipcs, lambda entry: entry.students))
     title = title if len(methods) == 1 else f"{title}, student {models[0]}"
     title += f" ({len(shown)} of {len(methods)} methods)" if len(shown) < len(methods) else ""
     alt = f"Accuracy in % over images per class, {title}. " + " ".join(_in_words(one, ipcs) for one in series)
     places = [f"{ipc:g}" for ipc in ipcs]
-    return title, lines(places, series, "accuracy in % (mean ± std)", alt, "images per class (IPC)")
+    return title, lines(places, series, "accuracy in % (mean ± std)", alt)
 
 
 def _over_ipcs(

@@ -14,6 +14,7 @@ from compdd_eval.reports.paired import NO_PAIRS, UNCLEAR, pair
 from compdd_eval.reports.report.overview import chance_of, with_spread
 from compdd_eval.reports.summaries import Entry, Run
 from compdd_eval.results.statistics import PairedDifference
+from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 
 _EXACT_SIDE = 64  # pixels; larger pictures are embedded with losses that nobody sees
@@ -65,10 +66,8 @@ class Section:
         facts: Names and values.
         rows: Numbers of each student network.
         charts: Title and chart.
-        confusions: Network, and rows of (count, share of the true class in [0, 1]).
         pictures: Name of each class, and its distilled images.
         pictures_note: What of them is shown, or why nothing is.
-        side: Pixels of a side.
         missing: What could not be shown, in words.
     """
 
@@ -78,10 +77,8 @@ class Section:
     facts: list[tuple[str, str, str | None]]
     rows: list[StudentRow]
     charts: list[tuple[str, object]]
-    confusions: list[tuple[str, list[list[tuple[int, float]]]]]
     pictures: list[tuple[str, list[Shown]]]
     pictures_note: str
-    side: int
     missing: list[str]
 
     @property
@@ -106,10 +103,8 @@ def section_of(run: Run, anchor: str, most_pictures: int) -> Section:
         facts=_facts(run),
         rows=[_row(entry) for entry in run.entries],
         charts=[_by_student(run), _by_class(run), *curves_drawn],
-        confusions=[(entry.model, _shares(entry)) for entry in run.entries],
         pictures=pictures,
         pictures_note=note,
-        side=run.resolution,
         missing=missing,
     )
 
@@ -171,13 +166,13 @@ def _environment(entry: dict[str, object]) -> str:
 def _row(entry: Entry) -> StudentRow:
     difference, verdict = _against_random(entry)
     group = entry.students
-    seeds = _seeds(len(group.seeds))
+    seeds = counted(len(group.seeds), "seed")
     sure = f"95 % interval {span(group.interval)}" if group.interval else "no interval"
     answer = f"{entry.model}: {mean_and_std(group)} % ({sure}, {seeds})"
     if difference is not None:
-        answer += f", {verdict}: {points(difference['mean'])} points"
+        answer += f", {verdict}: {points(difference.mean)} points"
     if entry.recovery is not None:
-        answer += f"; {percent(entry.recovery['ratio'])} % of what all training images give"
+        answer += f"; {percent(entry.recovery.ratio)} % of what all training images give"
     return StudentRow(entry, difference, verdict, f"{answer}. Chance is {percent(chance_of(entry))} %.")
 
 
@@ -188,13 +183,9 @@ def _against_random(entry: Entry) -> tuple[PairedDifference | None, str]:
     pairing = pair(entry.students, entry.random)
     words = {
         NO_PAIRS: "no seed in common with the random baseline",
-        UNCLEAR: f"cannot tell from random with {_seeds(len(pairing.seeds))}",
+        UNCLEAR: f"cannot tell from random with {counted(len(pairing.seeds), 'seed')}",
     }
     return pairing.difference, words.get(pairing.verdict, f"{pairing.verdict} than random")
-
-
-def _seeds(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def _learning_curves(run: Run) -> tuple[list[tuple[str, object]], list[str]]:
@@ -249,10 +240,6 @@ def _by_class(run: Run) -> tuple[str, object]:
     alt = f"Accuracy of each class in %, mean over students, {where}; the numbers are in the table of classes."
     chance = 100 * chance_of(run.entries[0])
     return "Accuracy of each class", dots(run.class_names, series, chance, "accuracy in %, mean over seeds", alt)
-
-
-def _shares(entry: Entry) -> list[list[tuple[int, float]]]:
-    return [[(count, count / max(1, sum(row))) for count in row] for row in entry.confusion]
 
 
 def _pictures(run: Run, most: int) -> tuple[list[tuple[str, list[Shown]]], str]:

@@ -20,7 +20,7 @@ from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.imagenet import scan_copy
 from compdd_eval.data.imagenet.image_checks import read_checked
 from compdd_eval.data.imagenet.open import open_source
-from compdd_eval.data.imagenet.rows import subset_rows
+from compdd_eval.data.imagenet.reader import subset_rows
 from compdd_eval.data.imagenet.scan_copy import scan_copied
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import load_subset

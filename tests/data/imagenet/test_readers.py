@@ -7,7 +7,8 @@ import pytest
 from compdd_eval.data.imagenet.hub_files import HubFiles, parse_address
 from compdd_eval.data.imagenet.image_checks import image_problem
 from compdd_eval.data.imagenet.open import open_source
-from compdd_eval.data.imagenet.rows import official_name, rows_digest, subset_rows
+from compdd_eval.data.imagenet.reader import subset_rows
+from compdd_eval.data.imagenet.rows import official_name, rows_digest
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
 from tests.conftest import save_image
