@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compdd_eval.complexity.gallery import Panel, cut, save_gallery
+from compdd_eval.complexity.gallery import Panel, save_gallery
 from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_score_facts
 from compdd_eval.config.figure import FigureConfig
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
 from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, subset_names
+from compdd_eval.utils.console import cut
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write, check_writable
 

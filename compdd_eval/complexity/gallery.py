@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.complexity.read_scores import Example
+from compdd_eval.utils.console import cut
 from compdd_eval.utils.files import atomic_write
 
 if typing.TYPE_CHECKING:
@@ -113,11 +114,6 @@ def _draw_groups(axes: "Axes", row: list[Panel], top: float) -> None:
 def _is_dark(colour: str) -> bool:
     red, green, blue = bytes.fromhex(colour[1:])
     return 0.299 * red + 0.587 * green + 0.114 * blue < 140
-
-
-def cut(text: str, most: int) -> str:
-    """Return a text, or its beginning where it has more letters."""
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
 
 
 def _draw_cell(axes: "Axes", cell: Panel, name: list[str], threshold: float, left: float, top: float) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from compdd_eval.reports.checked_fields import cut
+from compdd_eval.utils.console import cut
 
 _TEXT, _LINE = "#010101", "#020202"  # stand for colours of the style sheet, which knows light and dark
 _SERIES = ("#0b62b0", "#b34700", "#187a47", "#8a2f9c", "#8b6a00", "#5a6570")

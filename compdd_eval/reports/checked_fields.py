@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from compdd_eval.utils.console import cut
+
 _MARKS = 2  # combining marks on one letter; more only cover what is above and below
 _MOST_TEXT = 300  # characters of a name
 _MOST_DEPTH = 8  # of tables in tables, more than `evaluate` writes; what walks through them recurses
@@ -81,8 +83,3 @@ def clean(text: object, most: int = 1000) -> str:
         if marks <= _MARKS:
             kept.append(letter if letter.isprintable() else " ")
     return cut(" ".join("".join(kept).split()), most)
-
-
-def cut(text: str, most: int) -> str:
-    """Return a text of at most so many characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -102,3 +102,8 @@ def _print_text(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
     head = [line(body[0]), _GAP.join("-" * width for width in widths)[:_RULE].rstrip()] if any(names) else []
     print(title, *head, *map(line, rows), "", sep="\n")
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -30,9 +30,8 @@ def losses(**options):
     return torch.stack(list(run.passes()))
 
 
-@pytest.mark.parametrize(
-    "run", [RUNS[0], *(pytest.param(run, marks=pytest.mark.slow) for run in RUNS[1:])], ids=lambda run: run["model"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["model"])
 def test_compiled_training_equals_the_reference(run):
     size, seed, number = run["resolution"], run["seed"], run["images"]
     protocol = Protocol(epoch_eval_train=run["epochs"], batch_train=number, dsa=False)
@@ -44,6 +43,7 @@ def test_compiled_training_equals_the_reference(run):
     assert torch.stack(list(training.passes())).tolist() == pytest.approx(run["losses"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_compiled_students_repeat_and_parts_sum_up():
     first, again, eager = losses(compiled=True), losses(compiled=True), losses()
     assert torch.equal(first, again)
@@ -55,12 +55,10 @@ TOGETHER = [
     ("ConvNetD3", {}),
     ("ConvNetD3", {"optimizer": "adamw", "lr_net": 0.001, "schedule": "cosine", "ema": 0.9}),
     ("ConvNetD1", {"mix": "cutmix", "flip": True, "rrc": 0.5, "dsa": False}),
-    ("ConvNetLN", {}),
     ("ConvNetGN", {"dsa": False}),
-    ("ConvNetNN", {"dsa": False}),
-    ("ConvNetMP", {}),
     ("MLP", {}),
     ("LeNet", {}),
+    *[pytest.param(name, {}, marks=pytest.mark.slow) for name in ("ConvNetLN", "ConvNetNN", "ConvNetMP")],
     *[pytest.param(name, {"epoch_eval_train": 2}, marks=pytest.mark.slow) for name in ("AlexNet", "VGG11", "ResNet18")],
 ]
 

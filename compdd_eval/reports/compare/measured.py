@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from compdd_eval.reports.checked_fields import clean, cut
+from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.summaries import Entry, Run, read_runs
+from compdd_eval.utils.console import cut
 from compdd_eval.utils.errors import InputError
 
 _MOST_NAME = 80  # characters of the name of a method
