@@ -96,10 +96,10 @@ def load_pretrained(name: str, file: str | None, device: torch.device, flag: str
     else:
         raise InputError(f"{flag} {name}: expected torchvision:NAME, {OFFLINE_MODEL} or FILE.py with create_model()")
     mean, std = three_numbers("mean", mean, name), three_numbers("std", std, name)
-    network = network.eval().requires_grad_(False).to(device)
+    network = network.eval().requires_grad_(False)
     code = hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest() if name.endswith(".py") else ""
     digest = code + digest_of_weights({key: value.cpu() for key, value in network.state_dict().items()})
-    return Pretrained(network, mean, std, weights, digest)
+    return Pretrained(network.to(device), mean, std, weights, digest)
 
 
 def three_numbers(what: str, values: object, name: str) -> tuple[float, float, float]:

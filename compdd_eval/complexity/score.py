@@ -19,7 +19,7 @@ from compdd_eval.complexity.scores_folder import ClassScores, ScoresFolder, png_
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import decode_rgb, denormalise, resize
-from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.devices import repeatable, send
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import versions
 from compdd_eval.utils.errors import InputError
@@ -120,7 +120,7 @@ def _batches(
         while waiting:
             images = waiting.pop(0).result()
             waiting += itertools.islice(decoding, 1)
-            yield images.to(classifier.device)
+            yield send(images, classifier.device)
 
 
 def _decoded(

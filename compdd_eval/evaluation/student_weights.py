@@ -19,9 +19,8 @@ def is_done(task: Task) -> bool:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write parameters and buffers of a network, on any device, as `.safetensors`; whole or not at all."""
-    network = getattr(model, "module", model)
     with atomic_write(path) as temporary:
-        save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, temporary)
+        save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()}, temporary)
 
 
 def collect_weights(accelerator: Accelerator, tasks: list[Task]) -> None:

@@ -263,8 +263,7 @@ class StudentTrainer:
 
     def _test(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
         """Test each student; yield its network, which the next one takes over, and its predictions."""
-        tested = getattr(training.tested, "module", training.tested)  # of a moving average
-        images = group[0].test_set.images
+        tested, images = training.tested, group[0].test_set.images
         if self._resident is None or self._resident[0] is not images:
             self._resident = images, images.to(self._device)
         spare = self._on_device(group[0].model) if len(group) > 1 else None

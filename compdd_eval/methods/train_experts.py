@@ -297,8 +297,9 @@ def _expert_seed(seed: int) -> int:
 
 def _copy_parameters(network: nn.Module, snapshots: dict[str, torch.Tensor], epoch: int) -> bool:
     """Copy the parameters into the snapshots; return whether they are finite."""
-    finite = True
-    for name, parameter in network.named_parameters():
-        snapshots[name][epoch].copy_(parameter.detach())
-        finite = finite and bool(snapshots[name][epoch].isfinite().all())
-    return finite
+    parameters = [parameter.detach() for parameter in network.parameters()]
+    flat = torch.cat([parameter.flatten() for parameter in parameters]).cpu()  # one copy: each waits for a GPU
+    parts = flat.split([parameter.numel() for parameter in parameters])
+    for snapshot, part in zip(snapshots.values(), parts, strict=True):
+        snapshot[epoch] = part.view_as(snapshot[epoch])
+    return bool(flat.isfinite().all())

@@ -271,7 +271,7 @@ def gather_samples(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         index = batch + row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
         samples = samples + pixels[index] * (weight * inside)[..., None]
-    return samples.permute(0, 3, 1, 2)
+    return samples.permute(0, 3, 1, 2).contiguous()
 
 
 _OPERATIONS: dict[str, Callable[[torch.Tensor, _Draw], torch.Tensor]] = {

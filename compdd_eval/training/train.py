@@ -1,5 +1,6 @@
 """Train one student on a distilled set; predict with it."""
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.choices import LABEL_KINDS
@@ -187,9 +188,8 @@ class Training:
             student.put_on(self.device, classes)
         images, batch = self._batches[0].images, protocol.batch_train
         self.part = part or images_at_a_time(model, images, batch, self.device, len(self._batches))
-        self._average = None
-        if protocol.ema:
-            self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(protocol.ema), use_buffers=True)
+        self._average: nn.Module | None = None
+        self._average_with = get_ema_multi_avg_fn(protocol.ema)
         # a CUDA graph returns its gradients in memory that the next part would write over
         self._graphs = compiled and self.part >= min(batch, len(images)) and self.device.type == "cuda"
         self._network_loss = compiling.compiled(_network_loss, self._graphs) if compiled else _network_loss
@@ -215,8 +215,8 @@ class Training:
                 inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
                 loss = self.add_gradients(inputs, targets)  # forward, loss, backward
                 optimizer.step()
-                if self._average is not None:
-                    self._average.update_parameters(self.model)
+                if protocol.ema:
+                    self._update_average()
                 # stays on the device: reading a number at every step would make a GPU wait
                 loss_sum = loss_sum + loss * len(indices[0])
             yield loss_sum / len(self._batches[0])
@@ -225,6 +225,19 @@ class Training:
             elif protocol.schedule == "step" and epoch == protocol.epoch_eval_train // 2 + 1:
                 # as the Comp-DD release (`evaluate_synset`): a new optimiser, so momentum starts at zero, too
                 optimizer = self._optimizer(self.lr * 0.1)
+
+    def _update_average(self) -> None:
+        """Take the weights of a step into the moving average, buffers, too; it begins with those of the first one.
+
+        As torch's `AveragedModel`, which copies the number of updates to a GPU every time and waits for it.
+        """
+        if self._average is None:
+            self._average = copy.deepcopy(self.model).requires_grad_(False)
+            self._average.zero_grad()
+            return
+        averaged, new = self._average.state_dict(), self.model.state_dict()
+        names = [name for name, value in new.items() if value.is_floating_point()]  # else: numbers of batches
+        self._average_with([averaged[name] for name in names], [new[name] for name in names], None)
 
     def add_gradients(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Add the gradients of the mean loss of an augmented batch, part by part; a subclass may make others.

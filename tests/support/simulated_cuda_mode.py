@@ -130,7 +130,7 @@ class SimulatedCuda(TorchDispatchMode):
             if target != on_cuda(source) and not to_meta:
                 waits = not target or not (self.is_pinned(source) and _non_blocking(func, args, moved))
                 kinds = ([] if not waits else ["copies"]) if target else ["reads"]
-                self._add(kinds)
+                self._add(name, kinds)
                 return
         if name in _SIZE_OF_DATA or (masks and name == "index"):
             kinds.append("reads")
@@ -141,13 +141,13 @@ class SimulatedCuda(TorchDispatchMode):
             kinds.append("undetermined")
         if name in _PRODUCTS and tensors[0].dtype == torch.float32 and _may_use_tf32(name):
             kinds.append("tf32")
-        self._add(kinds)
+        self._add(name, kinds)
 
-    def _add(self, kinds: list[str]) -> None:
+    def _add(self, name: str, kinds: list[str]) -> None:
         if kinds:
             place = _line_of_ours()
             for kind in kinds:
-                self.counts[kind][place] += 1
+                self.counts[kind][f"{name} {place}"] += 1
 
     def is_pinned(self, tensor: torch.Tensor) -> bool:
         return tensor.untyped_storage().data_ptr() in self.pinned

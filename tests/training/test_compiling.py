@@ -73,7 +73,7 @@ def seeds_together(name, how, seeds, dtype=torch.float64, **options):
         feeds.append(StudentBatches(images, labels, "hard", how, seed))
     run = Training(Stack(networks) if len(seeds) > 1 else networks[0], feeds, how.rate, how, **options)
     losses = torch.stack([loss.expand(len(seeds)) for loss in run.passes()])
-    tested, places = getattr(run.tested, "module", run.tested), range(len(seeds))
+    tested, places = run.tested, range(len(seeds))
     ends = [tested if len(seeds) == 1 else tested.copy_to(place, networks[place]) for place in places]
     return losses, torch.stack([end.eval()(normal(9, (8, 3, 32, 32)).to(dtype)).detach() for end in ends])
 
