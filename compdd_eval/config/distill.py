@@ -143,6 +143,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         overwrite: Begin anew where the folder holds a distillation with other settings.
         plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
+        precision: "float32", or "tf32": matrix products and convolutions of NVIDIA GPUs.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
     """
@@ -161,6 +162,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     overwrite: bool = False
     plugin: str | None = None
     options: dict[str, Any] | None = None
+    precision: Literal["float32", "tf32"] = "float32"
     threads: int = 0
     json: bool = False
 

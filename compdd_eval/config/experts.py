@@ -35,6 +35,8 @@ class ExpertsConfig(TrainingDataConfig):
         output_dir: Folder for the experts.
         overwrite: Train finished experts again.
         compile: Compile the training steps: "auto" where it pays, "always" or "never".
+        precision: "float32", "tf32" (matrix products of NVIDIA GPUs) or "bfloat16" (autocast); default: what
+            accelerate launch --mixed_precision says, else float32.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         json: Print JSON, for programs.
     """
@@ -57,6 +59,7 @@ class ExpertsConfig(TrainingDataConfig):
     output_dir: str = "experts"
     overwrite: bool = False
     compile: Literal["auto", "always", "never"] = AUTO
+    precision: Literal["float32", "tf32", "bfloat16"] | None = None
     threads: int = 0
     json: bool = False
 

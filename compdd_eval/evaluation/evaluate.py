@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from accelerate import Accelerator
 
@@ -35,7 +36,9 @@ from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.environment import environment
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads, shared_from_main_process
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -192,15 +195,17 @@ class Evaluation:
         """Make what students train on, by `training_set_key`, on the main process, and give it to the others."""
         full = {FULL: self.everything} if FULL in self.config.baselines else {}
         device = self.accelerator.device
-        return full | on_main_process(
-            self.accelerator,
-            lambda: make_training_sets(self.inputs, self._real, conditions, seeds, teacher, device),
+        return full | self._shared(
+            lambda: make_training_sets(self.inputs, self._real, conditions, seeds, teacher, device)
         )
 
     @functools.cached_property
     def everything(self) -> TrainingSet:
         """All training images, with hard labels; every process must ask for them."""
-        return on_main_process(self.accelerator, lambda: self._real.everything())
+        return self._shared(lambda: self._real.everything())
+
+    def _shared(self, work: Callable[[], T]) -> T:
+        return shared_from_main_process(self.accelerator, work, Path(self.config.output_dir))
 
     def _expect(self, tasks: list[Task]) -> None:
         """Write down which students will be there, for `status`."""

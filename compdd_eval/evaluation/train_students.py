@@ -30,6 +30,7 @@ from compdd_eval.results.student_result import (
     weights_path,
     write_student,
 )
+from compdd_eval.training import compiling
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time, students_at_a_time
 from compdd_eval.training.predict import predict
@@ -40,6 +41,7 @@ from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
 
 _logger = logging.getLogger(__name__)
+_APART = 2**32  # between the seeds of the processes of one student: further than seeds of students
 
 
 class StudentTrainer:
@@ -67,7 +69,6 @@ class StudentTrainer:
         self._compiler = Compiler(inputs.config.compile, accelerator.device, "students")
         self._made: set[Path] = set()  # results of this run, which --overwrite does not make twice
         self._warned: set[str] = set()  # networks of which it was said that they are trained one at a time
-        self._last: tuple[str, nn.Module] | None = None  # the last student that was trained alone, and its name
         self._resident: tuple[torch.Tensor, torch.Tensor] | None = None  # test images, and the same on the device
 
     def run(self, tasks: list[Task]) -> list[StudentResult]:
@@ -237,10 +238,13 @@ class StudentTrainer:
         for member in group:
             torch.manual_seed(member.seed)
             networks.append(self._on_device(member.model))
+        if self._as_team:  # each process has other images in hand, for which dropout has to draw anew
+            torch.manual_seed(task.seed + self._accelerator.process_index * _APART)
+        network = networks[0] if len(group) == 1 else Stack(networks)
         if task.protocol.labels == "soft+kd":
             teacher = teacher_network(task.teacher, self._config.res).to(self._device)
         return Training(
-            self._in_place(task.model, networks[0]) if len(group) == 1 else Stack(networks),
+            compiling.in_place(network, task.model, len(group), self._config.res),
             [
                 StudentBatches(given.images, given.labels, given.label_kind, member.protocol, member.seed, teacher)
                 for member, given in ((member, member.training_set) for member in group)
@@ -252,14 +256,6 @@ class StudentTrainer:
             precision=self._config.precision,
             compiled=self._compiler.compiles(task.model),
         )
-
-    def _in_place(self, name: str, network: nn.Module) -> nn.Module:
-        """Return a student that lies where the last one of its architecture lay: CUDA graphs are of that place."""
-        if self._last is None or self._last[0] != name:
-            self._last = name, network
-        elif self._last[1] is not network:
-            self._last[1].load_state_dict(network.state_dict())
-        return self._last[1]
 
     def _test(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
         """Test each student; yield its network, which the next one takes over, and its predictions."""

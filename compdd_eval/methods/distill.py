@@ -35,7 +35,8 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.memory import keep_memory
-from compdd_eval.utils.devices import repeatable
+from compdd_eval.training.precision import precision_of
+from compdd_eval.utils.devices import repeatable, repeatable_here
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
 from compdd_eval.utils.errors import InputError
@@ -74,7 +75,7 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
     accelerator = accelerator or make_accelerator()
     set_threads(config.threads, accelerator)
-    repeatable()
+    repeatable(precision_of(config.precision, accelerator.device))
     keep_memory()
     with ExitStack() as locks:
         on_main_process(accelerator, lambda: _claim(config, locks))
@@ -142,6 +143,8 @@ class Distillation:
         settings = asdict(self.config)
         for name in (*_DECIDE_NOTHING, *_WATCHING):
             settings.pop(name)
+        if self.config.precision == "float32":  # the digest of older sets, which knew no other
+            settings.pop("precision")
         settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
         if self.config.experts is not None:
             settings["experts"] = None  # what they are is in the inputs
@@ -256,7 +259,8 @@ class Distillation:
             threads=config.threads,
             output_dir=str(self.progress_dir / EVALUATIONS_NAME / f"step-{step:06}"),
         )
-        entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
+        with repeatable_here():  # students train in float32, whatever the method does
+            entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
         best = max((found["accuracy_mean"] for found in learning.progress.evaluations), default=-1.0)
         found = {"step": step, "epochs": config.epoch_eval_train}
         found |= {name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}

@@ -38,8 +38,9 @@ from compdd_eval.methods.sharpness_aware import SharpnessAware
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
-from compdd_eval.training.compiling import Compiler
+from compdd_eval.training.compiling import Compiler, in_place
 from compdd_eval.training.memory import images_at_a_time, keep_memory
+from compdd_eval.training.precision import precision_of
 from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
@@ -68,9 +69,10 @@ def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, 
         InputError: Anything in the settings or the data that the user can mend.
     """
     config = replace(config, model=network_name(pinned(config.model)))
+    config = replace(config, precision=precision_of(config.precision, accelerator.device))
     network_shapes(config.model, config.res)  # refuses a network that has no trajectory before any work
     set_threads(config.threads, accelerator)
-    repeatable()
+    repeatable(config.precision)
     keep_memory()
     with ExitStack() as locks:
         on_main_process(accelerator, lambda: claim(Path(config.output_dir), locks))
@@ -97,7 +99,6 @@ class _ExpertTrainer:
             dsa_strategy=config.dsa_strategy,
             crop_pad=config.crop_pad,
         )
-        self._network: nn.Module | None = None
         self._compiler = Compiler(config.compile, self.device, "experts")
 
     def run(self) -> dict[str, object]:
@@ -246,7 +247,8 @@ class _ExpertTrainer:
         config, expert_seed = self.config, _expert_seed(seed)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(expert_seed)
-            network = self._in_place(create_model(config.model, NUM_CLASSES, (config.res,) * 2).to(self.device))
+            network = create_model(config.model, NUM_CLASSES, (config.res,) * 2).to(self.device)
+            network = in_place(network, config.model, 1, config.res)
             training = self._training(network, expert_seed)
             snapshots = {
                 name: torch.empty((config.epochs + 1, *parameter.shape))
@@ -264,18 +266,10 @@ class _ExpertTrainer:
         facts = {"digest": self.digest, "seed": seed, "epochs": config.epochs, "losses": losses}
         return snapshots, facts | {"accuracy": right.sum().item() / len(right)}
 
-    def _in_place(self, network: nn.Module) -> nn.Module:
-        """Return the network where the last one lay: CUDA graphs are of that place."""
-        if self._network is None:
-            self._network = network
-        elif self._network is not network:
-            self._network.load_state_dict(network.state_dict())
-        return self._network
-
     def _training(self, network: nn.Module, seed: int) -> Training:
         config, images = self.config, self.real.images
         feed = StudentBatches(images, self.real.labels, "hard", self.protocol, seed)
-        options = {"part": self._part, "compiled": self._compiler.compiles(config.model)}
+        options = {"part": self._part, "compiled": self._compiler.compiles(config.model), "precision": config.precision}
         if not config.sam:
             return Training(network, [feed], config.lr, self.protocol, **options)
         options |= {"rho": config.rho, "alpha": config.sam_alpha, "adaptive": config.sam_adaptive}
@@ -287,6 +281,8 @@ def _settings(config: ExpertsConfig) -> dict[str, object]:
     settings = {name: getattr(config, name) for name in _SETTINGS}
     settings |= {name: getattr(config, name) if config.dsa else None for name in _DSA}
     settings["sam"] = config.sam
+    if config.precision != "float32":  # older experts, which are of float32, keep their digest
+        settings["precision"] = config.precision
     return settings | {name: getattr(config, name) if config.sam else None for name in _SAM}
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from compdd_eval.utils.errors import InputError, first_line
 
@@ -14,6 +15,8 @@ _FLOPS = {"cpu": 5e10, "cuda": 2e13}  # a second, of each CPU thread or GPU, in 
 _OVERHEAD = {"cpu": 1e-3, "cuda": 3e-3}  # seconds of a step that are not arithmetic, likewise
 _COMPILING_PAYS = 60.0  # seconds in eager mode: compiling takes 5 to 25 on two CPU cores and saves about a half
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
+_PLACES: dict[tuple, nn.Module] = {}  # networks that are trained in this process, by their kind
+_KINDS = 8  # of them
 _GRAPHS = 64  # compiled steps that are kept: one for each network, size of a batch and kind of labels
 
 
@@ -35,9 +38,32 @@ def compiled(function: Callable[..., torch.Tensor], graphs: bool = False) -> Cal
     return torch.compile(function, dynamic=False, mode="reduce-overhead" if graphs else None)
 
 
+def in_place(network: nn.Module, *kind: object) -> nn.Module:
+    """Return a network that is trained where the last one of its kind lay, with the new weights.
+
+    CUDA graphs are of addresses: a network of its own place would be recorded anew, for every student of a grid.
+
+    Args:
+        network: What is going to be trained; nothing else of its kind is being trained.
+        kind: Name, number of students and resolution.
+    """
+    # what a name stands for may have changed: a user's network may be registered anew, with other layers
+    layers = repr(network), *map(type, network.modules())
+    tensors = ((name, value.shape, value.dtype, value.device) for name, value in network.state_dict().items())
+    kind = (*kind, layers, *tensors)
+    if kind not in _PLACES:
+        if len(_PLACES) == _KINDS:
+            forget_compiled()  # with the graphs of networks that may not come again
+        _PLACES[kind] = network
+    elif _PLACES[kind] is not network:
+        _PLACES[kind].load_state_dict(network.state_dict())
+    return _PLACES[kind]
+
+
 def forget_compiled() -> None:
     """Let go of compiled steps and of the memory that their CUDA graphs hold; the code stays in the cache on disk."""
     compiled.cache_clear()
+    _PLACES.clear()
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from compdd_eval.utils.errors import InputError
 
@@ -15,6 +16,7 @@ if torch.distributed.is_available():  # imported with a group at hand, it would 
     import torch.distributed.nn.functional
 
 T = TypeVar("T")
+_SHARED = ".shared_"  # start of the names of files that processes give each other large results in
 _TIMEOUT = timedelta(days=7)  # a process may wait for the students of another as long as these take
 
 
@@ -23,10 +25,19 @@ def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLik
 
     It casts nothing by itself: `training.precision.precision_of` reads what the launcher says of mixed precision.
 
+    Raises:
+        InputError: More processes than GPUs on this machine.
+
     Args:
         trackers: What `Accelerator.log` writes to.
         logging_dir: Where trackers that write files put them.
     """
+    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    if torch.cuda.is_available() and local > gpus and not on_cpu:
+        raise InputError(
+            f"{local} processes on a machine with {gpus} GPU: each needs its own; give --num_processes {gpus}"
+        )
     return Accelerator(
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
@@ -50,6 +61,41 @@ def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
     return outcome[0]
 
 
+def shared_from_main_process(accelerator: Accelerator, work: Callable[[], T], folder: Path) -> T:
+    """Do as `on_main_process` for results with many images: through a file, where all processes see the same folder.
+
+    A broadcast would hold them twice more in memory and send them through the GPUs; a file is mapped, so that the
+    processes of a machine share its memory.
+
+    Args:
+        accelerator: The processes.
+        work: Gives the result, which pickle can write.
+        folder: Where the file lies for a moment.
+    """
+    if accelerator.num_processes == 1:
+        return work()
+    result: list[T] = []
+
+    def write() -> Path:
+        result.append(work())
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_SHARED}*"):  # by a run that was killed
+            left.unlink()
+        path = folder / f"{_SHARED}{os.getpid()}.pt"
+        torch.save(result[0], path)
+        return path
+
+    path = on_main_process(accelerator, write)
+    try:
+        if not all(gather_object([path.is_file()])):
+            return on_main_process(accelerator, lambda: result[0])
+        return result[0] if result else torch.load(path, mmap=True, weights_only=False)
+    finally:
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            path.unlink(missing_ok=True)
+
+
 def set_threads(threads: int, accelerator: Accelerator) -> int:
     """Set the CPU threads of this process and return their number.
 
@@ -58,10 +104,12 @@ def set_threads(threads: int, accelerator: Accelerator) -> int:
             lets us use among its processes. (Launchers set OMP_NUM_THREADS=1 where the user set nothing.)
         accelerator: Knows how many processes there are.
     """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads == 0:
         wanted = os.environ.get("OMP_NUM_THREADS", "")
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = int(wanted) if wanted.isdigit() and int(wanted) > 1 else max(1, cores // local)
+    if local > 1:  # before TorchInductor is imported: by itself, each process would start as many as there are cores
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, cores // local)))
     torch.set_num_threads(threads)
     return threads
