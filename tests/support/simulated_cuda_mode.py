@@ -201,6 +201,11 @@ def _deepcopy(tensor: FakeTensor, memo: dict) -> FakeTensor:
     return memo[id(tensor)]
 
 
+def _set_data(tensor: FakeTensor, data: FakeTensor) -> None:
+    torch.Tensor.data.__set__(tensor, data)
+    tensor.value = data.value.detach()
+
+
 def _apply(module: torch.nn.Module, function: Callable, recurse: bool = True) -> torch.nn.Module:
     """`Module._apply` with new parameters: those of another kind of tensor cannot take the place of the old ones."""
     for child in module.children():
@@ -285,6 +290,7 @@ def install(driver: ctypes.CDLL) -> SimulatedCuda:
     torch.Tensor.pin_memory = lambda tensor, device=None: mode.pin(tensor)
     # one copy of all numbers; a fake tensor asks for each by itself
     FakeTensor.tolist = lambda tensor: tensor.cpu().tolist()
+    FakeTensor.data = property(torch.Tensor.data.__get__, _set_data)
     torch.Tensor.is_pinned = lambda tensor, device=None: mode.is_pinned(tensor)
     torch._C._cuda_isCurrentStreamCapturing = lambda: False
     torch._C._cuda_getDeviceCount = lambda: 1
