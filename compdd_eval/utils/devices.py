@@ -30,16 +30,17 @@ def repeatable_here(precision: str = "float32") -> Iterator[None]:
     """Do as `repeatable` for a while, in a process that is somebody else's."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = cudnn.benchmark, cudnn.deterministic
-    # the newer settings can be read whatever was set, the older ones cannot
     newer = [module.fp32_precision for module in _newer_settings()]
-    older = None if newer else (matmul.allow_tf32, cudnn.allow_tf32)
+    try:
+        older = matmul.allow_tf32, cudnn.allow_tf32
+    except RuntimeError:  # the newer ones were set to what these cannot say
+        older = False, False
     repeatable(precision)
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = flags
-        if older:
-            matmul.allow_tf32, cudnn.allow_tf32 = older
+        matmul.allow_tf32, cudnn.allow_tf32 = older
         for module, value in zip(_newer_settings(), newer, strict=True):
             module.fp32_precision = value
 

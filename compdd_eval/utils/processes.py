@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
+from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 
 if torch.distributed.is_available():  # imported with a group at hand, it would keep the threads of the group for ever
@@ -36,7 +37,8 @@ def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLik
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     if torch.cuda.is_available() and local > gpus and not on_cpu:
         raise InputError(
-            f"{local} processes on a machine with {gpus} GPU: each needs its own; give --num_processes {gpus}"
+            f"{local} processes on a machine with {counted(gpus, 'GPU')}: each needs its own; "
+            f"give --num_processes {gpus}"
         )
     return Accelerator(
         mixed_precision="no",
