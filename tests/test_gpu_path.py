@@ -174,6 +174,26 @@ def test_methods(method, per_step, experts, gpu, run, drawn, place, monkeypatch)
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+def test_dry_runs(gpu, drawn, place):
+    printed, _ = gpu(*EVALUATE, "--data_path", drawn, "--dry_run", "--json", "--output_dir", "dry")
+    (cost,) = json.loads(printed)["costs"]
+    assert (cost["students"], cost["students_at_a_time"]) == (2, 2)
+    printed, _ = gpu("distill", "dm", *DISTILL, *MORE["dm"], "--data_path", drawn, "--dry_run", "--output_dir", "dry")
+    assert printed.startswith("dm: ") and not (place / "dry").exists()
+
+
+def test_precision_of_methods_and_experts(gpu, drawn, place):
+    data = ("--data_path", drawn)
+    _, counts = gpu(
+        "distill", "dm", *DISTILL, *MORE["dm"], *data, "--steps", 1, "--precision", "tf32", "--output_dir", "t"
+    )
+    assert sum(counts["tf32"].values()) > 10
+    words = ("experts", *SUBSET, *SMALL, "--res", 16, "--num_experts", 1, "--epochs", 2, *data)
+    _, counts = gpu(*words, "--precision", "bfloat16", "--output_dir", "half")
+    assert not counts.get("tf32")
+    assert json.loads((place / "half/experts.json").read_text())["settings"]["precision"] == "bfloat16"
+
+
 @pytest.mark.parametrize("method", ["smoothgradcampp", "gradcam"])
 def test_complexity(method, gpu, run, drawn, place, monkeypatch):
     monkeypatch.chdir(place)

@@ -1,9 +1,11 @@
 """Distil a subset into a few images."""
 
+from dataclasses import asdict
+
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.methods.distill import distill
-from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
+from compdd_eval.methods.distill import DistillationCost, distill, measure_cost
+from compdd_eval.utils.console import duration, print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.processes import make_accelerator
 
 
@@ -11,14 +13,29 @@ def run(config: DistillConfig) -> None:
     """Make the set and print what was made."""
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
-        distilled = distill(config, accelerator)
+        cost = measure_cost(config, accelerator) if config.dry_run else None
+        distilled = None if cost else distill(config, accelerator)
     if not accelerator.is_main_process:
+        return
+    if cost:
+        print_cost(config, cost)
         return
     if config.json:
         facts = {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr}
         print_json(facts | distilled.metadata)
     else:
         print_distilled(config, distilled)
+
+
+def print_cost(config: DistillConfig, cost: DistillationCost) -> None:
+    """Print what the steps take."""
+    if config.json:
+        print_json(asdict(cost))
+        return
+    print(
+        f"{config.method}: {duration(cost.seconds_of_a_step)} a step, {duration(cost.seconds)} for {cost.steps:,} "
+        f"steps, {cost.peak_bytes / 1e9:.1f} GB at the peak"
+    )
 
 
 def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:

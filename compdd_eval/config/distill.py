@@ -145,6 +145,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
         precision: "float32", or "tf32": matrix products and convolutions of NVIDIA GPUs.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        dry_run: Make a few steps, print the time and memory that all of them take, and stop; nothing is written.
         json: Print JSON, for programs.
     """
 
@@ -164,6 +165,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     options: dict[str, Any] | None = None
     precision: Literal["float32", "tf32"] = "float32"
     threads: int = 0
+    dry_run: bool = False
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -194,5 +196,5 @@ COMMON = {
     "Data": ("category", "subset", "data_path", "res"),
     "Distillation": ("ipc", "model", "preset", "seed", "plugin"),
     "Evaluation in between": ("eval_every", "keep"),
-    "Output": ("output_dir", "overwrite", "json"),
+    "Output": ("output_dir", "overwrite", "dry_run", "json"),
 }

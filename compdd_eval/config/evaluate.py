@@ -58,7 +58,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         save_students: Keep the weights of every student of the set beside its result, as seedK.safetensors, for
             `push --student`; finished students without them are trained again.
         grid: YAML file of settings, some of them lists: all combinations are evaluated, each in a folder of its own.
-        dry_run: Print what would be trained, and stop.
+        dry_run: Print what would be trained, and from a few measured steps the time and memory it takes, and stop.
         log_with: Trackers that get the curves of every student: tensorboard, wandb, trackio, joined by commas.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         precision: "float32", "tf32" (matrix products of NVIDIA GPUs) or "bfloat16" (autocast); default: what

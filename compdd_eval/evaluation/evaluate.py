@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.evaluation.cost import measure_costs
 from compdd_eval.evaluation.open import open_inputs, with_networks
 from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import (
@@ -123,11 +125,15 @@ class Evaluation:
         self._run_file = RunFile(Path(self.config.output_dir), [])
 
     def plan(self, quiet: bool) -> dict[str, object]:
-        """Return what would be done, as of `planned`, and print it."""
+        """Return what would be done, as of `planned`, and what it takes (`costs`), and print it."""
         number = expected_students(self.config)
+        trainer = StudentTrainer(self.inputs, self.accelerator, self.environment)
+        costs = on_main_process(
+            self.accelerator, lambda: measure_costs(self.inputs, trainer, self._real.number_of_training_images())
+        )
         if self.accelerator.is_main_process and not quiet:
-            print_plan(self.inputs, self.environment, number, [], None)
-        return planned(self.inputs, self.environment, number)
+            print_plan(self.inputs, self.environment, number, [], None, [cost.in_words() for cost in costs])
+        return planned(self.inputs, self.environment, number) | {"costs": [asdict(cost) for cost in costs]}
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:

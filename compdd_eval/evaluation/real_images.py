@@ -47,6 +47,10 @@ class RealImages:
         """Return the official names of the validation images, in row order."""
         return self._split("validation").file_names
 
+    def number_of_training_images(self) -> int:
+        """Return how many there are; 0 where nothing will be trained on them and there may be none."""
+        return len(self._split("train")) if "full" in self._config.baselines else 0
+
     def held_out(self) -> TestSet:
         """Decode the training images that are held out for the search of a rate; random draws leave them out."""
         train, indices = self._split("train"), self.held_out_indices()

@@ -1,5 +1,6 @@
 """What `evaluate` prints: the plan, then the numbers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from compdd_eval.config.checks import AUTO
@@ -13,9 +14,14 @@ from compdd_eval.utils.console import print_table
 
 
 def print_plan(
-    inputs: EvaluationInputs, environment: dict[str, object], number: int, tasks: list[Task], teacher: Teacher | None
+    inputs: EvaluationInputs,
+    environment: dict[str, object],
+    number: int,
+    tasks: list[Task],
+    teacher: Teacher | None,
+    costs: Sequence[str] = (),
 ) -> None:
-    """Say what will be run."""
+    """Say what will be run, and what each network's students take, where that was measured."""
     config, tested, distilled = inputs.config, inputs.validation, inputs.distilled
     rows = [
         ("subset", f"{inputs.subset.name}: {', '.join(inputs.subset.label_names)}"),
@@ -31,6 +37,7 @@ def print_plan(
         *([("baselines", _baselines(inputs))] if config.baselines else []),
         ("students", _students(inputs, number, tasks)),
         ("processes", "{processes} on {device}, {threads} CPU threads each, {precision}".format(**environment)),
+        *[("measured" if cost == costs[0] else "", cost) for cost in costs],
         ("results", str(Path(config.output_dir) / inputs.set_name / inputs.subset.name)),
     ]
     print_table("Comp-DD evaluation", ["", ""], rows)

@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -37,11 +38,36 @@ from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.stack import Stack, can_be_stacked
 from compdd_eval.training.train import GradientSync, StudentBatches, Training
+from compdd_eval.utils.devices import peak_memory
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
 
 _logger = logging.getLogger(__name__)
+T = TypeVar("T")
+_WARM_UP = {False: 1, True: 4}  # steps that are not timed, on a CPU and on a GPU, which records its graphs in the third
+_TIMED = 2
 _APART = 2**32  # between the seeds of the processes of one student: further than seeds of students
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of a few steps.
+
+    Attributes:
+        students: How many were trained together.
+        processes: How many share the students.
+        compiled: Whether the steps were compiled.
+        seconds_of_an_image: That one image takes in a student's training.
+        seconds_of_a_test: Of one student.
+        peak_bytes: As of `peak_memory`.
+    """
+
+    students: int
+    processes: int
+    compiled: bool
+    seconds_of_an_image: float
+    seconds_of_a_test: float
+    peak_bytes: int
 
 
 class StudentTrainer:
@@ -112,6 +138,39 @@ class StudentTrainer:
         self._choose_compiled([task])
         with tqdm(total=students * task.protocol.passes, unit="pass", disable=not self._main) as bar:
             return self._run([task] * students, bar, part)[0]
+
+    def time_steps(self, task: Task) -> Timing:
+        """Train students as a task says, on their first batch alone, for a few steps, and write nothing."""
+        warm_up = _WARM_UP[self._device.type == "cuda"]
+        batch, given = task.protocol.batch_train, task.training_set
+        protocol = replace(task.protocol, epoch_eval_train=warm_up + _TIMED)
+        self._choose_compiled([task] * self._config.num_eval)
+        first = replace(given, images=given.images[:batch], labels=given.labels[:batch])
+        group = [replace(task, training_set=first, protocol=protocol)] * self._students_at_a_time(task)
+        group = group[: self._config.num_eval]
+
+        def attempt(part: int) -> tuple[float, float]:
+            training = self._training(group, part)
+            passes = training.passes()
+            for _ in range(warm_up):
+                next(passes).tolist()  # waits for a GPU
+            start = time.perf_counter()
+            for _ in range(_TIMED):
+                next(passes).tolist()
+            trained = time.perf_counter()
+            next(self._test(group, training))
+            return trained - start, time.perf_counter() - trained
+
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            training, testing = self._retried(attempt, group)
+        return Timing(
+            students=len(group),
+            processes=self._accelerator.num_processes,
+            compiled=self._compiler.compiles(task.model),
+            seconds_of_an_image=training / (_TIMED * len(group) * len(first.images)),
+            seconds_of_a_test=testing,
+            peak_bytes=peak_memory(self._device),
+        )
 
     def _pending(self, tasks: list[Task]) -> list[Task]:
         """Return the tasks without a result; the main process looks, so that all agree."""
@@ -184,6 +243,17 @@ class StudentTrainer:
             _logger.warning(f"{task.model} seeds {seeds}: out of memory; again with {half} students at a time")
             return [*self._run(group[:half], bar), *self._run(group[half:], bar)]
 
+        return self._retried(attempt, group, part, halves if len(group) > 1 else None)
+
+    def _retried(
+        self,
+        attempt: Callable[[int], T],
+        group: list[Task],
+        part: int | None = None,
+        fewer_students: Callable[[], T] | None = None,
+    ) -> T:
+        """Return what an attempt gives, which takes the number of images at a time."""
+        task, seeds = group[0], ", ".join(str(task.seed) for task in group)
         images, batch = task.training_set.images, task.protocol.batch_train
         return train_with_retries(
             attempt,
@@ -194,7 +264,7 @@ class StudentTrainer:
             compiler=self._compiler,
             device=self._device,
             shared=self._as_team,
-            fewer_students=halves if len(group) > 1 else None,
+            fewer_students=fewer_students,
         )
 
     def _train(self, group: list[Task], part: int, bar: tqdm) -> list[StudentResult]:

@@ -2,9 +2,10 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
-from compdd_eval.utils.devices import repeatable, repeatable_here
+from compdd_eval.utils.devices import peak_memory, repeatable, repeatable_here
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
 from compdd_eval.utils.errors import InputError
@@ -47,7 +48,13 @@ _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _DECIDE_NOTHING = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_DECIDE_NOTHING += ("subsets_dir", "preset", "classes")  # which classes they are is in the digest of the images
+_DECIDE_NOTHING += (
+    "subsets_dir",
+    "preset",
+    "classes",
+    "dry_run",
+)  # which classes they are is in the digest of the images
+_WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
@@ -68,18 +75,49 @@ def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
     """
+    accelerator = accelerator or make_accelerator()
+    distillation = _opened(config, accelerator, quiet)
+    with ExitStack() as locks:
+        on_main_process(accelerator, lambda: _claim(config, locks))
+        return distillation.run()
+
+
+@dataclass(frozen=True)
+class DistillationCost:
+    """What a distillation takes on this device, from a few measured steps.
+
+    Attributes:
+        steps: How many it makes.
+        seconds_of_a_step: The mean of those that were measured.
+        seconds: Of all steps; evaluations in between are left out.
+        peak_bytes: The most memory that was in use: on a GPU that of tensors, else that of the process.
+    """
+
+    steps: int
+    seconds_of_a_step: float
+    seconds: float
+    peak_bytes: int
+
+
+def measure_cost(config: DistillConfig, accelerator: Accelerator) -> DistillationCost:
+    """Make a few steps and write nothing; every process must call this.
+
+    Raises:
+        InputError: As `distill`; the method chooses real images, and makes no steps.
+    """
+    return _opened(config, accelerator, quiet=True).cost()
+
+
+def _opened(config: DistillConfig, accelerator: Accelerator, quiet: bool) -> "Distillation":
     plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = find_method(config.method)
     config = fill_settings(config, method)
     config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
-    accelerator = accelerator or make_accelerator()
     set_threads(config.threads, accelerator)
     repeatable(precision_of(config.precision, accelerator.device))
     keep_memory()
-    with ExitStack() as locks:
-        on_main_process(accelerator, lambda: _claim(config, locks))
-        return Distillation(config, method, accelerator, quiet, plugin).run()
+    return Distillation(config, method, accelerator, quiet, plugin)
 
 
 def _claim(config: DistillConfig, locks: ExitStack) -> None:
@@ -128,10 +166,32 @@ class Distillation:
             if self._main and not self.quiet:
                 _logger.info(f"{self.folder}: is made already")
             return finished
-        job = Job(config, real, self.accelerator.device, self.accelerator if method.shared else None)
+        job = self._job(real)
         distilled = self._select(job) if method.selects else self._learn(job)
         on_main_process(self.accelerator, lambda: distilled.save(self.folder))
         return distilled
+
+    def cost(self) -> DistillationCost:
+        """Measure a few steps from the beginning, and write nothing."""
+        config, method = self.config, self.method
+        if method.selects:
+            raise InputError(f"--dry_run: {method.name} chooses real images and makes no steps that could be measured")
+        job = self._job(TrainingImages(self._open("train"), self.accelerator.device))
+        learning = self._begun(job)
+        for _ in range(_WARM_UP):
+            learning.step()
+        start = time.perf_counter()
+        for _ in range(_TIMED):
+            learning.step()
+        seconds = (time.perf_counter() - start) / _TIMED
+        return DistillationCost(config.steps, seconds, seconds * config.steps, peak_memory(self.accelerator.device))
+
+    def _job(self, real: TrainingImages) -> Job:
+        return Job(self.config, real, self.accelerator.device, self.accelerator if self.method.shared else None)
+
+    def _begun(self, job: Job) -> Learning:
+        begin = self.method.begin or Synthetic.begin
+        return Learning(job, self.method, begin(job))
 
     def _open(self, split: str) -> SubsetSplit:
         config = self.config
@@ -198,8 +258,7 @@ class Distillation:
         return indices
 
     def _learn(self, job: Job) -> DistilledSet:
-        begin = self.method.begin or Synthetic.begin
-        learning = Learning(job, self.method, begin(job))
+        learning = self._begun(job)
         path = self.progress_dir / CHECKPOINT_NAME
         state = on_main_process(self.accelerator, lambda: read_checkpoint(path, self.digest))
         if state is not None:

@@ -104,6 +104,14 @@ def _print_text(title: str, columns: list[str], rows: list[list[str]]) -> None:
     print(title, *head, *map(line, rows), "", sep="\n")
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for unit, length, most in (("ms", 0.001, 1), ("s", 1, 120), ("min", 60, 7200)):
+        if seconds < most:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 3600:,.1f} h"
+
+
 def cut(text: str, most: int) -> str:
     """Return a text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

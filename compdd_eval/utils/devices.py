@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from compdd_eval.utils.process_memory import peak_of_process
+
 # texts of CUDA's driver, cuBLAS, cuDNN and Triton, which raise plain RuntimeErrors
 _OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "NCCL_ALLOC_FAILED")
 _WORKSPACE = ":4096:8"  # of cuBLAS, with which it repeats itself (NVIDIA, cuBLAS manual, "Results Reproducibility")
@@ -74,3 +76,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         should_reduce_batch_size(error) or any(text in str(error) for text in _OUT_OF_MEMORY)
     )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most memory that was in use, in bytes: that of tensors on a GPU, else that of this process."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_of_process()

@@ -202,6 +202,20 @@ def test_the_resolution_is_that_of_the_set(settings, run, tmp_path, drawn, my_se
     assert evaluate(settings(res=16, **odd, dry_run=True))["resolution"] == 16
 
 
+def test_a_dry_run_measures_what_a_run_takes(run, settings, tmp_path):
+    """Students of the set, of random images, of all images and of the search for the rate; nothing is written."""
+    config = settings(model="ConvNetD1,MLP", baseline="random,full", lr_net="auto", dry_run=True)
+    costs = evaluate(config, quiet=True)["costs"]
+    assert [cost["model"] for cost in costs] == ["ConvNetD1", "MLP"]
+    for cost in costs:
+        assert cost["students"] == 2 * (3 + 5) + 3 and cost["students_at_a_time"] == 1 and not cost["compiled"]
+        assert 0 < cost["seconds_of_a_pass"] < cost["seconds"] and cost["peak_bytes"] > 10**8
+    assert not (tmp_path / "results").exists()
+    # ten images a class and pass; three students of set and random images alone
+    (one,) = evaluate(settings(dry_run=True), quiet=True)["costs"]
+    assert one["students"] == 3 and one["seconds"] > 3 * 3 * one["seconds_of_a_pass"]
+
+
 def test_published_nine_classes(tmp_path, cache):
     from compdd_eval.data.subsets import load_subset
     from tests.conftest import save_image

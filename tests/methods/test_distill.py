@@ -398,3 +398,18 @@ def test_two_processes_make_the_same_set(method, drawn, tmp_path):
         assert two.sha256 == one.sha256
     evaluations = [found.metadata["distillation"]["evaluations"] for found in (two, one)]
     assert evaluations[0] == evaluations[1] or method == "edf"
+
+
+def test_a_dry_run_measures_steps(run, drawn, tmp_path):
+    words = ("--category", "bird", "--subset", "easy", "--ipc", 1, "--res", 16, "--model", "ConvNetD1", "--threads", 1)
+    words = (*words, "--data_path", drawn, "--output_dir", tmp_path / "made", "--dry_run")
+    status, out, errors = run("distill", "dm", *words, "--batch_real", 4, "--steps", 50, "--json")
+    assert status == 0, errors
+    cost = json.loads(out)
+    assert cost["steps"] == 50 and cost["seconds"] == pytest.approx(50 * cost["seconds_of_a_step"])
+    assert cost["seconds"] > 0 and cost["peak_bytes"] > 10**8
+    status, out, errors = run("distill", "random", *words)
+    assert status == 2 and errors == [
+        "compdd_eval: error: --dry_run: random chooses real images and makes no steps that could be measured"
+    ]
+    assert not (tmp_path / "made").exists()

@@ -276,7 +276,7 @@ def _peak(tree: Path, cache: Path, selection: list[str] | None) -> float:
         "from compdd_eval.__main__ import main\n"
         "with contextlib.redirect_stdout(sys.stderr):\n"
         f"    main({arguments!r})\n"
-        "from compdd_eval.commands.bench.machine import peak_of_process\n"
+        "from compdd_eval.utils.process_memory import peak_of_process\n"
         "print(peak_of_process())\n"
     )
     root = str(Path(__file__).resolve().parents[3])

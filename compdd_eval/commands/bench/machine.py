@@ -1,9 +1,6 @@
 """What the work is measured on."""
 
 import os
-import re
-import resource
-from pathlib import Path
 
 
 def machine() -> str:
@@ -18,11 +15,3 @@ def device_type() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def peak_of_process() -> int:
-    """Return the most memory that this process ever had, in bytes."""
-    # on Linux `ru_maxrss` of a child begins at its parent's, VmHWM does not
-    status = Path("/proc/self/status")
-    known = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return int(known[1]) * 1024 if known else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from compdd_eval.commands.bench.machine import peak_of_process
 from compdd_eval.commands.bench.plain_loop import plain_passes
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.protocol import Protocol
@@ -22,7 +21,7 @@ from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.predict import predict
 from compdd_eval.training.stack import Stack
 from compdd_eval.training.train import StudentBatches, Training
-from compdd_eval.utils.devices import out_of_memory, repeatable
+from compdd_eval.utils.devices import out_of_memory, peak_memory, repeatable
 from compdd_eval.utils.errors import InputError
 
 _MATRIX = {"cpu": 2048, "cuda": 8192}  # the peak is that of square matrix products of this size
@@ -131,7 +130,7 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
         answers = {
             "pass": lambda: _seconds(passes, device),
             "test": lambda: _seconds((predict(student, tested) for _ in range(1)), device),
-            "memory": lambda: _peak_memory(device),
+            "memory": lambda: peak_memory(torch.device(device)),
         }
         while True:
             pipe.send(answers[pipe.recv()]())
@@ -187,8 +186,3 @@ def _peak_rate(precision: str, device: str) -> float:
     products = ((matrix @ matrix) for _ in iter(int, 1))
     least = min(_seconds(products, device) for _ in range(_PRODUCTS))
     return 2 * side**3 / least
-
-
-def _peak_memory(device: str) -> int:
-    """Return the peak in bytes: of the GPU's memory, or of the whole process."""
-    return peak_of_process() if device == "cpu" else torch.cuda.max_memory_allocated(device)
