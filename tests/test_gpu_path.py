@@ -177,7 +177,9 @@ def test_methods(method, per_step, experts, gpu, run, drawn, place, monkeypatch)
 def test_dry_runs(gpu, drawn, place):
     printed, _ = gpu(*EVALUATE, "--data_path", drawn, "--dry_run", "--json", "--output_dir", "dry")
     (cost,) = json.loads(printed)["costs"]
-    assert (cost["students"], cost["students_at_a_time"]) == (2, 2)
+    assert cost["students"] == 2 and cost["students_at_a_time"] in (1, 2), (
+        "two only where that is measured to be faster"
+    )
     printed, _ = gpu("distill", "dm", *DISTILL, *MORE["dm"], "--data_path", drawn, "--dry_run", "--output_dir", "dry")
     assert printed.startswith("dm: ") and not (place / "dry").exists()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.evaluation.plan import EvaluationInputs, Planner, TrainingSet, conditions, sources
-from compdd_eval.evaluation.train_students import StudentTrainer, Timing
+from compdd_eval.evaluation.train_group import GroupTrainer, Timing
 from compdd_eval.results.student_result import FULL, SET
 from compdd_eval.utils.console import duration
 
@@ -42,8 +42,8 @@ class Cost:
         )
 
 
-def measure_costs(inputs: EvaluationInputs, trainer: StudentTrainer, real_images: int) -> list[Cost]:
-    """Train students of each network for a few steps, and write nothing; every process may call this by itself.
+def measure_costs(inputs: EvaluationInputs, trainer: GroupTrainer, real_images: int) -> list[Cost]:
+    """Train students of each network for a few steps, and write nothing; every process must call this.
 
     A teacher that labels every batch is left out: it is not there before the run.
 

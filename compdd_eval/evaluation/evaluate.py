@@ -30,6 +30,7 @@ from compdd_eval.evaluation.summary import finish, planned
 from compdd_eval.evaluation.tables import print_plan, print_results
 from compdd_eval.evaluation.teachers import load_teacher, teacher_task
 from compdd_eval.evaluation.trackers import Tracker, check_trackers, logging_dir
+from compdd_eval.evaluation.train_group import GroupTrainer
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.evaluation.training_images import make_training_sets
 from compdd_eval.results.run_folder import RunFile
@@ -127,10 +128,9 @@ class Evaluation:
     def plan(self, quiet: bool) -> dict[str, object]:
         """Return what would be done, as of `planned`, and what it takes (`costs`), and print it."""
         number = expected_students(self.config)
-        trainer = StudentTrainer(self.inputs, self.accelerator, self.environment)
-        costs = on_main_process(
-            self.accelerator, lambda: measure_costs(self.inputs, trainer, self._real.number_of_training_images())
-        )
+        trainer = GroupTrainer(self.config, self.accelerator)
+        real_images = on_main_process(self.accelerator, lambda: self._real.number_of_training_images())
+        costs = measure_costs(self.inputs, trainer, real_images)
         if self.accelerator.is_main_process and not quiet:
             print_plan(self.inputs, self.environment, number, [], None, [cost.in_words() for cost in costs])
         return planned(self.inputs, self.environment, number) | {"costs": [asdict(cost) for cost in costs]}

@@ -23,7 +23,7 @@ from compdd_eval.evaluation.plan import (
     TrainingSet,
     baseline_dir,
 )
-from compdd_eval.evaluation.train_students import teacher_network
+from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.student_result import FULL

@@ -1,9 +1,9 @@
-"""Train and test students: shared out over the processes by cost, or each on all processes."""
+"""The students of a run: shared out over the processes by cost, trained in groups, kept as results."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -11,16 +11,12 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
 from tqdm import tqdm
 
-from compdd_eval.config.checks import AUTO
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher
+from compdd_eval.evaluation.plan import EvaluationInputs, Task
 from compdd_eval.evaluation.student_weights import collect_weights, is_done, save_weights
-from compdd_eval.models.imagenet import IMAGENET_CLASSES, OfImageNet
-from compdd_eval.models.layers import has_batch_norm
-from compdd_eval.models.registry import create_model, is_listed
+from compdd_eval.evaluation.train_group import GroupTrainer
 from compdd_eval.results.aggregate import join_labels
 from compdd_eval.results.statistics import confusion_matrix
 from compdd_eval.results.student_result import (
@@ -31,47 +27,19 @@ from compdd_eval.results.student_result import (
     weights_path,
     write_student,
 )
-from compdd_eval.training import compiling
-from compdd_eval.training.compiling import Compiler
-from compdd_eval.training.memory import images_at_a_time, students_at_a_time
-from compdd_eval.training.predict import predict
-from compdd_eval.training.retry import train_with_retries
-from compdd_eval.training.stack import Stack, can_be_stacked
-from compdd_eval.training.train import GradientSync, StudentBatches, Training
-from compdd_eval.utils.devices import peak_memory
-from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _WARM_UP = {False: 1, True: 4}  # steps that are not timed, on a CPU and on a GPU, which records its graphs in the third
 _TIMED = 2
+_TIMING_PAYS = 60.0  # seconds of training, from which on it is worth the seconds of finding out how to train
+_GAIN = 0.95  # of the time of half as many students together
 _APART = 2**32  # between the seeds of the processes of one student: further than seeds of students
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What was measured of a few steps.
-
-    Attributes:
-        students: How many were trained together.
-        processes: How many share the students.
-        compiled: Whether the steps were compiled.
-        seconds_of_an_image: That one image takes in a student's training.
-        seconds_of_a_test: Of one student.
-        peak_bytes: As of `peak_memory`.
-    """
-
-    students: int
-    processes: int
-    compiled: bool
-    seconds_of_an_image: float
-    seconds_of_a_test: float
-    peak_bytes: int
-
-
 class StudentTrainer:
-    """Trains students of a run; what they share lies on the device from one to the next.
+    """Trains the students of a run that have no result yet, and keeps their results.
 
     Args:
         inputs: The run.
@@ -89,13 +57,9 @@ class StudentTrainer:
     ) -> None:
         self._inputs, self._accelerator, self._environment = inputs, accelerator, environment
         self._config, self._device, self._main = inputs.config, accelerator.device, accelerator.is_main_process
-        self._size = (inputs.config.res, inputs.config.res)
         self._finished = finished
-        self._as_team = inputs.config.parallel == "ddp" and accelerator.num_processes > 1
-        self._compiler = Compiler(inputs.config.compile, accelerator.device, "students")
+        self._group_trainer = GroupTrainer(inputs.config, accelerator)
         self._made: set[Path] = set()  # results of this run, which --overwrite does not make twice
-        self._warned: set[str] = set()  # networks of which it was said that they are trained one at a time
-        self._resident: tuple[torch.Tensor, torch.Tensor] | None = None  # test images, and the same on the device
 
     def run(self, tasks: list[Task]) -> list[StudentResult]:
         """Train what has no result file yet; return all results in the order of the tasks, on every process.
@@ -103,17 +67,17 @@ class StudentTrainer:
         Every process must call this, with the same tasks.
         """
         pending = self._pending(tasks)
-        self._choose_compiled(tasks)
+        self._group_trainer.choose_compiled(tasks)
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
-        mine = pending if self._as_team else share(pending, processes)[rank]
+        mine = pending if self._group_trainer.as_team else share(pending, processes)[rank]
         new: list[tuple[Path, StudentResult]] = []
         passes = sum(task.protocol.passes for task in mine)
-        if self._main and any(self._compiler.compiles(task.model) for task in mine):
+        if self._main and any(self._group_trainer.compiler.compiles(task.model) for task in mine):
             _logger.info("students are compiled (--compile): the first pass of a network takes some seconds longer")
         with tqdm(total=passes, unit="pass", disable=not self._main or not mine) as bar:
             for group in self._groups(mine):
                 for task, result in zip(group, self._run(group, bar), strict=True):
-                    if self._main or not self._as_team:
+                    if self._main or not self._group_trainer.as_team:
                         if task.weights is None:  # those of an earlier training are not of this result
                             weights_path(task.path).unlink(missing_ok=True)
                         # at once, not at the end: a run that is stopped loses only the students in training
@@ -135,42 +99,9 @@ class StudentTrainer:
                 stack's sums depend on how many students there are, but not on who they are.
             part: Images of a student that went through the network at a time; None: what this device likes.
         """
-        self._choose_compiled([task])
+        self._group_trainer.choose_compiled([task])
         with tqdm(total=students * task.protocol.passes, unit="pass", disable=not self._main) as bar:
             return self._run([task] * students, bar, part)[0]
-
-    def time_steps(self, task: Task) -> Timing:
-        """Train students as a task says, on their first batch alone, for a few steps, and write nothing."""
-        warm_up = _WARM_UP[self._device.type == "cuda"]
-        batch, given = task.protocol.batch_train, task.training_set
-        protocol = replace(task.protocol, epoch_eval_train=warm_up + _TIMED)
-        self._choose_compiled([task] * self._config.num_eval)
-        first = replace(given, images=given.images[:batch], labels=given.labels[:batch])
-        group = [replace(task, training_set=first, protocol=protocol)] * self._students_at_a_time(task)
-        group = group[: self._config.num_eval]
-
-        def attempt(part: int) -> tuple[float, float]:
-            training = self._training(group, part)
-            passes = training.passes()
-            for _ in range(warm_up):
-                next(passes).tolist()  # waits for a GPU
-            start = time.perf_counter()
-            for _ in range(_TIMED):
-                next(passes).tolist()
-            trained = time.perf_counter()
-            next(self._test(group, training))
-            return trained - start, time.perf_counter() - trained
-
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            training, testing = self._retried(attempt, group)
-        return Timing(
-            students=len(group),
-            processes=self._accelerator.num_processes,
-            compiled=self._compiler.compiles(task.model),
-            seconds_of_an_image=training / (_TIMED * len(group) * len(first.images)),
-            seconds_of_a_test=testing,
-            peak_bytes=peak_memory(self._device),
-        )
 
     def _pending(self, tasks: list[Task]) -> list[Task]:
         """Return the tasks without a result; the main process looks, so that all agree."""
@@ -196,14 +127,6 @@ class StudentTrainer:
             if path not in own:
                 self._finished(result)
 
-    def _choose_compiled(self, tasks: list[Task]) -> None:
-        """Decide which networks are compiled, by the work of all their students, finished ones, too."""
-        work: dict[str, tuple[int, int]] = {}
-        for task in tasks:
-            flops, steps = work.get(task.model, (0, 0))
-            work[task.model] = flops + task.flops, steps + task.steps
-        self._compiler.choose(work)
-
     def _groups(self, tasks: list[Task]) -> list[list[Task]]:
         """Return the tasks in groups that are trained together on this device: alike but for images and seeds."""
         alike: dict[tuple, list[Task]] = {}
@@ -213,21 +136,9 @@ class StudentTrainer:
             alike.setdefault((task.model, task.protocol, task.lr, task.searching, shapes), []).append(task)
         groups = []
         for members in alike.values():
-            most = self._students_at_a_time(members[0])
+            most = self._group_trainer.students_at_a_time(members[0], len(members))
             groups += [members[start : start + most] for start in range(0, len(members), most)]
         return groups
-
-    def _students_at_a_time(self, task: Task) -> int:
-        asked = self._config.students_per_device
-        number = students_at_a_time(asked, task.training_set.images, task.protocol.batch_train, self._device)
-        if number == 1 or self._as_team:
-            return 1
-        stackable = is_listed(task.model) and can_be_stacked(self._without_weights(task.model))
-        if not stackable and asked != AUTO and task.model not in self._warned:
-            self._warned.add(task.model)
-            why = "they hold more than weights" if is_listed(task.model) else "it is another library's or your own"
-            _logger.warning(f"{task.model}: its students are trained one at a time, since {why}")
-        return number if stackable else 1
 
     def _run(self, group: list[Task], bar: tqdm, part: int | None = None) -> list[StudentResult]:
         """Train and test students together; where memory runs out, fewer of them, then fewer images at a time."""
@@ -243,29 +154,7 @@ class StudentTrainer:
             _logger.warning(f"{task.model} seeds {seeds}: out of memory; again with {half} students at a time")
             return [*self._run(group[:half], bar), *self._run(group[half:], bar)]
 
-        return self._retried(attempt, group, part, halves if len(group) > 1 else None)
-
-    def _retried(
-        self,
-        attempt: Callable[[int], T],
-        group: list[Task],
-        part: int | None = None,
-        fewer_students: Callable[[], T] | None = None,
-    ) -> T:
-        """Return what an attempt gives, which takes the number of images at a time."""
-        task, seeds = group[0], ", ".join(str(task.seed) for task in group)
-        images, batch = task.training_set.images, task.protocol.batch_train
-        return train_with_retries(
-            attempt,
-            part or images_at_a_time(self._without_weights(task.model), images, batch, self._device, len(group)),
-            who=f"{task.model} seed {seeds}",
-            network=task.model,
-            res=self._config.res,
-            compiler=self._compiler,
-            device=self._device,
-            shared=self._as_team,
-            fewer_students=fewer_students,
-        )
+        return self._group_trainer.retried(attempt, group, part, halves if len(group) > 1 else None)
 
     def _train(self, group: list[Task], part: int, bar: tqdm) -> list[StudentResult]:
         """Train and test students together; the seed of each alone decides all of its random numbers."""
@@ -273,18 +162,18 @@ class StudentTrainer:
         every = 0 if task.searching else self._config.eval_every
         losses, curves, predictions = [], [[] for _ in group], []
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            training = self._training(group, part)
+            training = self._group_trainer.training(group, part, self._group_trainer.compiler.compiles(task.model))
             seeds = ", ".join(dict.fromkeys(str(task.seed) for task in group))
             bar.set_description(f"{task.source} {task.model} seed {seeds}")
             for number, loss in enumerate(training.passes(), start=1):
                 losses.append(loss.expand(len(group)))
                 bar.update(len(group))
                 if every and (number % every == 0 or number == task.protocol.passes):
-                    for curve, (_, predicted) in zip(curves, self._test(group, training), strict=True):
+                    for curve, (_, predicted) in zip(curves, self._group_trainer.test(group, training), strict=True):
                         curve.append([number, (predicted == task.test_set.labels).float().mean().item()])
-            for member, (network, predicted) in zip(group, self._test(group, training), strict=True):
+            for member, (network, predicted) in zip(group, self._group_trainer.test(group, training), strict=True):
                 predictions.append(predicted)
-                if member.weights is not None and (self._main or not self._as_team):
+                if member.weights is not None and (self._main or not self._group_trainer.as_team):
                     save_weights(network, member.weights)
         seconds = (time.perf_counter() - start) / len(group)
         measured = zip(group, predictions, torch.stack(losses, dim=1).tolist(), curves, strict=True)
@@ -300,54 +189,6 @@ class StudentTrainer:
             )
             for member, predicted, own, curve in measured
         ]
-
-    def _training(self, group: list[Task], part: int) -> Training:
-        task = group[0]
-        teacher = None
-        networks = []
-        for member in group:
-            torch.manual_seed(member.seed)
-            networks.append(self._on_device(member.model))
-        if self._as_team:  # each process has other images in hand, for which dropout has to draw anew
-            torch.manual_seed(task.seed + self._accelerator.process_index * _APART)
-        network = networks[0] if len(group) == 1 else Stack(networks)
-        if task.protocol.labels == "soft+kd":
-            teacher = teacher_network(task.teacher, self._config.res).to(self._device)
-        return Training(
-            compiling.in_place(network, task.model, len(group), self._config.res),
-            [
-                StudentBatches(given.images, given.labels, given.label_kind, member.protocol, member.seed, teacher)
-                for member, given in ((member, member.training_set) for member in group)
-            ],
-            task.lr,
-            task.protocol,
-            part=part,
-            sync=GradientSync(self._accelerator) if self._as_team else None,
-            precision=self._config.precision,
-            compiled=self._compiler.compiles(task.model),
-        )
-
-    def _test(self, group: list[Task], training: Training) -> Iterator[tuple[nn.Module, torch.Tensor]]:
-        """Test each student; yield its network, which the next one takes over, and its predictions."""
-        tested, images = training.tested, group[0].test_set.images
-        if self._resident is None or self._resident[0] is not images:
-            self._resident = images, images.to(self._device)
-        spare = self._on_device(group[0].model) if len(group) > 1 else None
-        for position in range(len(group)):
-            network = tested if spare is None else tested.copy_to(position, spare)
-            yield network, predict(network, self._resident[1])
-
-    def _without_weights(self, name: str) -> nn.Module:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return create_model(name, NUM_CLASSES, self._size)
-
-    def _on_device(self, name: str) -> nn.Module:
-        model = create_model(name, NUM_CLASSES, self._size).to(self._device)
-        if self._as_team and has_batch_norm(model):
-            if self._device.type != "cuda":
-                raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return model
 
     def _result(self, task: Task, predicted: torch.Tensor, **measured: object) -> StudentResult:
         """Return the record of a student; `measured` are the fields that its training gives."""
@@ -374,7 +215,7 @@ class StudentTrainer:
             label_kind=given.label_kind,
             images=len(given.images),
             images_seen=len(given.images) * task.protocol.passes,
-            compiled=self._compiler.compiles(task.model),
+            compiled=self._group_trainer.compiler.compiles(task.model),
             ipc=self._inputs.distilled.ipc,
             resolution=self._config.res,
             files=given.files,
@@ -396,13 +237,3 @@ def share(tasks: list[Task], processes: int) -> list[list[Task]]:
         shares[least].append(task)
         loads[least] += task.flops
     return shares
-
-
-def teacher_network(teacher: Teacher, res: int) -> nn.Module:
-    """Return a teacher in eval mode, on the CPU."""
-    with torch.random.fork_rng(devices=[]):
-        network = create_model(teacher.name, IMAGENET_CLASSES if teacher.classes else NUM_CLASSES, (res, res))
-    network.load_state_dict(teacher.weights)
-    if teacher.classes:
-        network = OfImageNet(network, teacher.classes, NUM_CLASSES, teacher.statistics)
-    return network.eval().requires_grad_(False)

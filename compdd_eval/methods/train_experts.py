@@ -38,7 +38,7 @@ from compdd_eval.methods.sharpness_aware import SharpnessAware
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
-from compdd_eval.training.compiling import Compiler, in_place
+from compdd_eval.training.compiling import Compiler, eager_seconds, in_place
 from compdd_eval.training.memory import images_at_a_time, keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.training.predict import predict
@@ -99,7 +99,7 @@ class _ExpertTrainer:
             dsa_strategy=config.dsa_strategy,
             crop_pad=config.crop_pad,
         )
-        self._compiler = Compiler(config.compile, self.device, "experts")
+        self._compiler = Compiler(config.compile, "experts")
 
     def run(self) -> dict[str, object]:
         config, accelerator = self.config, self.accelerator
@@ -217,7 +217,7 @@ class _ExpertTrainer:
         flops = count_flops(config.model, NUM_CLASSES, (config.res, config.res)) * len(self.real)
         steps = -(-len(self.real) // config.batch_train)
         passes = config.num_experts * config.epochs * (2 if config.sam else 1)
-        self._compiler.choose({config.model: (flops * passes, steps * passes)})
+        self._compiler.choose({config.model: eager_seconds(flops * passes, steps * passes, self.device)})
 
     def _images_at_a_time(self) -> int:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):

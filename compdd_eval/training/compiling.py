@@ -84,26 +84,28 @@ class Compiler:
 
     Args:
         how: What --compile says: `always`, `never` or `auto`.
-        device: Where they train.
         who: Whose steps they are, for messages: `students`.
     """
 
-    def __init__(self, how: str, device: torch.device, who: str) -> None:
-        self._how, self._device, self._who = how, device, who
+    def __init__(self, how: str, who: str) -> None:
+        self._how, self._who = how, who
         self._networks: set[str] = set()
         self._failed = False
 
-    def choose(self, work: dict[str, tuple[float, int]]) -> None:
-        """Choose among networks, by the operations of all their forward passes and the number of their steps.
+    @property
+    def by_time(self) -> bool:
+        """Whether it matters how long networks train."""
+        return self._how == "auto" and not self._failed
 
-        Give the work of finished students, too, so that a run that is resumed trains like one that was not.
+    def choose(self, seconds: dict[str, float]) -> None:
+        """Choose among networks, by the time that all their students take in eager mode.
+
+        Give that of finished students, too, so that a run that is resumed trains like one that was not.
         """
         if self._how == "never" or self._failed:
             return
-        always, device = self._how == "always", self._device
-        self._networks = {
-            name for name, (flops, steps) in work.items() if always or pays_to_compile(_BACKWARD * flops, steps, device)
-        }
+        always = self._how == "always"
+        self._networks = {name for name, found in seconds.items() if always or found > _COMPILING_PAYS}
 
     def compiles(self, network: str) -> bool:
         """Return whether the steps of a network are compiled."""
@@ -128,14 +130,14 @@ class Compiler:
         return True
 
 
-def pays_to_compile(flops: float, steps: int, device: torch.device) -> bool:
-    """Return whether a run is long enough for compiling to pay; the same for the same work, whatever the load.
+def eager_seconds(flops: float, steps: int, device: torch.device) -> float:
+    """Estimate the time of training in eager mode; the same for the same work, whatever the load.
 
     Args:
-        flops: Floating-point operations of all steps.
+        flops: Floating-point operations of all forward passes.
         steps: Their number.
         device: Where they run; of CPUs, torch's threads count.
     """
     kind = "cpu" if device.type == "cpu" else "cuda"
     rate = _FLOPS[kind] * (torch.get_num_threads() if kind == "cpu" else 1)
-    return flops / rate + steps * _OVERHEAD[kind] > _COMPILING_PAYS
+    return _BACKWARD * flops / rate + steps * _OVERHEAD[kind]

@@ -6,7 +6,6 @@ import sys
 import torch
 from torch import nn
 
-from compdd_eval.config.checks import AUTO
 from compdd_eval.models.layers import has_batch_norm
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
@@ -36,21 +35,16 @@ def images_at_a_time(
     return -(-batch // -(-batch // most))  # as few parts as `most` allows, of equal size
 
 
-def students_at_a_time(asked: int | str, images: torch.Tensor, batch: int, device: torch.device) -> int:
-    """Return how many students are trained together at the most.
+def students_at_a_time(images: torch.Tensor, batch: int) -> int:
+    """Return how many students give a large GPU work together: an estimate by the size of a batch.
+
+    On a CPU one is faster (two cores train several students of ConvNetD3 2 to 6 times as fast one after another).
 
     Args:
-        asked: What --students_per_device says; "auto" decides by the size of a batch: on a GPU, as many as it takes to
-            give all of it work; on a CPU one, which is faster (two cores train several students of ConvNetD3 2 to 6
-            times as fast one after another).
         images: `[N, C, H, W]`, of one student; only the shape counts.
         batch: Images in a batch.
-        device: Where they train.
     """
-    if asked != AUTO:
-        return asked
-    pixels = min(batch, len(images)) * images.shape[-2] * images.shape[-1]
-    return max(1, _GPU_PIXELS // pixels) if device.type == "cuda" else 1
+    return max(1, _GPU_PIXELS // (min(batch, len(images)) * images.shape[-2] * images.shape[-1]))
 
 
 def keep_memory() -> None:

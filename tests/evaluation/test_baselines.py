@@ -27,7 +27,7 @@ from compdd_eval.distilled.push import summaries_of
 from compdd_eval.distilled.set import read_distilled
 from compdd_eval.evaluation.open import open_inputs
 from compdd_eval.evaluation.teachers import load_teacher
-from compdd_eval.evaluation.train_students import teacher_network
+from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import OfImageNet, statistics_of
 from compdd_eval.results.student_result import read_student
 from compdd_eval.training.augment import augment_batch, mix_batch
@@ -144,7 +144,7 @@ def test_parts_of_a_batch_give_the_same_numbers():
 
 
 def test_out_of_memory_splits_the_batch(settings, monkeypatch, tmp_path, caplog):
-    from compdd_eval.evaluation import train_students
+    from compdd_eval.evaluation import train_group
     from compdd_eval.training import train
 
     class Small(train.Training):
@@ -154,7 +154,7 @@ def test_out_of_memory_splits_the_batch(settings, monkeypatch, tmp_path, caplog)
             yield from super().passes()
 
     plain = evaluate(settings(num_eval=1))["results"][0]["accuracies"]
-    monkeypatch.setattr(train_students, "Training", Small)
+    monkeypatch.setattr(train_group, "Training", Small)
     split = evaluate(settings(num_eval=1, overwrite=True))["results"][0]["accuracies"]
     record = read_student(students(tmp_path / "results")[0])
     assert record.images_at_a_time == 3 and split == pytest.approx(plain, abs=0.05)

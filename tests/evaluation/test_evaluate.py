@@ -90,7 +90,7 @@ def test_finished_students_are_skipped(settings, tmp_path, monkeypatch):
     changed = [path.name for path in stamps if path.stat().st_mtime_ns != stamps[path]]
     assert changed == ["seed1.json"]
     monkeypatch.setattr(
-        "compdd_eval.evaluation.train_students.Training", lambda *args, **kwargs: pytest.fail("trained again")
+        "compdd_eval.evaluation.train_group.Training", lambda *args, **kwargs: pytest.fail("trained again")
     )
     assert evaluate(settings(num_eval=2))["results"][0]["accuracies"] == first["results"][0]["accuracies"][:2]
 

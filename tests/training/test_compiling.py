@@ -1,5 +1,6 @@
 """Compiled and lower-precision training: the same numbers as eager float32, and clear words where it cannot be had."""
 
+import contextlib
 import functools
 import json
 
@@ -10,13 +11,17 @@ import torch._dynamo.exc
 from compdd_eval import create_model, evaluate
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.reproduce import ReproduceConfig
+from compdd_eval.evaluation.open import open_inputs
+from compdd_eval.evaluation.plan import Condition, Planner, TrainingSet
 from compdd_eval.evaluation.reproduce import reproduce
+from compdd_eval.evaluation.train_group import GroupTrainer, Timing
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.results.student_result import read_student
 from compdd_eval.training import compiling, memory, precision
 from compdd_eval.training.stack import Stack, can_be_stacked
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import make_accelerator
 from tests.conftest import python, students
 from tests.support.parity import RUNS, fill, normal
 
@@ -154,10 +159,8 @@ def test_how_many_images_and_students_at_a_time():
     assert memory.images_at_a_time(network, images[8][:10], 128, cpu) == 10
     assert memory.images_at_a_time(batch_norm, images[128], 128, cpu) == 128
     assert memory.images_at_a_time(network, images[128], 128, gpu) == 128
-    assert memory.students_at_a_time("auto", images[8], 128, cpu) == 1
-    assert memory.students_at_a_time(3, images[128], 128, cpu) == 3
-    assert memory.students_at_a_time("auto", images[8][:10], 128, gpu) > 5
-    assert memory.students_at_a_time("auto", images[128], 128, gpu) == 1
+    assert memory.students_at_a_time(images[8][:10], 128) > 5
+    assert memory.students_at_a_time(images[128], 128) == 1
 
 
 def records(folder):
@@ -236,8 +239,30 @@ def test_a_precision_that_is_not_there_is_refused(monkeypatch):
 
 def test_only_long_runs_are_compiled():
     cpu = torch.device("cpu")
-    assert not compiling.pays_to_compile(1e9, 20, cpu)
-    assert compiling.pays_to_compile(1e14, 1001, cpu)
+    compiler = compiling.Compiler("auto", "students")
+    work = {"small": (1e9, 20), "large": (1e14, 1001)}
+    compiler.choose({name: compiling.eager_seconds(*found, cpu) for name, found in work.items()})
+    assert not compiler.compiles("small") and compiler.compiles("large")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "together"),
+    [({1: 1.0, 2: 0.6, 4: 0.5}, 4), ({1: 1.0, 2: 0.6, 4: 0.59}, 2), ({1: 1.0, 2: 0.97}, 1), ({1: 1e-9, 2: 0}, 12)],
+)
+def test_a_gpu_trains_as_many_students_together_as_measured(seconds, together, settings, monkeypatch):
+    """Twice as many, as long as one of them takes clearly less; where all take no time, what a batch's size says."""
+    monkeypatch.setattr(
+        GroupTrainer,
+        "timed",
+        lambda trainer, task, number, compiled: Timing(number, 1, compiled, seconds[number], 0.0, 0),
+    )
+    inputs, _ = open_inputs(settings(), None, None, contextlib.ExitStack())
+    trainer = GroupTrainer(inputs.config, make_accelerator())
+    own = TrainingSet.of(inputs.distilled)
+    task = Planner(inputs, {"distilled/given": own}).task("distilled", Condition("given"), "ConvNetD1", 0, 0.01, "")
+    trainer._device = torch.device("cuda")
+    expected = together if together < 9 else memory.students_at_a_time(own.images, task.protocol.batch_train)
+    assert trainer.students_at_a_time(task, 5) == expected
 
 
 def test_a_launcher_asks_for_bfloat16(settings, tmp_path, monkeypatch):
@@ -269,7 +294,7 @@ def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(compiling, "compiled", fails)
     with pytest.raises(InputError, match="this machine cannot compile .no C.. compiler.*--compile never"):
         evaluate(settings(num_eval=1, compile="always"))
-    monkeypatch.setattr("compdd_eval.training.compiling.pays_to_compile", lambda *arguments: True)
+    monkeypatch.setattr(compiling, "_COMPILING_PAYS", -1.0)
     evaluate(settings(num_eval=1))
     (path,) = students(tmp_path / "results")
     assert not read_student(path).compiled and "not compiled" in caplog.text

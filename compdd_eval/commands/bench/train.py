@@ -66,10 +66,10 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
     with torch.device("meta"):
         network = create_model(config.model, NUM_CLASSES, (config.res, config.res))
         images = torch.empty(ipc * NUM_CLASSES, 3, config.res, config.res)
-    asked = config.students_per_device
-    number = students_at_a_time(asked, images, _PROTOCOL.batch_train, torch.device(device))
-    if asked == AUTO:
-        number = min(number, _STUDENTS_OF_A_RESULT)
+    number = config.students_per_device
+    if number == AUTO:
+        estimate = students_at_a_time(images, _PROTOCOL.batch_train)
+        number = 1 if device == "cpu" else min(estimate, _STUDENTS_OF_A_RESULT)
     return number if is_listed(config.model) and can_be_stacked(network) else 1
 
 
