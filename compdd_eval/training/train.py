@@ -191,8 +191,9 @@ class Training:
         self._average: nn.Module | None = None
         self._average_with = get_ema_multi_avg_fn(protocol.ema)
         # a CUDA graph returns its gradients in memory that the next part would write over
-        self._graphs = compiled and self.part >= min(batch, len(images)) and self.device.type == "cuda"
-        self._network_loss = compiling.compiled(_network_loss, self._graphs) if compiled else _network_loss
+        gpu = self.device.type == "cuda"
+        self._graphs = compiled and self.part >= min(batch, len(images)) and gpu
+        self._network_loss = compiling.compiled(_network_loss, gpu, self._graphs) if compiled else _network_loss
 
     @property
     def tested(self) -> nn.Module:

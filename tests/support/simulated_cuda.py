@@ -79,7 +79,7 @@ class SimulatedGPU:
 def _serve(calls: Connection, cwd: str, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     os.chdir(cwd)
-    driver = _load_driver()
+    driver = load_driver()
     from tests.support.hub_client import answer
     from tests.support.simulated_cuda_mode import install
 
@@ -90,7 +90,7 @@ def _serve(calls: Connection, cwd: str, environment: dict[str, str]) -> None:
             calls.send((answer(call), {kind: collections.Counter(found) for kind, found in mode.counts.items()}))
 
 
-def _load_driver() -> ctypes.CDLL:
+def load_driver() -> ctypes.CDLL:
     """Build the stub of the driver, once, and load it before torch."""
     assert "torch" not in sys.modules
     folder = f"compdd_simulated_cuda_{os.getuid()}_{metadata.version('torch')}"

@@ -33,7 +33,7 @@ _NOTHING_LAUNCHED = {"detach", "empty", "empty_like", "empty_strided", "new_empt
 _PRODUCTS = {"convolution", "convolution_backward", "cudnn_convolution", "mm", "bmm", "addmm", "baddbmm"}
 
 
-class _Fake(FakeTensorMode):
+class Fake(FakeTensorMode):
     avoid_device_init = property(lambda self: True)
 
 
@@ -48,7 +48,7 @@ class SimulatedCuda(TorchDispatchMode):
         super().__init__()
         self.counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
         self.pinned: dict[int, torch.Tensor] = {}
-        self._fake = _Fake(allow_non_fake_inputs=False)
+        self._fake = Fake(allow_non_fake_inputs=False)
         with self._fake:  # installs the device guard that does nothing, which the threads of autograd need
             pass
         driver.set_devices(127)  # as many as that guard says there are
@@ -267,6 +267,13 @@ def _collective(mode: SimulatedCuda, func, args: tuple, kwargs: dict) -> object:
     return (args[0], found[1]) if isinstance(found, tuple) and func._schema.name == "c10d::allreduce_" else found
 
 
+def _layout_of_convolution(images: torch.Tensor, weight: torch.Tensor, backend: object = None) -> torch.memory_format:
+    """Return the layout of the output, as cuDNN's: channels last where an input is so."""
+    last = torch.channels_last
+    found = [t for t in (images, weight) if t.is_contiguous(memory_format=last) and not t.is_contiguous()]
+    return last if found else torch.contiguous_format
+
+
 _SPECIAL = {
     **dict.fromkeys(("aten::_fused_sgd_", "aten::_fused_adam_", "aten::_fused_adamw_"), _fused),
     "aten::cudnn_batch_norm": _on_values(_batch_norm),
@@ -280,6 +287,9 @@ _SPECIAL = {
 
 class _Properties:
     name, major, minor, total_memory, multi_processor_count = NAME, 9, 0, 141 * 10**9, 132
+    warp_size, regs_per_multiprocessor, max_threads_per_block, max_threads_per_multi_processor = 32, 65536, 1024, 2048
+    shared_memory_per_block, shared_memory_per_block_optin, shared_memory_per_multiprocessor = 49152, 232448, 233472
+    L2_cache_size, gcnArchName = 60 * 2**20, ""
 
 
 def install(driver: ctypes.CDLL) -> SimulatedCuda:
@@ -295,12 +305,12 @@ def install(driver: ctypes.CDLL) -> SimulatedCuda:
     torch._C._cuda_isCurrentStreamCapturing = lambda: False
     torch._C._cuda_getDeviceCount = lambda: 1
     torch._C._select_conv_backend = lambda *args, **options: torch._C._ConvBackend.Cudnn
-    torch._C._conv_determine_backend_memory_format = lambda *args, **options: torch.contiguous_format
+    torch._C._conv_determine_backend_memory_format = _layout_of_convolution
     state = torch.zeros(16, dtype=torch.uint8)
     told = {
         "is_available": True,
         "device_count": 1,
-        "current_device": 0,
+        **dict.fromkeys(("current_device", "_exchange_device", "_maybe_exchange_device"), 0),
         "is_initialized": True,
         "get_device_name": NAME,
         "get_device_properties": _Properties(),

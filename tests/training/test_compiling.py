@@ -265,6 +265,12 @@ def test_a_gpu_trains_as_many_students_together_as_measured(seconds, together, s
     assert trainer.students_at_a_time(task, 5) == expected
 
 
+def test_an_older_torch_gets_the_options_that_it_has(monkeypatch):
+    assert compiling.gpu_options(False)["triton.cudagraphs"] is False
+    monkeypatch.setattr("torch._inductor.list_options", lambda: ["triton.cudagraphs"])
+    assert compiling.gpu_options(True) == {"triton.cudagraphs": True}
+
+
 def test_a_launcher_asks_for_bfloat16(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     summary = evaluate(settings(num_eval=1))
@@ -285,7 +291,7 @@ def test_a_compiled_student_is_reproduced(settings, tmp_path):
 
 
 def test_where_nothing_can_be_compiled(settings, tmp_path, monkeypatch, caplog):
-    def fails(function, graphs):
+    def fails(function, gpu, graphs):
         def call(*arguments):
             raise torch._dynamo.exc.TorchDynamoException("no C++ compiler")
 
