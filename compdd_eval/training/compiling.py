@@ -48,7 +48,7 @@ def gpu_options(graphs: bool) -> dict[str, bool]:
     options = {
         "triton.cudagraphs": graphs,
         # of the configurations of a reduction, choose one by rule: each sums in another order, and timing them would
-        # give a student other last bits in every process (from torch 2.10 on)
+        # give a student other last bits in every process
         "deterministic": True,
         # channels last, which suits convolutions, is what norms and poolings read worst: 13.7 GB a step of ConvNetD5 at
         # 128 px against 17.4, of ResNet18 49.4 against 65.2, of AlexNet 16.0 against 16.2 (100 images, float32)
