@@ -77,6 +77,7 @@ class GroupTrainer:
         self.as_team = config.parallel == "ddp" and accelerator.num_processes > 1
         self.compiler = Compiler(config.compile, "students")
         self._eager: dict[str, float] = {}  # seconds of an image in eager mode, of networks that were timed
+        self._together: dict[tuple, int] = {}  # students that are trained together, where that was timed
         self._warned: set[str] = set()  # networks of which it was said that they are trained one at a time
         self._resident: tuple[torch.Tensor, torch.Tensor] | None = None  # test images, and the same on the device
 
@@ -107,7 +108,10 @@ class GroupTrainer:
             next(self.test(group, training))
             return trained - start, time.perf_counter() - trained
 
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+        on_gpu = [self._device] if self._device.type == "cuda" else []
+        for device in on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        with torch.random.fork_rng(devices=on_gpu):
             training, testing = self.retried(attempt, group)
         return Timing(
             students=together,
@@ -148,7 +152,12 @@ class GroupTrainer:
             _logger.warning(f"{task.model}: its students are trained one at a time, since {why}")
         if not stackable:
             return 1
-        return self._fastest(task, students) if asked == AUTO else asked
+        if asked != AUTO:
+            return asked
+        alike = (task.model, task.training_set.images.shape, task.protocol.batch_train, students)
+        if alike not in self._together:
+            self._together[alike] = self._fastest(task, students)
+        return self._together[alike]
 
     def _fastest(self, task: Task, students: int) -> int:
         """Return with how many students together one takes least: measured, where they take long."""

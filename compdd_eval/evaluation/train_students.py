@@ -67,7 +67,8 @@ class StudentTrainer:
         Every process must call this, with the same tasks.
         """
         pending = self._pending(tasks)
-        self._group_trainer.choose_compiled(tasks)
+        if pending:
+            self._group_trainer.choose_compiled(tasks)
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         mine = pending if self._group_trainer.as_team else share(pending, processes)[rank]
         new: list[tuple[Path, StudentResult]] = []
