@@ -15,6 +15,7 @@ from compdd_eval.evaluation.plan import Condition, Planner
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.models.registry import find_model
 from compdd_eval.results.result_files import read_results, read_summary
+from compdd_eval.results.statistics import CONFIDENCE, equally_accurate
 from compdd_eval.results.student_result import FULL, StudentResult, read_student
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
@@ -31,7 +32,8 @@ class Reproduction:
         source: What the student was trained on: `distilled` (the set), `random` (real images) or `full` (all training
             images).
         tested_on: `validation`, or `held-out training images` where a rate was searched.
-        verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs.
+        verdict: `equal`: same inputs, predictions and losses, to the last bit; else what differs, and of accuracies
+            whether by more than chance.
         recorded: What was compared, of the record: `trained_digest` and `tested_digest` (SHA-256 of these images and
             their labels), `accuracy` (a fraction), `last_loss` (None where it was not finite).
         now: The same, made again; accuracy and loss are None where it was not trained.
@@ -173,11 +175,19 @@ def _compare(
     if again is not None:
         same = again.predictions == record.predictions and again.losses == record.losses
         differing = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
-        verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else DIFFERS
+        verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else _closeness(record, again)
     notes = _notes(record.environment, environment)
     sides = _side(record.digests, record), _side(digests, again)
     what = path, record.source, record.tested_on
     return Reproduction(*what, verdict, *sides, len(record.predictions), differing, notes)
+
+
+def _closeness(record: StudentResult, again: StudentResult) -> str:
+    """Say whether two accuracies differ by more than chance: rounding that training amplifies changes some images."""
+    right = [[a == b for a, b in zip(student.predictions, student.truth, strict=True)] for student in (record, again)]
+    p_value = equally_accurate(*right)
+    by = "more" if p_value < 1 - CONFIDENCE else "no more"
+    return f"{DIFFERS}: the accuracies by {by} than chance (McNemar's test, p = {p_value:.2g})"
 
 
 def _side(digests: dict[str, str], student: StudentResult | None) -> dict[str, object]:

@@ -256,6 +256,21 @@ def beyond_chance(correct: int, total: int, chance: float, level: float = 1 - CO
     return bool(scipy.stats.binomtest(int(correct), int(total), chance, alternative="greater").pvalue < level)
 
 
+def equally_accurate(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the p value of "both are as accurate", for two networks tested on the same images (McNemar 1947, exact).
+
+    Images that both get right, or wrong, say nothing; of the others each should be right as often.
+
+    Args:
+        first: Whether the first is right, for each image.
+        second: The same of the other.
+    """
+    pairs = list(zip(first, second, strict=True))
+    first_only = sum(a and not b for a, b in pairs)
+    differing = sum(a != b for a, b in pairs)
+    return float(scipy.stats.binomtest(first_only, differing, 0.5).pvalue) if differing else 1.0
+
+
 def looks_permuted(confusion: Sequence[Sequence[int]]) -> list[int] | None:
     """Tell whether predicted labels are right but for their names, as after mixing up the order of the classes.
 

@@ -14,6 +14,7 @@ from compdd_eval.results.statistics import (
     beyond_chance,
     bootstrap_interval,
     confusion_matrix,
+    equally_accurate,
     looks_permuted,
     mean_interval,
     paired_bootstrap_interval,
@@ -243,3 +244,12 @@ def test_scores_fill_their_range():
 def test_percentages_are_refused(score, arguments):
     with pytest.raises(InputError, match="from"):
         score(*arguments)
+
+
+def test_equally_accurate_is_the_exact_test_of_mcnemar():
+    """Worked by hand: of 6 images that one alone gets right, 5 are the first one's: 2 (6 + 1) / 2^6."""
+    first, second = [True] * 5 + [False] + [True] * 20 + [False] * 4, [False] * 5 + [True] + [True] * 20 + [False] * 4
+    assert equally_accurate(first, second) == pytest.approx(14 / 64)
+    assert equally_accurate(second, first) == pytest.approx(14 / 64)
+    assert equally_accurate(first, first) == 1
+    assert equally_accurate([True] * 12, [False] * 12) == pytest.approx(2 / 2**12)
