@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from compdd_eval.utils.devices import send
+
 EPSILON = 0.1  # added to the eigenvalues, as in MTT
 _CHUNK = 256
 
@@ -29,7 +31,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, images: torch.Tensor) -> "Whitening":
-        """Fit to float images `[N, C, H, W]`; takes the smaller of N x N and D x D for its eigenvectors."""
+        """Fit to float images `[N, C, H, W]`, where they lie; takes the smaller of N x N and D x D for eigenvectors."""
         flat = images.flatten(1)
         mean = flat.mean(0)
         centred = flat - mean
@@ -45,12 +47,13 @@ class Whitening:
         return cls(mean, vectors, (values + EPSILON).rsqrt() - 1 / math.sqrt(EPSILON))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Whiten float images `[N, C, H, W]`."""
+        """Whiten float images `[N, C, H, W]`, where the map lies; returns them where they were."""
         done = []
         for chunk in images.split(_CHUNK):
-            centred = chunk.flatten(1) - self.mean
+            centred = send(chunk, self.mean.device).flatten(1) - self.mean
             # 1 / sqrt(epsilon) in every direction, and what differs from it in the directions that were kept: W without
             # its D x D entries
             along = (centred @ self.directions) * self.scales
-            done.append((centred / math.sqrt(EPSILON) + along @ self.directions.T).view_as(chunk))
+            whitened = centred / math.sqrt(EPSILON) + along @ self.directions.T
+            done.append(whitened.view_as(chunk).to(images.device))
         return torch.cat(done)

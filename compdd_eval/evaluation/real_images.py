@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from accelerate import PartialState
 
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.decoded_cache import decode_once
@@ -16,6 +17,7 @@ from compdd_eval.data.zca import Whitening
 from compdd_eval.distilled.random_images import draw_indices, images_at
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.plan import TestSet, TrainingSet, baseline_dir
+from compdd_eval.utils.devices import repeatable_here, send
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
@@ -120,10 +122,12 @@ class RealImages:
     def _whitened(self, images: torch.Tensor) -> torch.Tensor:
         if not self._config.zca:
             return images
-        if self._whitening is None:
-            _logger.info("fitting the whitening (--zca) on the training images")
-            self._whitening = Whitening.fit(self._decode_all()[0])
-        return self._whitening(images)
+        with repeatable_here():  # students may train in TF32, images are whitened in float32
+            if self._whitening is None:
+                _logger.info("fitting the whitening (--zca) on the training images")
+                # eigenvectors of thousands of photographs take minutes on a CPU
+                self._whitening = Whitening.fit(send(self._decode_all()[0], PartialState().device))
+            return self._whitening(images)
 
     def _split(self, name: str) -> SubsetSplit:
         config, size = self._config, (self._config.res, self._config.res)
