@@ -41,6 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> None:
+    if len(arguments) > 1 and arguments[0] in ("-h", "--help"):
+        if arguments[1] not in COMMANDS:
+            raise unknown("command", arguments[1], COMMANDS)
+        arguments = [arguments[1], "--help", *arguments[2:]]
     if not arguments or arguments[0] in ("-h", "--help", "--version"):
         if _is_main_process():
             print(f"compdd_eval {__version__}" if arguments[:1] == ["--version"] else overview())

@@ -161,3 +161,11 @@ def test_what_differs_from_the_defaults(run, tmp_path, arguments, expected):
 def test_what_print_config_takes(run):
     status, out, (error,) = run("evaluate", "--print_config=skip_unset")
     assert (status, out) == (2, "") and "'skip_unset'" in error and "skip_default" in error
+
+
+def test_help_before_its_command(run):
+    assert run("--help", "experts") == run("experts", "--help")
+    status, out, errors = run("--help", "expert")
+    assert (status, out) == (2, "") and errors == [
+        "compdd_eval: error: unknown command 'expert'; did you mean 'experts'?"
+    ]
