@@ -76,11 +76,13 @@ WAYS = {
     "cutmix": ("--mix", "cutmix", "--rrc", 0.5, "--flip", "true"),
     "batch norm": ("--model", "ConvNetBN"),
     "soft labels of a teacher": ("--teacher", "ConvNetD1", "--labels", "soft+kd", "--full_epochs", 2),
+    "sre2l": ("--protocol", "sre2l", "--batch_train", 20, "--labels", "hard"),
     "adamw": ("--optimizer", "adamw", "--schedule", "cosine", "--lr_net", 0.001),
+    "rded": ("--protocol", "rded", "--batch_train", 20, "--teacher", "ConvNetD1", "--full_epochs", 2),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*list(WAYS)[:-1], pytest.param("rded", marks=pytest.mark.slow)])
 def test_students(way, per_step, run, drawn, place, monkeypatch):
     added = per_step((*EVALUATE, *WAYS[way]), "--epoch_eval_train", 3, 9)
     assert_steps_do_not_wait(added)
