@@ -76,21 +76,24 @@ WAYS = {
     "cutmix": ("--mix", "cutmix", "--rrc", 0.5, "--flip", "true"),
     "batch norm": ("--model", "ConvNetBN"),
     "soft labels of a teacher": ("--teacher", "ConvNetD1", "--labels", "soft+kd", "--full_epochs", 2),
-    "sre2l": ("--protocol", "sre2l", "--batch_train", 20, "--labels", "hard"),
     "adamw": ("--optimizer", "adamw", "--schedule", "cosine", "--lr_net", 0.001),
+}
+PROTOCOLS = {
+    "sre2l": ("--protocol", "sre2l", "--batch_train", 20, "--labels", "hard"),
     "rded": ("--protocol", "rded", "--batch_train", 20, "--teacher", "ConvNetD1", "--full_epochs", 2),
 }
 
 
-@pytest.mark.parametrize("way", [*list(WAYS)[:-1], pytest.param("rded", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", [*WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in PROTOCOLS)])
 def test_students(way, per_step, run, drawn, place, monkeypatch):
-    added = per_step((*EVALUATE, *WAYS[way]), "--epoch_eval_train", 3, 9)
+    words = (*EVALUATE, *(WAYS | PROTOCOLS)[way])
+    added = per_step(words, "--epoch_eval_train", 3, 9)
     assert_steps_do_not_wait(added)
     # two students; a pass of one is some 90 launches, most of them augmentation
     assert sum(added["launches"][0].values()) / added["launches"][1] < 300
     monkeypatch.chdir(place)
     on_cpu = place / f"cpu {way}"
-    words = (*EVALUATE, *WAYS[way], "--epoch_eval_train", 9, "--data_path", drawn, "--output_dir", on_cpu)
+    words = (*words, "--epoch_eval_train", 9, "--data_path", drawn, "--output_dir", on_cpu)
     assert run(*words)[0] == 0
     assert_same_students(place / "gpu_results", on_cpu, 0.05 if way == "bfloat16" else 1e-3)
 
