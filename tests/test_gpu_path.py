@@ -87,13 +87,13 @@ PROTOCOLS = {
 @pytest.mark.parametrize("way", [*WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in PROTOCOLS)])
 def test_students(way, per_step, run, drawn, place, monkeypatch):
     words = (*EVALUATE, *(WAYS | PROTOCOLS)[way])
-    added = per_step(words, "--epoch_eval_train", 3, 9)
+    added = per_step(words, "--epoch_eval_train", 2, 5)
     assert_steps_do_not_wait(added)
     # two students; a pass of one is some 90 launches, most of them augmentation
     assert sum(added["launches"][0].values()) / added["launches"][1] < 300
     monkeypatch.chdir(place)
     on_cpu = place / f"cpu {way}"
-    words = (*words, "--epoch_eval_train", 9, "--data_path", drawn, "--output_dir", on_cpu)
+    words = (*words, "--epoch_eval_train", 5, "--data_path", drawn, "--output_dir", on_cpu)
     assert run(*words)[0] == 0
     assert_same_students(place / "gpu_results", on_cpu, 0.05 if way == "bfloat16" else 1e-3)
 
@@ -145,7 +145,7 @@ METHODS = {
 TRAJECTORY = ("--experts", "experts", "--syn_steps", 2, "--expert_epochs", 1, "--max_start_epoch", 2)
 MORE = {
     "dm": ("--batch_real", 4),
-    "dc": ("--batch_real", 4, "--outer_loop", 2, "--inner_loop", 1),
+    "dc": ("--batch_real", 2, "--outer_loop", 2, "--inner_loop", 1),
     "mtt": TRAJECTORY,
     "datm": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1, "--match_threshold", 9),
     "edf": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1),
@@ -201,7 +201,7 @@ def test_precision_of_methods_and_experts(gpu, drawn, place):
     assert json.loads((place / "half/experts.json").read_text())["settings"]["precision"] == "bfloat16"
 
 
-@pytest.mark.parametrize("method", ["smoothgradcampp", "gradcam"])
+@pytest.mark.parametrize("method", [pytest.param("smoothgradcampp", marks=pytest.mark.slow), "gradcam"])
 def test_complexity(method, gpu, run, drawn, place, monkeypatch):
     monkeypatch.chdir(place)
     words = ("complexity", *SUBSET, "--data_path", drawn, "--model", "efficientnet-lite0", "--method", method)
