@@ -81,6 +81,7 @@ assert found.timed_reductions and found.no_graphs, found
 """
 
 
+@pytest.mark.slow
 def test_students_are_graphs_that_repeat(tmp_path):
     """With a last batch that is smaller, soft labels, two students together, and statistics that a step changes."""
     (tmp_path / "network.py").write_text(ON_THE_CPU)
