@@ -24,5 +24,5 @@ def precision_of(asked: str | None, device: torch.device) -> str:
         raise InputError(f"--mixed_precision {launcher}: students train in float32 or bfloat16; give no or bf16")
     precision = asked or _LAUNCHER[launcher]
     if precision == "tf32" and device.type != "cuda":
-        raise InputError("--precision tf32 is a mode of NVIDIA GPUs; give float32 or bfloat16")
+        raise InputError("--precision tf32 is a mode of NVIDIA GPUs, and this device is none; give float32")
     return precision
