@@ -3,9 +3,8 @@
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.evaluation.plan import EvaluationInputs, Planner, TrainingSet, conditions, sources
+from compdd_eval.evaluation.plan import EvaluationInputs, Planner, TrainingSet, conditions, students_of_a_network
 from compdd_eval.evaluation.train_group import GroupTrainer, Timing
 from compdd_eval.results.student_result import FULL, SET
 from compdd_eval.utils.console import duration
@@ -64,11 +63,8 @@ def measure_costs(inputs: EvaluationInputs, trainer: GroupTrainer, real_images: 
 
 def _cost(config: EvaluateConfig, model: str, timing: Timing, images: int, real_images: int) -> Cost:
     a_pass = timing.seconds_of_an_image * images
-    searched = len(config.candidates) if config.lr_net == AUTO else 0
-    students = len(conditions(config)) * len(sources(config)) * (config.num_eval + searched)
-    seconds = students * config.passes * a_pass
-    if FULL in config.baselines:
-        students += config.num_eval
-        seconds += config.num_eval * config.full_protocol.passes * timing.seconds_of_an_image * real_images
+    students, full = students_of_a_network(config), config.num_eval * (FULL in config.baselines)
+    seconds = (students - full) * config.passes * a_pass
+    seconds += full * config.full_protocol.passes * timing.seconds_of_an_image * real_images
     seconds = (seconds + students * timing.seconds_of_a_test) / timing.processes
     return Cost(model, students, timing.students, timing.compiled, a_pass, seconds, timing.peak_bytes)

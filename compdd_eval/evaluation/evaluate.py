@@ -65,7 +65,8 @@ def evaluate(
     Returns:
         The summary that is also written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
         list as of `compdd_eval.evaluation.outcome.Outcome.entries`), `regimes`, `scores`, `rate_search`, and what
-        the numbers were made from. With `config.dry_run`, as of `compdd_eval.evaluation.summary.planned`.
+        the numbers were made from. With `config.dry_run`, as of `compdd_eval.evaluation.summary.planned`,
+        and `costs`, one `compdd_eval.evaluation.cost.Cost` a network.
 
     Raises:
         InputError: Anything in the settings or the data that the user can mend.

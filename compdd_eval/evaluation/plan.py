@@ -377,8 +377,12 @@ def student_names(config: EvaluateConfig) -> list[str]:
 
 def expected_students(config: EvaluateConfig) -> int:
     """Return how many students a run trains if none is there already."""
-    models = student_names(config)
-    sides = len(conditions(config)) * len(sources(config)) * len(models)
-    number = sides * config.num_eval + len(models) * config.num_eval * (FULL in config.baselines)
-    number += sides * len(config.candidates) if config.lr_net == AUTO else 0
+    number = len(student_names(config)) * students_of_a_network(config)
     return number + (config.teacher is not None and "=" not in config.teacher)
+
+
+def students_of_a_network(config: EvaluateConfig) -> int:
+    """Return how many students of each network a run trains: of the set, of baselines, and to choose the rate."""
+    alike, searched = len(conditions(config)) * len(sources(config)), len(config.candidates)
+    number = alike * (config.num_eval + (searched if config.lr_net == AUTO else 0))
+    return number + config.num_eval * (FULL in config.baselines)

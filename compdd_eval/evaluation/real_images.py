@@ -17,6 +17,7 @@ from compdd_eval.data.zca import Whitening
 from compdd_eval.distilled.random_images import draw_indices, images_at
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.plan import TestSet, TrainingSet, baseline_dir
+from compdd_eval.results.student_result import FULL
 from compdd_eval.utils.devices import repeatable_here, send
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
@@ -51,7 +52,7 @@ class RealImages:
 
     def number_of_training_images(self) -> int:
         """Return how many there are; 0 where nothing will be trained on them and there may be none."""
-        return len(self._split("train")) if "full" in self._config.baselines else 0
+        return len(self._split("train")) if FULL in self._config.baselines else 0
 
     def held_out(self) -> TestSet:
         """Decode the training images that are held out for the search of a rate; random draws leave them out."""
