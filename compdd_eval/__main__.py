@@ -103,14 +103,20 @@ def _leave_process_group(failed: bool) -> None:
     """End the threads of the process group.
 
     After a collective they need Python once more, to give its tensors back. One that asks for it while the interpreter
-    is taken down aborts the process: "terminate called without an active exception".
+    is taken down aborts the process: "terminate called without an active exception". So they are ended before.
+    torch 2.6 does that holding Python's lock, and the threads and the process wait for each other for ever, unless the
+    backends are the last to be let go: these wait without the lock.
     """
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return
     if failed and distributed.get_backend() != "gloo":  # NCCL would wait for processes that failed elsewhere
         return
+    group = distributed.group.WORLD
+    backends = [group._get_backend(device) for device in group._device_types]
     distributed.destroy_process_group()
+    del group
+    backends.clear()
 
 
 if __name__ == "__main__":

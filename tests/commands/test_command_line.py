@@ -447,6 +447,27 @@ def test_no_thread_of_the_process_group_outlives_a_command(tmp_path):
     assert done.stdout.split("\n")[:-1] == [line for end in ends for line in (end, "False")], done.stderr
 
 
+LAST_COLLECTIVES = """
+import faulthandler, sys
+import torch
+import torch.distributed as group
+from compdd_eval.__main__ import _leave_process_group
+
+faulthandler.dump_traceback_later(60, exit=True)  # a process that waits for its own threads ends here
+sys.setswitchinterval(1000)  # the process keeps Python's lock
+for _ in range(10):
+    group.init_process_group("gloo", store=group.HashStore(), rank=0, world_size=1)
+    group.broadcast(torch.ones(1), 0, async_op=True)
+    _leave_process_group(failed=False)
+"""
+
+
+def test_a_process_does_not_wait_for_its_own_threads(tmp_path):
+    """A collective's thread gives its tensor back while the group is left: with torch 2.6 that never ended."""
+    done = python("-c", LAST_COLLECTIVES, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher", [["accelerate.commands.launch", "-m"], ["torch.distributed.run", "--nproc_per_node", 2, "-m"]]
