@@ -19,7 +19,9 @@ def test_networks_equal_the_reference(key):
     model = create_model(name, im_size=(int(size), int(size)))
     assert [list(p.shape) for p in model.parameters()] == NETWORKS[key]["parameter_shapes"]
     logits = fill(model, 0)(normal(1, (2, 3, int(size), int(size))))
-    assert torch.allclose(logits, torch.tensor(NETWORKS[key]["logits"]), atol=1e-5, rtol=1e-5)
+    expected = torch.tensor(NETWORKS[key]["logits"])
+    # by the largest: a small one is a difference of large ones, and processors round these each in its way
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max().clamp_min(1)
 
 
 def dsa_cases():
