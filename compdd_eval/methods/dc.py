@@ -85,21 +85,23 @@ def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
     return total
 
 
-def gradient_distance(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> torch.Tensor:
+def gradient_distance(
+    synthetic_gradients: Sequence[torch.Tensor], real_gradients: Sequence[torch.Tensor]
+) -> torch.Tensor:
     """Return the distance of DC: the sum over all output units of 1 - cos of the gradients of their weights.
 
     A weight `[out, ...]` has `out` units, each with the rest as one row. Weights with one dimension, those of norms and
     biases, count 0.
 
     Args:
-        found: Gradients of the synthetic images, one tensor for each weight.
-        expected: Those of the real images.
+        synthetic_gradients: Of the loss on synthetic images, one tensor for each weight.
+        real_gradients: Of that on real images, likewise.
 
     Returns:
-        A scalar, part of the graph of `found`.
+        A scalar, part of the graph of `synthetic_gradients`.
     """
     distances = []
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(synthetic_gradients, real_gradients, strict=True):
         if ours.ndim > 1:
             ours, theirs = ours.flatten(1), theirs.flatten(1)
             norms = ours.norm(dim=1) * theirs.norm(dim=1)

@@ -63,12 +63,25 @@ def match_distributions(job: Job, synthetic: Synthetic, step: int) -> torch.Tens
         with layers_draw(job, "layers", step, labels):
             expected = _features(network, torch.cat(real)).split([len(images) for images in real])
             found = embed(network, torch.cat(made)).split([len(images) for images in made])
-        gaps = {label: a.mean(dim=0) - b.mean(dim=0) for label, a, b in zip(labels, expected, found, strict=True)}
+        pairs = zip(labels, expected, found, strict=True)
         # with batch norm every process has all classes in hand, and counts its own
-        loss = torch.stack([gap.square().sum() for label, gap in gaps.items() if label in job.labels]).sum()
+        loss = torch.stack([feature_distance(a, b) for label, a, b in pairs if label in job.labels]).sum()
         loss.backward()
         total = total + loss.detach()
     return total
+
+
+def feature_distance(real_features: torch.Tensor, synthetic_features: torch.Tensor) -> torch.Tensor:
+    """Return the distance of DM: |mean feature of real images - mean feature of synthetic ones|^2.
+
+    Args:
+        real_features: Of one class, float `[n, D]`.
+        synthetic_features: Of the same class, float `[m, D]`.
+
+    Returns:
+        A scalar, part of the graph of both.
+    """
+    return (real_features.mean(dim=0) - synthetic_features.mean(dim=0)).square().sum()
 
 
 def siamese_pair(job: Job, synthetic: Synthetic, step: int, label: int) -> tuple[torch.Tensor, torch.Tensor]:

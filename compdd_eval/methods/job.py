@@ -1,7 +1,8 @@
 """What a distillation method works with: real images, networks, random numbers, and the synthetic images it learns."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,7 @@ from compdd_eval.models.registry import create_model
 from compdd_eval.training.augment import diff_augment
 from compdd_eval.utils.devices import send
 
+T = TypeVar("T")
 _ROOM = 4  # a device keeps the training images where they take at most this part of its free memory
 
 
@@ -64,6 +66,7 @@ class Job:
         device: Where networks and synthetic images are.
         memory: Tensors that a method keeps from one step to the next; they are part of a checkpoint.
         notes: What a method wants to be recorded with the set, in values that JSON can hold.
+        compiled: Whether what a method computes is compiled, where it offers that.
 
     Args:
         config: All settings.
@@ -76,7 +79,7 @@ class Job:
         self, config: DistillConfig, real: TrainingImages, device: torch.device, team: Accelerator | None = None
     ) -> None:
         self.config, self.real, self.device = config, real, device
-        self._team = team
+        self._team, self._made, self.compiled = team, {}, False
         self.memory: dict[str, torch.Tensor] = {}
         self.notes: dict[str, object] = {}
 
@@ -94,6 +97,12 @@ class Job:
     def labels(self) -> list[int]:
         """The classes that this process works on in a step that processes share by class."""
         return self.real.classes[self.rank :: self.processes]
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what was made under a name, at the first call; it is no part of a checkpoint, unlike `memory`."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum a tensor over the processes."""

@@ -7,7 +7,7 @@ With student steps theta_{k+1} = theta_k - lr g_k, where g_k is the gradient of 
 gradients of a loss of theta_N are found in two ways, which agree to rounding: one autograd graph over all steps, or
 the adjoint recursion lambda_N = dL/dtheta_N, lambda_k = lambda_{k+1} + d(-lr <g_k, lambda_{k+1}>)/dtheta_k, which
 computes each step again and keeps nothing but the parameters theta_k; the same scalar gives the gradients of images,
-labels and rate.
+labels and rate. The second one is a function of tensors alone, and can be compiled.
 
 The constant-memory form of TESLA (Cui et al., ICML 2023) takes every theta_k as a constant, lambda_k = lambda_N, and so
 leaves out how the gradients of later steps depend on the images of earlier ones. It is not the same gradient, and not
@@ -15,20 +15,67 @@ offered: on ConvNetD3 (32 px, 10 images, experts of 20 epochs) the images' gradi
 steps and by 92 % after 20, on a network of 231 parameters by 57 % and 81 %.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call
+from torch.func import functional_call, grad, grad_and_value
 
-from compdd_eval.methods.job import Job, Synthetic
+from compdd_eval.training import compiling
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
 _PART_PIXELS = 2**20  # of the images that go through a network at a time: they keep a GPU busy, more take only memory
+
+
+def match_trajectory(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    lr: float | torch.Tensor,
+    start: Sequence[torch.Tensor],
+    target: Sequence[torch.Tensor],
+    batches: Sequence[Sequence[int]],
+    *,
+    dropped: float = 0.0,
+    recompute: bool = True,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Train a student on synthetic images; return how far it ends from an expert, and the gradients of that.
+
+    The outer step of MTT, DATM and EDF without augmentation: the student starts from `start`, makes one SGD step at
+    rate `lr` for each of `batches`, and its distance is |theta - target|^2 / |start - target|^2.
+
+        distance, gradients = match_trajectory(create_model("ConvNetD3", im_size=(32, 32)), images, labels, 0.01,
+                                               expert[3], expert[5], [[0, 1], [2, 3]])
+        images = images - 1000 * gradients["images"]
+
+    Args:
+        model: A classifier `[N, 3, H, W]` -> `[N, K]` without batch norm and dropout. Its own parameters are not used.
+        images: Float `[N, 3, H, W]`, on the device of the model.
+        labels: Logits, float `[N, K]`, whose softmax is the target; or int64 `[N]`.
+        lr: The student's learning rate.
+        start: Parameters, in the order of `model.parameters()`.
+        target: Likewise.
+        batches: Indices of the images of each step.
+        dropped: Share of the parameters, those that end nearest to the target, that is left out of both sums: the
+            common pattern dropout of EDF.
+        recompute: Compute each step again in the backward pass, with the memory of one step; else one graph over all.
+
+    Returns:
+        The distance, a scalar; and its gradients by the name of what they are by: `images`, `lr`, and `labels` where
+        these are logits. All without a graph.
+
+    Raises:
+        InputError: A model with batch norm or dropout.
+    """
+    student = Student(model)
+    batches = [torch.as_tensor(indices, device=images.device) for indices in batches]
+    lr = torch.as_tensor(lr, dtype=images.dtype, device=images.device)
+    steps = StudentSteps(student, images, labels, lr, batches, recompute=recompute)
+    return steps.match(student.flat(start), student.flat(target), dropped)
 
 
 class Student:
@@ -67,32 +114,30 @@ class Student:
         return functional_call(self.network, named, (images,))
 
 
-@dataclass(frozen=True)
-class Distance:
-    """How far a student is from the expert: |theta - target|^2 / |start - target|^2.
+def trajectory_distance(
+    theta: torch.Tensor, start: torch.Tensor, target: torch.Tensor, dropped: float = 0.0
+) -> torch.Tensor:
+    """Return how far a student is from an expert: |theta - target|^2 / |start - target|^2.
 
-    Attributes:
-        start: Parameters that the student starts from, float `[P]`.
+    Args:
+        theta: The student's parameters, float `[P]`.
+        start: Those that it started from.
         target: Those that it should reach.
-        dropped: Share of the elements of theta - target, those nearest to 0, that is left out of the numerator: the
-            common pattern dropout of EDF.
+        dropped: Share of the elements, those of theta nearest to the target, that is left out of both sums: a student
+            matches them anyway (EDF, common pattern dropout, as in its release).
+
+    Returns:
+        A scalar, part of the graph of `theta`.
     """
-
-    start: torch.Tensor
-    target: torch.Tensor
-    dropped: float = 0.0
-
-    def __call__(self, theta: torch.Tensor) -> torch.Tensor:
-        """Return the distance of `theta`, a scalar that is part of its graph."""
-        squares = (theta - self.target).square()
-        # the smallest ones: what a student matches anyway (EDF, common pattern dropout)
-        left_out = int(self.dropped * len(squares))
-        if left_out:
-            squares = squares.sort().values[left_out:]
-        return squares.sum() / (self.start - self.target).square().sum()
+    reached, begun = (theta - target).square(), (start - target).square()
+    left_out = int(dropped * len(theta))
+    if left_out:
+        kept = reached.detach().argsort(stable=True)[left_out:]
+        reached, begun = reached[kept], begun[kept]
+    return reached.sum() / begun.sum()
 
 
-def batches(number: int, batch: int, steps: int, generator: torch.Generator) -> list[torch.Tensor]:
+def draw_batches(number: int, batch: int, steps: int, generator: torch.Generator) -> list[torch.Tensor]:
     """Draw the indices of the synthetic images of each student step, int64, as published.
 
     All indices in random order are cut into batches, which are used up from the last on; then they are drawn anew.
@@ -109,121 +154,196 @@ def batches(number: int, batch: int, steps: int, generator: torch.Generator) -> 
     return drawn[:steps]
 
 
+class Team(Protocol):
+    """Processes that share the batches of a student, such as a `compdd_eval.methods.job.Job`."""
+
+    processes: int
+    rank: int
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor over the processes."""
+
+
 class StudentSteps:
     """The steps of one student on synthetic images, and what these change by it.
 
-    Processes take their shares of every batch; all come to the same parameters.
-
     Args:
-        job: Its settings `syn_steps`, `batch_syn`, DSA and `recompute` say how; its random numbers are drawn.
-        synthetic: Images, labels and rate, whose gradients are wanted.
         student: The network.
-        number: Number of this step of the distillation.
+        images: Float `[N, 3, H, W]`.
+        labels: Logits, float `[N, K]`, or int64 `[N]`.
+        lr: Rate of the steps, a scalar.
+        batches: Indices of the images of each step, int64; none twice in a step.
+        augment: `(images, number of the step) -> images`, each time the same for the same step; None: as they are.
+        team: Processes that take their shares of every batch; all come to the same parameters. None: this one alone.
+        recompute: Compute each step again in the backward pass; a team always does.
+        compiled: Compile the steps that are computed again.
     """
 
-    def __init__(self, job: Job, synthetic: Synthetic, student: Student, number: int) -> None:
-        self._job, self._synthetic, self._student, self._number = job, synthetic, student, number
-        config, images = job.config, synthetic.images
-        drawn = batches(len(images), config.batch_syn, config.syn_steps, job.generator("batch", number))
-        self._batches = send(torch.cat(drawn), job.device).split([len(indices) for indices in drawn])
-        part = images_at_a_time(student.network, images, config.batch_syn, job.device)
+    def __init__(
+        self,
+        student: Student,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        lr: torch.Tensor,
+        batches: Sequence[torch.Tensor],
+        *,
+        augment: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
+        team: Team | None = None,
+        recompute: bool = True,
+        compiled: bool = False,
+    ) -> None:
+        self._student, self._batches = student, batches
+        self._images, self._labels, self._lr = images.detach(), labels.detach(), lr.detach()
+        self._soft = labels.is_floating_point()
+        self._augment = augment or (lambda batch, step: batch)
+        self._team = team if team is not None and team.processes > 1 else None
+        self._recompute = recompute or self._team is not None
+        gpu = images.device.type == "cuda"
+        self._graphs = compiled and gpu
+        functions = _slope, _back
+        self._slope, self._back = (compiling.compiled(f, gpu, gpu) for f in functions) if compiled else functions
+        part = images_at_a_time(student.network, images, max(map(len, batches)), images.device)
         self._part = min(part, max(1, _PART_PIXELS // (images.shape[2] * images.shape[3])))
 
-    def match(self, distance: Distance, most: float | None = None) -> tuple[torch.Tensor, bool]:
-        """Train the student and add the gradients of its distance to those of the synthetic images, labels and rate.
-
-        Several processes add the gradients of their own shares.
+    def match(
+        self, start: torch.Tensor, target: torch.Tensor, dropped: float = 0.0, most: float | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Train the student; return its distance from the target, and the gradients of that.
 
         Args:
-            distance: From the expert; also where the student starts.
-            most: Distance up to which gradients are added; None: any.
+            start: Parameters that the student starts from, float `[P]`.
+            target: Those of the expert that it should reach.
+            dropped: As in `trajectory_distance`.
+            most: Distance above which there are no gradients; None: any.
 
         Returns:
-            The distance, a detached scalar, the same on all processes; and whether gradients were added.
+            The distance, a scalar without a graph, the same on all processes; and its gradients, of this process's
+            share, by name: `images`, `lr`, and `labels` where these are logits. None of them above `most`.
         """
-        whole = not self._job.config.recompute and self._job.processes == 1
-        return self._unrolled(distance, most) if whole else self._recomputed(distance, most)
+        find = self._recomputed if self._recompute else self._unrolled
+        return find(start.detach(), target.detach(), dropped, most)
 
-    def _unrolled(self, distance: Distance, most: float | None) -> tuple[torch.Tensor, bool]:
+    def _unrolled(
+        self, start: torch.Tensor, target: torch.Tensor, dropped: float, most: float | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """One graph over all steps."""
-        theta = distance.start.detach().requires_grad_()
+        learned = {"images": self._images, "lr": self._lr} | ({"labels": self._labels} if self._soft else {})
+        learned = {name: tensor.clone().requires_grad_() for name, tensor in learned.items()}
+        labels = learned.get("labels", self._labels)
+        theta = start.clone().requires_grad_()
         for step, indices in enumerate(self._batches):
-            loss = self._loss(theta, self._augmented(step), self._synthetic.labels[indices])
+            loss = _loss(self._student, theta, self._augment(learned["images"][indices], step), labels[indices])
             (slope,) = torch.autograd.grad(loss / len(indices), theta, create_graph=True)
-            theta = theta - self._synthetic.lr * slope  # theta_{k+1} = theta_k - lr g_k
-        loss = distance(theta)
-        matched = most is None or bool(loss <= most)
-        if matched:
-            loss.backward(inputs=list(self._synthetic.learned().values()))
-        return loss.detach(), matched
+            theta = theta - learned["lr"] * slope  # theta_{k+1} = theta_k - lr g_k
+        distance = trajectory_distance(theta, start, target, dropped)
+        if most is not None and distance > most:
+            return distance.detach(), {}
+        gradients = torch.autograd.grad(distance, list(learned.values()))
+        return distance.detach(), dict(zip(learned, gradients, strict=True))
 
-    def _recomputed(self, distance: Distance, most: float | None) -> tuple[torch.Tensor, bool]:
+    def _recomputed(
+        self, start: torch.Tensor, target: torch.Tensor, dropped: float, most: float | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The adjoint recursion: one step's graph at a time."""
         # forward: keep each theta_k, and no graph
-        thetas = [distance.start.detach()]
-        rate = self._synthetic.lr.detach()
+        thetas = [start]
         for step in range(len(self._batches)):
-            thetas.append(thetas[-1] - rate * self._job.sum(self._slope(thetas[-1], step)))
+            thetas.append(thetas[-1] - self._lr * self._sum(self._forward(thetas[-1], step)))
         last = thetas.pop().requires_grad_()
-        loss = distance(last)
-        value = self._job.sum(loss.detach().clone()) / self._job.processes  # all decide by the same number
+        distance = trajectory_distance(last, start, target, dropped)
+        # all decide by the same number
+        value = distance.detach() if self._team is None else self._sum(distance.detach()) / self._team.processes
         if most is not None and value > most:
-            return value, False
+            return value, {}
         # backward: lambda_N, then every step again, from the last to the first
-        (adjoint,) = torch.autograd.grad(loss, last)
+        (adjoint,) = torch.autograd.grad(distance, last)
+        gradients = {"images": torch.zeros_like(self._images), "lr": torch.zeros_like(self._lr)}
+        if self._soft:
+            gradients["labels"] = torch.zeros_like(self._labels)
         for step in reversed(range(len(self._batches))):
-            adjoint = adjoint + self._job.sum(self._back(thetas.pop(), adjoint, step))
-        return value, True
+            adjoint = adjoint + self._sum(self._backward(thetas.pop(), adjoint, step, gradients))
+        return value, gradients
 
-    def _augmented(self, step: int) -> torch.Tensor:
-        """Return the batch of a student step, augmented, each image by parameters of its own; part of the graph."""
-        images = self._synthetic.images[self._batches[step]]
-        return self._job.augment(images, self._job.generator("dsa", self._number, step), siamese=False)
-
-    def _shares(self, step: int) -> Sequence[torch.Tensor]:
-        """Return this process's positions in the batch of a step, in parts that go through the network at a time."""
-        positions = torch.arange(len(self._batches[step]), device=self._job.device)
-        share = positions.tensor_split(self._job.processes)[self._job.rank]
-        return share.split(self._part) if len(share) else []
-
-    def _loss(self, theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the cross-entropies; soft labels are logits."""
-        logits = self._student(theta, images)
-        target = F.softmax(labels, dim=1) if labels.is_floating_point() else labels
-        return F.cross_entropy(logits, target, reduction="sum")
-
-    def _slope(self, theta: torch.Tensor, step: int) -> torch.Tensor:
+    def _forward(self, theta: torch.Tensor, step: int) -> torch.Tensor:
         """Return this process's part of g_k."""
+        indices = self._batches[step]
         with torch.no_grad():
-            images = self._augmented(step)
-        labels = self._synthetic.labels.detach()[self._batches[step]]
-        theta, slope = theta.detach().requires_grad_(), torch.zeros_like(theta)
+            images, labels = self._augment(self._images[indices], step), self._labels[indices]
+        total = torch.zeros_like(theta)
         for part in self._shares(step):
-            loss = self._loss(theta, images[part], labels[part]) / len(images)
-            slope += torch.autograd.grad(loss, theta)[0]
-        return slope
+            self._begin_call()
+            total += self._slope(self._student, theta, images[part], labels[part], 1 / len(indices))
+        return total
 
-    def _back(self, theta: torch.Tensor, adjoint: torch.Tensor, step: int) -> torch.Tensor:
+    def _backward(
+        self, theta: torch.Tensor, adjoint: torch.Tensor, step: int, gradients: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
         """Add this process's part of the gradients of a step; return its part of that of theta_k."""
-        synthetic, rate = self._synthetic, self._synthetic.lr.detach()
-        images = self._augmented(step)
-        labels = synthetic.labels[self._batches[step]]
-        wanted = [tensor for tensor in (images, labels) if tensor.requires_grad]
-        slopes = [torch.zeros_like(tensor) for tensor in wanted]
-        theta, of_theta, of_rate = theta.requires_grad_(), torch.zeros_like(theta), torch.zeros_like(rate)
+        indices = self._batches[step]
+        batch, labels = self._images[indices].requires_grad_(), self._labels[indices]
+        images = self._augment(batch, step)
+        leaf, of_images, of_labels = images.detach(), torch.zeros_like(images), torch.zeros_like(labels)
+        total = torch.zeros_like(theta)
+        # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
+        scaled = -self._lr * adjoint
         for part in self._shares(step):
-            leaves = [tensor.detach()[part].requires_grad_(tensor.requires_grad) for tensor in (images, labels)]
-            loss = self._loss(theta, *leaves) / len(images)
-            (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
-            along = slope @ adjoint  # <g_k, lambda_{k+1}>
-            of_rate -= along.detach()
-            # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
-            gradients = torch.autograd.grad(
-                -rate * along, [theta, *[tensor for tensor in leaves if tensor.requires_grad]]
-            )
-            of_theta += gradients[0]
-            for total, gradient in zip(slopes, gradients[1:], strict=True):
-                total[part] = gradient
-        torch.autograd.backward(wanted, slopes)  # from the augmented batch back through the augmentation
-        synthetic.lr.grad = of_rate if synthetic.lr.grad is None else synthetic.lr.grad + of_rate
-        return of_theta
+            self._begin_call()
+            found, along = self._back(self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
+            total += found[0]
+            of_images[part] = found[1]
+            if self._soft:
+                of_labels[part] = found[2]
+            gradients["lr"] += along / self._lr
+        # from the augmented batch back through the augmentation
+        (of_batch,) = torch.autograd.grad(images, batch, of_images)
+        gradients["images"][indices] += of_batch
+        if self._soft:
+            gradients["labels"][indices] += of_labels
+        return total
+
+    def _shares(self, step: int) -> Sequence[slice]:
+        """Return this process's part of the batch of a step, in parts that go through the network at a time."""
+        size, team = len(self._batches[step]), self._team
+        first, end = 0, size
+        if team is not None:
+            each, more = divmod(size, team.processes)
+            first = team.rank * each + min(team.rank, more)
+            end = first + each + (team.rank < more)
+        return [slice(place, min(place + self._part, end)) for place in range(first, end, self._part)]
+
+    def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor if self._team is None else self._team.sum(tensor)
+
+    def _begin_call(self) -> None:
+        if self._graphs:
+            compiling.new_step()
+
+
+def _loss(student: Student, theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the cross-entropies; soft labels are logits."""
+    target = F.softmax(labels, dim=1) if labels.is_floating_point() else labels
+    return F.cross_entropy(student(theta, images), target, reduction="sum")
+
+
+def _slope(
+    student: Student, theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """Return the gradient by theta of the sum of the cross-entropies times a weight, `[P]`."""
+    return grad(lambda moved: weight * _loss(student, moved, images, labels))(theta)
+
+
+def _back(
+    student: Student,
+    theta: torch.Tensor,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    direction: torch.Tensor,
+    weight: float,
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """Return the gradients of <`_slope`, direction> by theta, images and soft labels; and that number."""
+
+    def along(theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return _slope(student, theta, images, labels, weight) @ direction
+
+    by = (0, 1, 2) if labels.is_floating_point() else (0, 1)
+    return grad_and_value(along, argnums=by)(theta, images, labels)

@@ -34,7 +34,7 @@ from compdd_eval.methods.expert_files import (
     write_expert,
 )
 from compdd_eval.methods.job import TrainingImages
-from compdd_eval.methods.sharpness_aware import SharpnessAware
+from compdd_eval.methods.sharpness_aware import SharpnessAwareTraining
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
@@ -273,7 +273,7 @@ class _ExpertTrainer:
         if not config.sam:
             return Training(network, [feed], config.lr, self.protocol, **options)
         options |= {"rho": config.rho, "alpha": config.sam_alpha, "adaptive": config.sam_adaptive}
-        return SharpnessAware(network, feed, config.lr, self.protocol, **options)
+        return SharpnessAwareTraining(network, feed, config.lr, self.protocol, **options)
 
 
 def _settings(config: ExpertsConfig) -> dict[str, object]:

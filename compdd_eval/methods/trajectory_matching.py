@@ -11,8 +11,9 @@ from compdd_eval.distilled.random_images import check_ipc
 from compdd_eval.methods.expert_files import Experts, open_experts
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import SKIPPED
-from compdd_eval.methods.student_steps import Distance, Student, StudentSteps
+from compdd_eval.methods.student_steps import Student, StudentSteps, draw_batches
 from compdd_eval.training.predict import predict_logits
+from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
 NEEDS = "experts"
@@ -93,31 +94,53 @@ def draw_part(job: Job, step: int) -> tuple[int, int]:
 
 
 def match_expert(job: Job, synthetic: Synthetic, step: int, dropped: float = 0.0) -> tuple[torch.Tensor, bool]:
-    """Train a student from a drawn epoch of a drawn expert and match what the expert became.
+    """Let a student on the synthetic images start from weights of a drawn expert and match what the expert became.
 
     Args:
         job: The distillation; where its settings have a `match_threshold`, nothing is learned above it, and
             `notes["skipped_steps"]` counts.
         synthetic: Images, labels and rate; gradients are added.
         step: Number of the step.
-        dropped: As in `Distance`.
+        dropped: As in `trajectory_distance`.
 
     Returns:
         This process's part of the distance, and whether gradients were added.
     """
-    experts, student = experts_of(job.config), Student(job.network("student"))
+    config, experts, student = job.config, experts_of(job.config), student_of(job)
     expert, start = draw_part(job, step)
-    first, target = (
-        student.flat(experts.parameters(expert, epoch)) for epoch in (start, start + job.config.expert_epochs)
+    first, target = (student.flat(experts.parameters(expert, epoch)) for epoch in (start, start + config.expert_epochs))
+    drawn = draw_batches(len(synthetic.images), config.batch_syn, config.syn_steps, job.generator("batch", step))
+    steps = StudentSteps(
+        student,
+        synthetic.images,
+        synthetic.labels,
+        synthetic.lr,
+        send(torch.cat(drawn), job.device).split([len(indices) for indices in drawn]),
+        # each image by parameters of its own
+        augment=lambda images, number: job.augment(images, job.generator("dsa", step, number), siamese=False),
+        team=job,
+        recompute=config.recompute,
+        compiled=job.compiled,
     )
-    most = job.config.match_threshold
-    if most is not None:
+    if config.match_threshold is not None:
         job.notes.setdefault(SKIPPED, 0)
-    steps = StudentSteps(job, synthetic, student, step)
-    distance, matched = steps.match(Distance(first, target, dropped), most)
-    if not matched:
+    distance, gradients = steps.match(first, target, dropped, config.match_threshold)
+    for name, gradient in gradients.items():
+        tensor = synthetic.learned()[name]
+        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+    if not gradients:
         job.notes[SKIPPED] += 1
-    return distance / job.processes, matched
+    return distance / job.processes, bool(gradients)
+
+
+def student_of(job: Job) -> Student:
+    """Return the network that all students of a distillation have, as a function of its parameters.
+
+    Raises:
+        InputError: It has state besides its parameters.
+    """
+    # one object for all steps: what is compiled is compiled for it
+    return job.once("student", lambda: Student(job.network("student")))
 
 
 def trained_expert(job: Job, *purpose: object) -> nn.Module:
@@ -127,9 +150,15 @@ def trained_expert(job: Job, *purpose: object) -> nn.Module:
         job: The distillation.
         *purpose: What the draw is for, such as `("maps", step)`.
     """
+    return _trained(
+        job, int(torch.randint(experts_of(job.config).count, (1,), generator=job.generator("expert", *purpose)))
+    )
+
+
+def _trained(job: Job, number: int) -> nn.Module:
+    """Return the network of an expert after its last epoch."""
     experts, network = experts_of(job.config), job.network("student")
-    drawn = int(torch.randint(experts.count, (1,), generator=job.generator("expert", *purpose)))
-    vector = Student(network).flat(experts.parameters(drawn, experts.epochs))
+    vector = Student(network).flat(experts.parameters(number, experts.epochs))
     nn.utils.vector_to_parameters(vector, network.parameters())
     return network
 
@@ -141,12 +170,12 @@ def begin(job: Job) -> Synthetic:
         InputError: The experts are of other images, or the network has state besides its parameters.
     """
     experts_of(job.config).check_images(job.real.digest)
-    Student(job.network("student"))
+    student_of(job)
     return Synthetic.begin(job)
 
 
 def begin_with_soft_labels(job: Job) -> Synthetic:
-    """Begin with real images that a trained expert classifies correctly, and its logits as labels.
+    """Begin with real images that a drawn expert classifies correctly; their labels are `soft_labels_of_experts`.
 
     Where a class has too few of these, those of the highest probability of the class fill up; `job.notes["filled_up"]`
     is their number. With `init` "noise", noise takes the place of the images.
@@ -155,7 +184,8 @@ def begin_with_soft_labels(job: Job) -> Synthetic:
         InputError: A class has fewer training images than the IPC; or as from `begin`.
     """
     config, real = job.config, job.real
-    experts_of(config).check_images(real.digest)
+    experts = experts_of(config)
+    experts.check_images(real.digest)
     check_ipc(real.labels, config.ipc, real.classes)
     logits = predict_logits(trained_expert(job, "begin"), real.images)
     indices: list[int] = []
@@ -165,10 +195,31 @@ def begin_with_soft_labels(job: Job) -> Synthetic:
         indices += (found + wrong)[: config.ipc]
         filled += max(0, config.ipc - len(found))
     job.notes["filled_up"] = filled
-    images, classes = real.at(indices), real.labels[indices].to(job.device)
+    images, classes = real.at(indices), real.labels[indices]
+    labels = soft_labels_of_experts(
+        torch.stack([predict_logits(_trained(job, number), images) for number in range(experts.count)]), classes
+    )
     if config.init == "noise":
         images = torch.randn(images.shape, generator=job.generator("init")).to(job.device)
-    return Synthetic(images, logits[indices].to(job.device), classes, config.lr_student)
+    return Synthetic(images, labels.to(job.device), classes.to(job.device), config.lr_student)
+
+
+def soft_labels_of_experts(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return the first soft labels of DATM and EDF: of each image the mean logits of the experts that are right.
+
+    As in the releases of both (Guo et al., ICLR 2024; Wang et al., CVPR 2025). Of an image that all get wrong, which
+    the releases never take, the mean of all.
+
+    Args:
+        logits: Of each expert for each image, float `[E, N, K]`.
+        classes: Class of each image, int64 `[N]`.
+
+    Returns:
+        Logits, float `[N, K]`.
+    """
+    right = logits.argmax(dim=2) == classes
+    counted = (right | ~right.any(dim=0))[..., None]
+    return (logits * counted).sum(dim=0) / counted.sum(dim=0)
 
 
 def _recognised(

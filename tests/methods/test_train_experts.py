@@ -17,7 +17,7 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.distilled.formats import torch_files
 from compdd_eval.methods import expert_files, train_experts
 from compdd_eval.methods.expert_files import expert_path, open_experts, read_expert_facts
-from compdd_eval.methods.sharpness_aware import SharpnessAware
+from compdd_eval.methods.sharpness_aware import SharpnessAwareTraining
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError
@@ -64,7 +64,7 @@ def plain_protocol(**changes):
 def sharp(network, images, labels, rho, alpha, adaptive=False, protocol=None, **options):
     protocol = protocol or plain_protocol()
     feed = StudentBatches(images, labels, "hard", protocol, seed=1)
-    return SharpnessAware(network, feed, 0.1, protocol, rho=rho, alpha=alpha, adaptive=adaptive, **options)
+    return SharpnessAwareTraining(network, feed, 0.1, protocol, rho=rho, alpha=alpha, adaptive=adaptive, **options)
 
 
 def flat_gradient(network, vector, images, labels):

@@ -11,7 +11,7 @@ from compdd_eval.methods import edf, edf_maps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
 from compdd_eval.methods.registry import fill_settings, find_method
-from compdd_eval.methods.student_steps import Distance, Student, StudentSteps, batches
+from compdd_eval.methods.student_steps import Student, StudentSteps, draw_batches, trajectory_distance
 from compdd_eval.training.augment import diff_augment
 from compdd_eval.utils.errors import InputError
 
@@ -243,14 +243,14 @@ def test_processes_together_make_the_step_of_one(monkeypatch, threshold):
 @pytest.mark.parametrize("steps", [10, 20])
 def test_parameters_taken_as_constants_give_other_gradients(monkeypatch, steps):
     exact = gradients(toy_job(syn_steps=steps))[1]
-    back = StudentSteps._back
-    monkeypatch.setattr(StudentSteps, "_back", lambda *arguments: 0 * back(*arguments))
+    backward = StudentSteps._backward
+    monkeypatch.setattr(StudentSteps, "_backward", lambda *arguments: 0 * backward(*arguments))
     constant = gradients(toy_job(syn_steps=steps))[1]
     assert (constant - exact).norm() > 0.05 * exact.norm()
 
 
 def test_batches_use_up_an_order_before_the_next():
-    drawn = batches(5, 2, 7, torch.Generator().manual_seed(3))
+    drawn = draw_batches(5, 2, 7, torch.Generator().manual_seed(3))
     assert [len(places) for places in drawn] == [1, 2, 2, 1, 2, 2, 1]
     for start in (0, 3):
         assert sorted(torch.cat(drawn[start : start + 3]).tolist()) == list(range(5))
@@ -259,12 +259,12 @@ def test_batches_use_up_an_order_before_the_next():
 def test_dropout_leaves_the_nearest_parameters_out():
     start, target, theta = (torch.randn(10, dtype=torch.float64) for _ in range(3))
     theta.requires_grad_()
-    value = Distance(start, target, 0.35)(theta)
+    value = trajectory_distance(theta, start, target, 0.35)
     value.backward()
     differences = (theta - target).detach()
     order = sorted(range(10), key=lambda place: abs(differences[place].item()))
     kept = order[3:]
-    norm = sum((start[place] - target[place]).item() ** 2 for place in range(10))
+    norm = sum((start[place] - target[place]).item() ** 2 for place in kept)
     assert value.item() == pytest.approx(sum(differences[place].item() ** 2 for place in kept) / norm, rel=1e-12)
     expected = [2 * differences[place].item() / norm if place in kept else 0.0 for place in range(10)]
     assert theta.grad.tolist() == pytest.approx(expected, rel=1e-12)
@@ -280,8 +280,9 @@ def test_edf_drops_and_enhances(monkeypatch):
     expert, start = drawn(job, 0)
     first, target = theta_of(expert, start), theta_of(expert, start + 2)
     reached = last_theta(job, 0, first.clone().requires_grad_(), images, labels, synthetic.lr.detach())
-    squares = ((reached - target) ** 2).sort().values
-    expected = squares[int(len(squares) * 0.25) :].sum() / ((first - target) ** 2).sum()
+    squares = (reached - target) ** 2
+    kept = squares.argsort()[int(len(squares) * 0.25) :]
+    expected = squares[kept].sum() / ((first - target) ** 2)[kept].sum()
     assert_equal([loss], [expected])
     expected.backward()
     factors = torch.ones_like(images)
@@ -336,17 +337,18 @@ def test_the_loss_falls(method):
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_soft_labels_begin_as_an_experts_logits():
+def test_soft_labels_begin_as_the_logits_of_the_experts_that_are_right():
     job = toy_job("datm")
-    expert = int(torch.randint(2, (1,), generator=job.generator("expert", "begin")))
-    logits = toy_logits(theta_of(expert, EPOCHS), job.real.images)
-    right = logits.argmax(dim=1) == job.real.labels
+    drawn_expert = int(torch.randint(2, (1,), generator=job.generator("expert", "begin")))
+    logits = torch.stack([toy_logits(theta_of(expert, EPOCHS), job.real.images) for expert in range(2)])
+    right = logits.argmax(dim=2) == job.real.labels
     synthetic = find_method("datm").begin(job)
     missing = 0
     for label in range(CLASSES):
         members = job.real.indices_of(label).tolist()
-        good = [place for place in members if right[place]]
-        sure = sorted(set(members) - set(good), key=lambda place: -logits[place].softmax(0)[label])
+        good = [place for place in members if right[drawn_expert][place]]
+        own = logits[drawn_expert]
+        sure = sorted(set(members) - set(good), key=lambda place: -own[place].softmax(0)[label])
         missing += max(0, IPC - len(good))
         chosen = [
             next(place for place in members if torch.equal(job.real.images[place], image))
@@ -354,7 +356,9 @@ def test_soft_labels_begin_as_an_experts_logits():
         ]
         assert len(set(chosen)) == IPC
         assert set(chosen) <= set(good) or set(chosen) == set(good + sure[: IPC - len(good)])
-        assert torch.allclose(synthetic.labels[synthetic.classes == label].double(), logits[chosen], rtol=1e-5)
+        for place, found in zip(chosen, synthetic.labels[synthetic.classes == label], strict=True):
+            experts = [expert for expert in range(2) if right[expert][place]] or [0, 1]
+            assert torch.allclose(found.double(), logits[experts, place].mean(dim=0), rtol=1e-5)
     assert job.notes["filled_up"] == missing
     assert 0 < missing < CLASSES * IPC  # both ways are seen
     assert synthetic.labels.requires_grad
