@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from compdd_eval.config.checks import AUTO
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
@@ -143,6 +144,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         overwrite: Begin anew where the folder holds a distillation with other settings.
         plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
+        compile: Compile the steps of dm, dc, mtt, datm and edf: "auto" where it pays, "always" or "never".
         precision: "float32", or "tf32": matrix products and convolutions of NVIDIA GPUs.
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         dry_run: Make a few steps, print the time and memory that all of them take, and stop; nothing is written.
@@ -163,6 +165,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     overwrite: bool = False
     plugin: str | None = None
     options: dict[str, Any] | None = None
+    compile: Literal["auto", "always", "never"] = AUTO
     precision: Literal["float32", "tf32"] = "float32"
     threads: int = 0
     dry_run: bool = False

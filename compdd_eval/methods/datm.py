@@ -12,6 +12,7 @@ from compdd_eval.methods.trajectory_matching import (
     begin_with_soft_labels,
     experts_digest,
     match_expert,
+    student_images,
 )
 
 # `first_max_start_epoch` and `max_start_epoch` are T and T+ of the paper; what follows is by images per class
@@ -37,6 +38,7 @@ DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 20}
     needs=NEEDS,
     shared=True,
     begin=begin_with_soft_labels,
+    compiles=student_images,
     inputs=experts_digest,
     settings=DATM_SETTINGS,
     smoke=DATM_SMOKE,

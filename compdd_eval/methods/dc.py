@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call, grad, grad_and_value
 
 from compdd_eval.config.distill import CROP_PAD
 from compdd_eval.config.protocol import DSA_STRATEGY
+from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.methods.dm import layers_draw, siamese_pair
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
@@ -40,6 +42,8 @@ _NETWORK, _VELOCITY = "network.", "velocity."  # in the job's memory
     paper="Zhao et al., ICLR 2021; Zhao and Bilen, ICML 2021",
     cost="gradients of gradients for each class; from IPC 10 on mostly training networks",
     shared=True,
+    # gradients of gradients cost three times as much; then the network is trained
+    compiles=lambda config: NUM_CLASSES * (config.batch_real + (3 + config.inner_loop) * config.ipc),
     settings={
         "steps": ByIPC({ipc: _NETWORKS * updates for ipc, updates in _OUTER.items()}),
         "lr_img": 0.1,
@@ -76,12 +80,12 @@ def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
     for label in job.labels:
         real, made = siamese_pair(job, synthetic, step, label)
         with layers_draw(job, "layers", step, label):
-            expected = _real_gradients(network, real, label)
-            found = torch.autograd.grad(_loss(network, made, label), _matched(network), create_graph=True)
-        loss = gradient_distance(found, expected)
-        # to the images alone: the network is trained in between, by its own loss
-        loss.backward(inputs=[synthetic.images])
-        total = total + loss.detach()
+            expected = _real_gradients(job, network, real, label)
+            targets = torch.full((len(made),), label, device=job.device)
+            # to the images alone: the network is trained in between, by its own loss
+            of_images, loss = job.compiled_call(_match, network, made.detach(), targets, expected)
+        made.backward(of_images)
+        total = total + loss
     return total
 
 
@@ -109,30 +113,44 @@ def gradient_distance(
     return torch.stack(distances).sum()
 
 
-def _matched(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters whose gradients count."""
-    return [parameter for parameter in network.parameters() if parameter.ndim > 1]
+def _loss_gradients(
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, weight: float
+) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of the mean loss, times a weight, by the parameters that count; of these a graph."""
+    matched = {name: parameter.detach() for name, parameter in network.named_parameters() if parameter.ndim > 1}
+
+    def loss(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return weight * F.cross_entropy(functional_call(network, parameters, (images,)), labels)
+
+    return tuple(grad(loss)(matched).values())
 
 
-def _loss(network: nn.Module, images: torch.Tensor, label: int) -> torch.Tensor:
-    return F.cross_entropy(network(images), torch.full((len(images),), label, device=images.device))
+def _match(
+    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, expected: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the gradient of the distance by the synthetic images `[m, 3, H, W]`, and the distance."""
+
+    def distance(images: torch.Tensor) -> torch.Tensor:
+        return gradient_distance(_loss_gradients(network, images, labels, 1.0), expected)
+
+    return grad_and_value(distance)(images)
 
 
-def _real_gradients(network: nn.Module, images: torch.Tensor, label: int) -> list[torch.Tensor]:
+def _real_gradients(job: Job, network: nn.Module, images: torch.Tensor, label: int) -> list[torch.Tensor]:
     """Return the gradients of the mean loss, without a graph, as many images at a time as the device likes."""
     part = images_at_a_time(network, images, len(images), images.device)
-    parameters = _matched(network)
-    total = [torch.zeros_like(parameter) for parameter in parameters]
-    for batch in images.split(part):
-        loss = _loss(network, batch, label) * (len(batch) / len(images))
-        total = [a + b for a, b in zip(total, torch.autograd.grad(loss, parameters), strict=True)]
+    targets = torch.full((len(images),), label, device=images.device)
+    total: list[torch.Tensor] = []
+    for batch, labels in zip(images.split(part), targets.split(part), strict=True):
+        found = job.compiled_call(_loss_gradients, network, batch, labels, len(batch) / len(images))
+        total = [a + b for a, b in zip(total, found, strict=True)] if total else [tensor.clone() for tensor in found]
     return total
 
 
 def _network(job: Job, synthetic: Synthetic, step: int) -> nn.Module:
     """Return the network of a step: a new one, or that of the step before, trained on the images as they are now."""
     number, update = divmod(step, job.config.outer_loop)
-    network = job.network("dc", number)
+    network = job.in_place(job.network("dc", number))
     optimizer = torch.optim.SGD(network.parameters(), lr=job.config.lr_net, momentum=_MOMENTUM[job.config.dsa])
     if update:
         _recall(job, network, optimizer)
@@ -172,10 +190,15 @@ def _train(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, synth
             inputs, targets = job.augment(images[indices], generator, siamese=False), labels[indices]
             optimizer.zero_grad()
             for batch, wanted in zip(inputs.split(part), targets.split(part), strict=True):
-                loss = F.cross_entropy(network(batch), wanted) * (len(batch) / len(inputs))
-                loss.backward()
+                # a part's gradients would be written over by a CUDA graph of the next one
+                loss = job.compiled_call(_loss, network, batch, wanted, graphs=part >= len(inputs))
+                (loss * (len(batch) / len(inputs))).backward()
             optimizer.step()
     optimizer.zero_grad()
+
+
+def _loss(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(network(images), labels)
 
 
 def _freeze_batch_norm(job: Job, network: nn.Module, step: int) -> None:

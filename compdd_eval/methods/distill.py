@@ -1,6 +1,7 @@
 """`distill`: a method makes a distilled set, in a folder that evaluates, validates and pushes as it is."""
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ from compdd_eval.methods.registry import Method, fill_settings, find_method, loa
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
+from compdd_eval.training.compiling import Compiler, eager_seconds
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.devices import peak_memory, repeatable, repeatable_here
@@ -48,12 +50,8 @@ _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _DECIDE_NOTHING = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_DECIDE_NOTHING += (
-    "subsets_dir",
-    "preset",
-    "classes",
-    "dry_run",
-)  # which classes they are is in the digest of the images
+_DECIDE_NOTHING += ("preset", "dry_run", "compile")
+_DECIDE_NOTHING += ("subsets_dir", "classes")  # which classes they are is in the digest of the images
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -146,6 +144,7 @@ class Distillation:
         self.subset, self.commit = config.load_subset(), commit()
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
+        self._compiler = Compiler(config.compile, "steps")
 
     @property
     def _main(self) -> bool:
@@ -187,7 +186,12 @@ class Distillation:
         return DistillationCost(config.steps, seconds, seconds * config.steps, peak_memory(self.accelerator.device))
 
     def _job(self, real: TrainingImages) -> Job:
-        return Job(self.config, real, self.accelerator.device, self.accelerator if self.method.shared else None)
+        config, device = self.config, self.accelerator.device
+        if self.method.compiles is not None:
+            images = config.steps * self.method.compiles(config)
+            flops = count_flops(config.model, NUM_CLASSES, (config.res, config.res)) * images
+            self._compiler.choose({config.model: eager_seconds(flops, config.steps, device)})
+        return Job(config, real, device, self.accelerator if self.method.shared else None, self._compiler)
 
     def _begun(self, job: Job) -> Learning:
         begin = self.method.begin or Synthetic.begin
@@ -263,6 +267,8 @@ class Distillation:
         state = on_main_process(self.accelerator, lambda: read_checkpoint(path, self.digest))
         if state is not None:
             learning.go_on(*state)
+            if self._compiler.by_time:  # as it began, however many steps there are now
+                self._compiler.choose({self.config.model: math.inf if learning.progress.compiled else 0})
             if learning.progress.step > self.config.steps:
                 done = learning.progress.step
                 raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
@@ -361,6 +367,7 @@ class Distillation:
             "keep": config.keep,
             "notes": job.notes,
             "device": str(self.accelerator.device.type),
+            "compiled": job.compiled,
             "processes": self.accelerator.num_processes,
             "commit": self.commit,
         }

@@ -5,16 +5,18 @@ batch norm, as in the authors' release.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from compdd_eval.config.distill import CROP_PAD
 from compdd_eval.config.protocol import DSA_STRATEGY
+from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
-from compdd_eval.models.embedding import embed
+from compdd_eval.models.embedding import embed, head_of, without_head
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.training.memory import images_at_a_time
 
@@ -25,6 +27,8 @@ from compdd_eval.training.memory import images_at_a_time
     paper="Zhao and Bilen, WACV 2023",
     cost="a pass over a real batch of each class, a step; least of those that learn",
     shared=True,
+    # real images pass forward alone: a third of both passes
+    compiles=lambda config: NUM_CLASSES * (config.batch_real / 3 + config.ipc),
     settings={
         "steps": 20_000,
         "lr_img": 1.0,
@@ -56,13 +60,13 @@ def match_distributions(job: Job, synthetic: Synthetic, step: int) -> torch.Tens
     if not job.labels:  # more processes than classes; the others' gradients are added to it
         synthetic.images.grad = torch.zeros_like(synthetic.images)
         return total
-    network = job.network("dm", step).requires_grad_(False)
+    network, features = _features(job, job.network("dm", step).requires_grad_(False))
     # batches of labels that pass the network together
     for labels in [job.real.classes] if has_batch_norm(network) else [[label] for label in job.labels]:
         real, made = zip(*[siamese_pair(job, synthetic, step, label) for label in labels], strict=True)
         with layers_draw(job, "layers", step, labels):
-            expected = _features(network, torch.cat(real)).split([len(images) for images in real])
-            found = embed(network, torch.cat(made)).split([len(images) for images in made])
+            expected = _of_parts(features, network, torch.cat(real)).split([len(images) for images in real])
+            found = features(torch.cat(made)).split([len(images) for images in made])
         pairs = zip(labels, expected, found, strict=True)
         # with batch norm every process has all classes in hand, and counts its own
         loss = torch.stack([feature_distance(a, b) for label, a, b in pairs if label in job.labels]).sum()
@@ -111,8 +115,26 @@ def layers_draw(job: Job, *purpose: object) -> Iterator[None]:
         yield
 
 
+def _features(job: Job, network: nn.Module) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
+    """Return a network with these weights and what makes its features, `[N, 3, H, W]` -> `[N, D]`."""
+    if not job.compiled:
+        return network, functools.partial(embed, network)
+    # what finds the features of any network cannot be compiled; those of most are what they return without their head
+    head = job.once("head", lambda: head_of(network, job.real.at([0])))
+    if head is None:
+        return network, functools.partial(embed, network)
+    network = job.in_place(without_head(network, head))
+    return network, functools.partial(job.compiled_call, _outputs, network)
+
+
+def _outputs(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return network(images).flatten(1)
+
+
 @torch.no_grad()
-def _features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+def _of_parts(
+    features: Callable[[torch.Tensor], torch.Tensor], network: nn.Module, images: torch.Tensor
+) -> torch.Tensor:
     """Return features without a graph, `[N, D]`, as many images at a time as the device likes."""
     part = images_at_a_time(network, images, len(images), images.device)
-    return torch.cat([embed(network, batch) for batch in images.split(part)])
+    return torch.cat([features(batch).clone() for batch in images.split(part)])

@@ -10,7 +10,14 @@ from compdd_eval.methods.datm import DATM_SETTINGS, DATM_SMOKE
 from compdd_eval.methods.edf_maps import EXPERT, activation_maps, enhancement_factors, map_classifier
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
-from compdd_eval.methods.trajectory_matching import COST, NEEDS, begin_with_soft_labels, experts_digest, match_expert
+from compdd_eval.methods.trajectory_matching import (
+    COST,
+    NEEDS,
+    begin_with_soft_labels,
+    experts_digest,
+    match_expert,
+    student_images,
+)
 
 _MAPS = "maps"  # in the memory of a job
 
@@ -31,6 +38,7 @@ def _inputs(config: DistillConfig) -> list[str]:
     needs=f"{NEEDS}, TorchCAM",
     shared=True,
     begin=begin_with_soft_labels,
+    compiles=student_images,
     inputs=_inputs,
     settings=DATM_SETTINGS
     | {

@@ -15,7 +15,9 @@ from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.random_images import draw_indices
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.models.registry import create_model
+from compdd_eval.training import compiling
 from compdd_eval.training.augment import diff_augment
+from compdd_eval.training.compiling import Compiler
 from compdd_eval.utils.devices import send
 
 T = TypeVar("T")
@@ -66,20 +68,26 @@ class Job:
         device: Where networks and synthetic images are.
         memory: Tensors that a method keeps from one step to the next; they are part of a checkpoint.
         notes: What a method wants to be recorded with the set, in values that JSON can hold.
-        compiled: Whether what a method computes is compiled, where it offers that.
 
     Args:
         config: All settings.
         real: The training images.
         device: Where networks and synthetic images are.
         team: The processes that share the steps of a method, or None.
+        compiler: Says whether the method's steps are compiled, where it offers that; None: they are not.
     """
 
     def __init__(
-        self, config: DistillConfig, real: TrainingImages, device: torch.device, team: Accelerator | None = None
+        self,
+        config: DistillConfig,
+        real: TrainingImages,
+        device: torch.device,
+        team: Accelerator | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         self.config, self.real, self.device = config, real, device
-        self._team, self._made, self.compiled = team, {}, False
+        self._team, self._compiler = team, compiler
+        self._made: dict[str, object] = {}
         self.memory: dict[str, torch.Tensor] = {}
         self.notes: dict[str, object] = {}
 
@@ -121,6 +129,43 @@ class Job:
             torch.manual_seed(self._seed(purpose))
             network = create_model(self.config.model, NUM_CLASSES, (self.config.res,) * 2)
         return network._apply(lambda tensor: send(tensor, self.device))  # what `network.to` does, without waiting
+
+    @property
+    def compiled(self) -> bool:
+        """Whether steps are compiled."""
+        return self._compiler is not None and self._compiler.compiles(self.config.model)
+
+    def compiled_call(self, function: Callable[..., T], *arguments: object, graphs: bool = True) -> T:
+        """Call a function of tensors; compiled, where steps are.
+
+        Args:
+            function: One of a module, not made anew for a call: its code is compiled once.
+            *arguments: Tensors, numbers, and a network of `in_place`.
+            graphs: On a GPU, launch its kernels together; what it returns is then gone at the next call.
+
+        Raises:
+            InputError: --compile always, and this machine cannot compile.
+        """
+        if not self.compiled:
+            return function(*arguments)
+        gpu = self.device.type == "cuda"
+        if gpu and graphs:
+            compiling.new_step()
+        try:
+            return compiling.compiled(function, gpu, gpu and graphs)(*arguments)
+        except Exception as error:
+            if not self._compiler.gives_up(self.config.model, error):
+                raise
+        return function(*arguments)
+
+    def in_place(self, network: nn.Module) -> nn.Module:
+        """Return a network with these weights: where steps are compiled, the one that they are compiled for."""
+        if not self.compiled:
+            return network
+        kept = self.once("network", lambda: network)
+        if kept is not network:
+            kept.load_state_dict(network.state_dict())
+        return kept
 
     def augment(self, images: torch.Tensor, generator: torch.Generator, siamese: bool = True) -> torch.Tensor:
         """Augment images by DSA where the settings say so.

@@ -34,6 +34,7 @@ class Progress:
         seconds: That they took, over all starts.
         evaluations: `step` and `accuracy_mean`, `accuracy_std` of each evaluation in between.
         notes: What the method wants to be recorded with the set.
+        compiled: Whether steps were compiled.
     """
 
     step: int = 0
@@ -41,6 +42,7 @@ class Progress:
     seconds: float = 0.0
     evaluations: list[dict[str, object]] = field(default_factory=list)
     notes: dict[str, object] = field(default_factory=dict)
+    compiled: bool = False
 
 
 class Learning:
@@ -139,7 +141,7 @@ class Learning:
             if buffer is not None:
                 tensors[_MOMENTUM + name] = buffer
         tensors |= {_MEMORY + name: tensor for name, tensor in self.job.memory.items()}
-        self.progress.notes = self.job.notes
+        self.progress.notes, self.progress.compiled = self.job.notes, self.job.compiled
         facts = {"digest": digest, "progress": json.dumps(vars(self.progress)), "format": "pt"}
         with atomic_write(path) as temporary:
             save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary, facts)

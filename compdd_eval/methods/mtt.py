@@ -4,7 +4,15 @@ import torch
 
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
-from compdd_eval.methods.trajectory_matching import COST, NEEDS, STUDENTS, begin, experts_digest, match_expert
+from compdd_eval.methods.trajectory_matching import (
+    COST,
+    NEEDS,
+    STUDENTS,
+    begin,
+    experts_digest,
+    match_expert,
+    student_images,
+)
 
 # The command of its code for ImageNet subsets at 128 px and IPC 1, where a batch is all images; 5,000 steps are the
 # default of that code. From IPC 10 on a student step takes 20 images: our choice, which bounds its cost.
@@ -36,6 +44,7 @@ MTT_SMOKE = {
     needs=NEEDS,
     shared=True,
     begin=begin,
+    compiles=student_images,
     inputs=experts_digest,
     settings=MTT_SETTINGS,
     smoke=MTT_SMOKE,

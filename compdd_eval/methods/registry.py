@@ -50,6 +50,8 @@ class Method:
         shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
             summed. Others run on the main process alone.
         begin: `(job) -> Synthetic`, where the beginning is not `Synthetic.begin`.
+        compiles: `(config) -> number of images` that pass a network forward and backward in a step, where what the
+            method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
         presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
@@ -65,6 +67,7 @@ class Method:
     options: tuple[str, ...]
     shared: bool
     begin: Callable | None
+    compiles: Callable | None
     inputs: Callable | None
     presets: Mapping[str, Mapping[str, object]]
 
@@ -85,6 +88,7 @@ def register_method(
     options: Sequence[str] = (),
     shared: bool = False,
     begin: Callable | None = None,
+    compiles: Callable | None = None,
     inputs: Callable | None = None,
     settings: Mapping[str, object] = MappingProxyType({}),
     smoke: Mapping[str, object] = MappingProxyType({}),
@@ -101,6 +105,7 @@ def register_method(
         options: Names of settings of its own, which `--options` gives and `job.config.options` holds.
         shared: Whether processes can share a step.
         begin: Makes the first synthetic images.
+        compiles: Says how much a step computes, where that can be compiled.
         inputs: Says which files it reads.
         settings: Published values of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where
             there is no default.
@@ -122,7 +127,7 @@ def register_method(
         if name in _METHODS:
             raise ValueError(f"a distillation method {name!r} is registered already")
         _METHODS[name] = Method(
-            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, inputs, presets
+            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, compiles, inputs, presets
         )
         return run
 

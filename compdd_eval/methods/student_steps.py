@@ -16,14 +16,13 @@ steps and by 92 % after 20, on a network of 231 parameters by 57 % and 81 %.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, grad, grad_and_value
 
-from compdd_eval.training import compiling
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
@@ -176,7 +175,7 @@ class StudentSteps:
         augment: `(images, number of the step) -> images`, each time the same for the same step; None: as they are.
         team: Processes that take their shares of every batch; all come to the same parameters. None: this one alone.
         recompute: Compute each step again in the backward pass; a team always does.
-        compiled: Compile the steps that are computed again.
+        call: `(function, *arguments) -> result`, how steps that are computed again are called, for example compiled.
     """
 
     def __init__(
@@ -190,7 +189,7 @@ class StudentSteps:
         augment: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
         team: Team | None = None,
         recompute: bool = True,
-        compiled: bool = False,
+        call: Callable[..., Any] = lambda function, *arguments: function(*arguments),
     ) -> None:
         self._student, self._batches = student, batches
         self._images, self._labels, self._lr = images.detach(), labels.detach(), lr.detach()
@@ -198,10 +197,7 @@ class StudentSteps:
         self._augment = augment or (lambda batch, step: batch)
         self._team = team if team is not None and team.processes > 1 else None
         self._recompute = recompute or self._team is not None
-        gpu = images.device.type == "cuda"
-        self._graphs = compiled and gpu
-        functions = _slope, _back
-        self._slope, self._back = (compiling.compiled(f, gpu, gpu) for f in functions) if compiled else functions
+        self._call = call
         part = images_at_a_time(student.network, images, max(map(len, batches)), images.device)
         self._part = min(part, max(1, _PART_PIXELS // (images.shape[2] * images.shape[3])))
 
@@ -271,8 +267,7 @@ class StudentSteps:
             images, labels = self._augment(self._images[indices], step), self._labels[indices]
         total = torch.zeros_like(theta)
         for part in self._shares(step):
-            self._begin_call()
-            total += self._slope(self._student, theta, images[part], labels[part], 1 / len(indices))
+            total += self._call(_slope, self._student, theta, images[part], labels[part], 1 / len(indices))
         return total
 
     def _backward(
@@ -287,8 +282,7 @@ class StudentSteps:
         # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
         scaled = -self._lr * adjoint
         for part in self._shares(step):
-            self._begin_call()
-            found, along = self._back(self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
+            found, along = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
             total += found[0]
             of_images[part] = found[1]
             if self._soft:
@@ -313,10 +307,6 @@ class StudentSteps:
 
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor if self._team is None else self._team.sum(tensor)
-
-    def _begin_call(self) -> None:
-        if self._graphs:
-            compiling.new_step()
 
 
 def _loss(student: Student, theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 
 from compdd_eval.config.distill import CROP_PAD, DistillConfig
 from compdd_eval.config.protocol import DSA_STRATEGY
+from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.random_images import check_ipc
 from compdd_eval.methods.expert_files import Experts, open_experts
 from compdd_eval.methods.job import Job, Synthetic
@@ -73,6 +74,14 @@ def experts_digest(config: DistillConfig) -> str:
     return experts_of(config).digest
 
 
+def student_images(config: DistillConfig) -> float:
+    """Return how many images pass a network forward and backward in a step, for the time that it takes.
+
+    A student's step is made twice; its backward pass is differentiated, which costs three times as much as it does.
+    """
+    return 4 * config.syn_steps * min(config.batch_syn, NUM_CLASSES * config.ipc)
+
+
 def window_end(config: DistillConfig, step: int) -> int:
     """Return the end of the window of start epochs at a step of the distillation; it is not drawn itself.
 
@@ -120,7 +129,7 @@ def match_expert(job: Job, synthetic: Synthetic, step: int, dropped: float = 0.0
         augment=lambda images, number: job.augment(images, job.generator("dsa", step, number), siamese=False),
         team=job,
         recompute=config.recompute,
-        compiled=job.compiled,
+        call=job.compiled_call,
     )
     if config.match_threshold is not None:
         job.notes.setdefault(SKIPPED, 0)

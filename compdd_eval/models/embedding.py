@@ -16,12 +16,12 @@ def embed(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     Raises:
         InputError: It has no linear layer, or does not use the last one.
     """
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    linear = _linear_layers(network)
     if not linear:
         raise InputError(f"{type(network).__name__} has no linear layer at its end; take another network")
     seen: list[torch.Tensor] = []
     # a hook, since networks of libraries name and call their last layers in many ways
-    handle = linear[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    handle = linear[-1][1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     try:
         network(images)
     finally:
@@ -29,3 +29,37 @@ def embed(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     if not seen:
         raise InputError(f"{type(network).__name__} does not use its last linear layer; take another network")
     return seen[-1].flatten(1)
+
+
+@torch.no_grad()
+def head_of(network: nn.Module, images: torch.Tensor) -> str | None:
+    """Return the name of a network's last linear layer, where its outputs are those of the network; else None.
+
+    Args:
+        network: Any classifier.
+        images: Float `[N, 3, H, W]`, on its device.
+    """
+    linear = _linear_layers(network)
+    if not linear:
+        return None
+    name, layer = linear[-1]
+    made: list[torch.Tensor] = []
+    handle = layer.register_forward_hook(lambda module, inputs, output: made.append(output))
+    training = network.training
+    try:
+        output = network.eval()(images)  # a single image has no statistics for batch norm
+    finally:
+        handle.remove()
+        network.train(training)
+    return name if made and made[-1] is output else None
+
+
+def without_head(network: nn.Module, name: str) -> nn.Module:
+    """Let a network return its features, what `head_of` was given; it is changed, and returned."""
+    place, _, last = name.rpartition(".")
+    setattr(network.get_submodule(place), last, nn.Identity())
+    return network
+
+
+def _linear_layers(network: nn.Module) -> list[tuple[str, nn.Linear]]:
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
