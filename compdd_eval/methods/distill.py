@@ -191,7 +191,9 @@ class Distillation:
 
     def _begun(self, job: Job) -> Learning:
         begin = self.method.begin or Synthetic.begin
-        return Learning(job, self.method, begin(job))
+        with job.draws("global", "begin"):
+            synthetic = begin(job)
+        return Learning(job, self.method, synthetic)
 
     def _open(self, split: str) -> SubsetSplit:
         config = self.config
@@ -240,7 +242,8 @@ class Distillation:
             shutil.rmtree(self.progress_dir / name, ignore_errors=True)
 
     def _select(self, job: Job) -> DistilledSet:
-        indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        with job.draws("global", "select"):
+            indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
         chosen = images_at(job.real.split, indices, self.config.seed)
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)

@@ -89,7 +89,8 @@ class Learning:
         """
         number = self.progress.step
         self._optimizer.zero_grad()
-        loss = self.method.run(self.job, self.synthetic, number)
+        with self.job.draws("global", "step", number):  # whatever a method draws from, a resume repeats it
+            loss = self.method.run(self.job, self.synthetic, number)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
