@@ -354,7 +354,7 @@ class Distillation:
             "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
             "options": config.options or {},
             "inputs": self.inputs,
-            "preset": config.preset,
+            "preset": method.preset_name(config.preset),
             "model": config.model,
             "resize": config.resize,
             "antialias": config.antialias,

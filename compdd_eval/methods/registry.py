@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -16,6 +17,8 @@ _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
 _OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
+_LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
+DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ class Method:
     inputs: Callable | None
     presets: Mapping[str, Mapping[str, object]]
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with this package; else it is a user's own."""
+        return _is_ours(self.run)
+
+    def preset_name(self, preset: str) -> str:
+        """Return what a preset is called: the settings of a user's own method are not published, but its defaults."""
+        return DEFAULTS if preset == DISTILL_PRESETS[0] and not self.is_ours else preset
+
     def settings(self, preset: str, ipc: int) -> dict[str, object]:
         """Return the settings of a preset for a number of images per class; None is what a user has to give or may."""
         values = self.presets[preset]
@@ -77,8 +89,8 @@ class Method:
 def register_method(
     name: str,
     *,
-    title: str,
-    paper: str,
+    title: str | None = None,
+    paper: str = "",
     cost: str = "",
     needs: str = "",
     selects: bool = False,
@@ -93,7 +105,7 @@ def register_method(
 
     Args:
         name: As on the command line.
-        title: In a few words.
+        title: In a few words; default: the first line of the function's docstring.
         paper: Where it is from.
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet.
@@ -102,31 +114,41 @@ def register_method(
         shared: Whether processes can share a step.
         begin: Makes the first synthetic images.
         inputs: Says which files it reads.
-        settings: Published values of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where
-            there is no default.
+        settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
+            none. Those of ours are the published ones. All that learn have `steps`, `lr_img`, `momentum_img`, `init`.
         smoke: Those that are other in the preset "smoke", which takes minutes on a CPU.
 
     Raises:
         ValueError: The name is taken, or a setting is no field of `MatchingConfig`.
     """
     if not selects:
-        settings = {"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"} | dict(settings)
+        settings = {**_LEARNING, **settings}
     for setting in [*settings, *smoke]:
         if setting not in _FIELDS:
             raise ValueError(f"method {name!r}: {setting!r} is no field of MatchingConfig; take config.options for it")
     presets = {DISTILL_PRESETS[0]: dict(settings), DISTILL_PRESETS[1]: {**settings, **smoke}}
 
     def register(run: Callable) -> Callable:
-        if not run.__module__.startswith("compdd_eval."):
+        if not _is_ours(run):
             _register_ours()  # names of ours are taken, whoever comes first
         if name in _METHODS:
             raise ValueError(f"a distillation method {name!r} is registered already")
+        shown = _first_line(run) if title is None else title
         _METHODS[name] = Method(
-            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, inputs, presets
+            name, run, shown, paper, cost, needs, selects, tuple(options), shared, begin, inputs, presets
         )
         return run
 
     return register
+
+
+def _is_ours(run: Callable) -> bool:
+    return str(run.__module__).startswith("compdd_eval.")  # that of code in a text is None
+
+
+def _first_line(run: Callable) -> str:
+    """Return the first line of the docstring of a function, "" where it has none."""
+    return (inspect.getdoc(run) or "").partition("\n")[0] if inspect.isroutine(run) else ""
 
 
 @functools.cache

@@ -49,7 +49,7 @@ def test_the_set_has_its_recipe(make, tmp_path, drawn):
     found = DistilledSet.load(tmp_path / "set")
     assert found.sha256 == distilled.sha256 and found.definition.name == "bird-easy" and found.ipc == 2
     made = found.metadata["distillation"]
-    assert found.metadata["method"] == "pixel-means" and found.metadata["paper"] == "an example"
+    assert found.metadata["method"] == "pixel-means" and "paper" not in found.metadata
     assert made["settings"] == {
         "steps": 6,
         "lr_img": 100.0,
@@ -186,7 +186,7 @@ def wrong(name, **options):
 
     def with_function(function):
         if name not in {method.name for method in list_methods()}:
-            register_method(name, title="", paper="an example", **options)(function)
+            register_method(name, **options)(function)
         return name
 
     return with_function
@@ -317,9 +317,9 @@ def test_a_plugin_that_fails_or_registers_nothing(tmp_path):
     with pytest.raises(InputError, match="registers no method"):
         load_plugin(str(tmp_path / "empty.py"))
     with pytest.raises(ValueError, match="registered already"):
-        register_method("dm", title="", paper="")(lambda job: [])
+        register_method("dm")(lambda job: [])
     with pytest.raises(ValueError, match="no field of MatchingConfig"):
-        register_method("new", title="", paper="", settings={"temperature": 1.0})
+        register_method("new", settings={"temperature": 1.0})
 
 
 def test_settings_go_with_the_ipc():
@@ -340,7 +340,7 @@ def test_experts_have_to_be_given():
 
 
 def test_every_method_says_what_it_is():
-    methods = [method for method in list_methods() if method.paper != "an example"]
+    methods = [method for method in list_methods() if method.is_ours]
     assert [method.name for method in methods] == OURS
     known = {field.name for field in fields(MatchingConfig)}
     used = set()
