@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.methods.distill import DistillationCost, distill, measure_cost
+from compdd_eval.methods.distill import DistillationCost, distill
 from compdd_eval.utils.console import duration, print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.processes import make_accelerator
 
@@ -13,18 +13,16 @@ def run(config: DistillConfig) -> None:
     """Make the set and print what was made."""
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
-        cost = measure_cost(config, accelerator) if config.dry_run else None
-        distilled = None if cost else distill(config, accelerator)
+        made = distill(config, accelerator)
     if not accelerator.is_main_process:
         return
-    if cost:
-        print_cost(config, cost)
-        return
-    if config.json:
-        facts = {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr}
-        print_json(facts | distilled.metadata)
+    if config.dry_run:
+        print_cost(config, made)
+    elif config.json:
+        facts = {"folder": config.output_dir, "sha256": made.sha256, "lr": made.lr}
+        print_json(facts | made.metadata)
     else:
-        print_distilled(config, distilled)
+        print_distilled(config, made)
 
 
 def print_cost(config: DistillConfig, cost: DistillationCost) -> None:

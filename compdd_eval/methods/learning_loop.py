@@ -62,9 +62,7 @@ class Learning:
         config = job.config
         if not isinstance(synthetic, Synthetic):
             found = type(synthetic).__name__
-            raise InputError(
-                f"{method.name}: its `begin` returned {found}, expected a compdd_eval.methods.job.Synthetic"
-            )
+            raise InputError(f"{method.name}: its `begin` returned {found}, expected a compdd_eval.Synthetic")
         if config.lr_img is None:
             raise InputError(f"--lr_img is missing: {method.name} has no default for it")
         rates = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, MatchingConfig
+from compdd_eval.utils.code_digest import code_name
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.user_code import run_file
 
@@ -18,6 +19,7 @@ _METHODS: dict[str, "Method"] = {}
 _OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
+SETTINGS = tuple(field.name for field in fields(DistillConfig))
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
 
 
@@ -164,16 +166,37 @@ def list_methods() -> list[Method]:
     return [_METHODS[name] for name in dict.fromkeys([*ours, *_METHODS])]
 
 
-def find_method(name: str) -> Method:
-    """Return a method by its name.
+def find_method(method: str | Callable) -> Method:
+    """Return a method by its name or its function.
+
+    A function that is not registered is a method that learns, named by its own name, with the settings of all of them.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none of that name; the function has the name of another one, or is none.
     """
     _register_ours()
-    if name not in _METHODS:
-        raise unknown("method", name, _METHODS)
-    return _METHODS[name]
+    if isinstance(method, str):
+        if method not in _METHODS:
+            raise unknown("method", method, _METHODS)
+        return _METHODS[method]
+    if not callable(method):
+        raise InputError(f"method {method!r}: expected a function, the name of a method, or a DistillConfig")
+    registered = next((known for known in _METHODS.values() if known.run == method), None)
+    return registered or _unregistered(method)
+
+
+def _unregistered(run: Callable) -> Method:
+    name, presets = code_name(run), dict.fromkeys(DISTILL_PRESETS, _LEARNING)
+    if name in _METHODS:
+        raise InputError(f"method {name}: another one of this name is registered; rename the function")
+    try:
+        inspect.signature(run).bind("job", "synthetic", "step")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"method {name}: expected a function of job, synthetic and step ({error}); one of the job alone, which "
+            "chooses real images, is registered by @register_method(NAME, selects=True)"
+        ) from error
+    return Method(name, run, _first_line(run), "", "", "", False, (), False, None, None, presets)
 
 
 def load_plugin(file: str) -> str:
@@ -195,6 +218,24 @@ def load_plugin(file: str) -> str:
 
 
 _LOADED: dict[Path, str] = {}
+
+
+def asked_for(
+    method: Callable | str | DistillConfig, settings: Mapping[str, object]
+) -> tuple[DistillConfig, Method | None]:
+    """Return what `distill` is asked for as settings, and the method if its function is given.
+
+    Raises:
+        InputError: An unknown setting or function, or a value that no method can use.
+    """
+    for name in settings:
+        if name not in SETTINGS:
+            raise unknown("setting", name, SETTINGS)
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    if isinstance(method, DistillConfig):
+        return replace(method, **settings), None
+    found = None if isinstance(method, str) else find_method(method)
+    return DistillConfig(method=found.name if found else method, **settings), found
 
 
 def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
