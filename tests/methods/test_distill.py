@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import signal
 import time
 from dataclasses import fields
@@ -269,14 +270,18 @@ def test_the_command(run, drawn, cache, tmp_path):
     arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--preset", "smoke"]
     for name, value in BIRDS.items():
         arguments += [f"--{name}", value]
-    status, out, lines = run(*arguments, "--output_dir", tmp_path / "set", "--options", '{"weight": 0.5}')
-    assert (status, lines) == (0, []) and "distilled set:" in out and "20, " in out
+    status, out, lines = run(*arguments, "--output_dir", tmp_path / "a set", "--options", '{"weight": 0.5}')
+    assert (status, lines) == (0, []) and f"distilled set: {tmp_path / 'a set'}" in out and "20, " in out
+    following = shlex.split(out.splitlines()[-1].removeprefix("evaluate it: compdd-eval "))
+    assert following == [
+        *("evaluate", "--distilled", str(tmp_path / "a set"), "--category", "bird", "--subset", "easy"),
+        *("--data_path", str(drawn), "--res", "16", "--model", "ConvNetD1"),
+    ]
     status, out, _ = run(*arguments, "--output_dir", tmp_path / "set2", "--json")
     assert status == 0 and json.loads(out)["distillation"]["settings"]["steps"] == 20
-    status, _, _ = run("validate", tmp_path / "set", "--data_path", drawn)
+    status, _, _ = run("validate", tmp_path / "a set", "--data_path", drawn)
     assert status == 0
-    evaluated = ["--distilled", tmp_path / "set", "--data_path", drawn, "--res", 16, "--model", "ConvNetD1"]
-    status, out, _ = run(*evaluated, "--epoch_eval_train", 1, "--num_eval", 1, "--output_dir", tmp_path / "results")
+    status, out, _ = run(*following, "--epoch_eval_train", 1, "--num_eval", 1, "--output_dir", tmp_path / "results")
     assert status == 0 and "bird-easy" in out
 
 
