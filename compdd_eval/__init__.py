@@ -6,14 +6,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ByIPC": "compdd_eval.methods.registry",
+    "DistillConfig": "compdd_eval.config.distill",
     "DistilledSet": "compdd_eval.distilled.set",
     "EvaluateConfig": "compdd_eval.config.evaluate",
     "InputError": "compdd_eval.utils.errors",
+    "Job": "compdd_eval.methods.job",
     "ReadConfig": "compdd_eval.config.reading",
     "SharpnessAware": "compdd_eval.methods.sharpness_aware",
+    "Synthetic": "compdd_eval.methods.job",
     "complexity_from_maps": "compdd_eval.complexity.measure",
     "create_model": "compdd_eval.models.registry",
     "diff_augment": "compdd_eval.training.augment",
+    "distill": "compdd_eval.methods.distill",
     "enhancement_factors": "compdd_eval.methods.edf_maps",
     "evaluate": "compdd_eval.evaluation.evaluate",
     "feature_distance": "compdd_eval.methods.dm",

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.methods.distill import DistillationCost, distill, measure_cost
+from compdd_eval.methods.distill import DistillationCost, distill
+from compdd_eval.results.command import evaluate_line
 from compdd_eval.utils.console import duration, print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.processes import make_accelerator
 
@@ -13,18 +14,16 @@ def run(config: DistillConfig) -> None:
     """Make the set and print what was made."""
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
-        cost = measure_cost(config, accelerator) if config.dry_run else None
-        distilled = None if cost else distill(config, accelerator)
+        made = distill(config, accelerator)
     if not accelerator.is_main_process:
         return
-    if cost:
-        print_cost(config, cost)
-        return
-    if config.json:
-        facts = {"folder": config.output_dir, "sha256": distilled.sha256, "lr": distilled.lr}
-        print_json(facts | distilled.metadata)
+    if config.dry_run:
+        print_cost(config, made)
+    elif config.json:
+        facts = {"folder": config.output_dir, "sha256": made.sha256, "lr": made.lr}
+        print_json(facts | made.metadata)
     else:
-        print_distilled(config, distilled)
+        print_distilled(config, made)
 
 
 def print_cost(config: DistillConfig, cost: DistillationCost) -> None:
@@ -57,3 +56,11 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
         rows.append(["kept", f"step {made['kept_step']}, the best on the validation images (--keep best)"])
     print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
     print(f"distilled set: {config.output_dir}")
+    print(f"evaluate it: {evaluate_line(_evaluation(config))}")
+
+
+def _evaluation(config: DistillConfig) -> dict[str, object]:
+    """Return the flags that evaluate the set on the same real images; those that are defaults are left out."""
+    names = ("data_path", "layout", "res", "antialias", "resize", "model")
+    chosen = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)}
+    return {"distilled": config.output_dir, **config.load_subset().selection, **chosen}

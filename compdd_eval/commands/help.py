@@ -144,7 +144,7 @@ def _of_method(
     hidden = {*possible, "options", *(WITH_STEPS if method.selects else ())}
     left = {head: [name for name in names if name not in hidden] for head, names in groups.items()}
     own = [name for name in possible if name in takes] + (["options"] if method.options else [])
-    return left | {f"Settings of {method.name} (preset {preset}, IPC {ipc})": own}, defaults | takes
+    return left | {f"Settings of {method.name} (preset {method.preset_name(preset)}, IPC {ipc})": own}, defaults | takes
 
 
 def _ending(command: str, is_short: bool, given: dict[str, str]) -> str:

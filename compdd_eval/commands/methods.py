@@ -29,7 +29,7 @@ def run(config: MethodsConfig) -> None:
 def _content(method: Method, ipc: int) -> dict[str, object]:
     """Return what a method is, as JSON can hold it."""
     names = ("name", "title", "paper", "cost", "needs", "selects", "shared")
-    presets = {preset: method.settings(preset, ipc) for preset in DISTILL_PRESETS}
+    presets = {method.preset_name(preset): method.settings(preset, ipc) for preset in DISTILL_PRESETS}
     return {name: getattr(method, name) for name in names} | {"ipc": ipc, "presets": presets}
 
 
@@ -37,9 +37,10 @@ def _print_method(entry: dict[str, object]) -> None:
     facts = [[name, entry[name] or "-"] for name in ("title", "paper", "cost", "needs")]
     facts.append(["several processes", "share each step" if entry["shared"] else "do the same"])
     print_table(entry["name"], ["", ""], facts)
-    published, smoke = (entry["presets"][preset] for preset in DISTILL_PRESETS)
-    rows = [[f"--{name}", _shown(published[name]), _shown(smoke[name])] for name in published]
-    print_table(f"settings for IPC {entry['ipc']}", ["", *(f"{preset}>" for preset in DISTILL_PRESETS)], rows)
+    presets = entry["presets"]
+    names = next(iter(presets.values()))
+    rows = [[f"--{name}", *(_shown(values[name]) for values in presets.values())] for name in names]
+    print_table(f"settings for IPC {entry['ipc']}", ["", *(f"{preset}>" for preset in presets)], rows)
 
 
 def _shown(value: object) -> str:

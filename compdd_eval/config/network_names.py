@@ -6,7 +6,6 @@ another network never pass for its own, as with class lists of a user's own. Of 
 digest, and nothing of what it imports.
 """
 
-import functools
 import hashlib
 import os
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.config.checks import comma_parts
-from compdd_eval.utils.code_digest import code_digest
+from compdd_eval.utils.code_digest import code_digest, code_name
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.user_code import function_of
 
@@ -193,9 +192,7 @@ def _registered(model: object) -> UserNetwork:
         )
     if not callable(model):
         raise InputError(f"model {model!r}: expected a name, FILE.py, a class or a function of num_classes and im_size")
-    digest = code_digest(model)
-    inner = model.func if isinstance(model, functools.partial) else model
-    title = re.sub(r"[^\w.+-]+", "", getattr(inner, "__name__", type(inner).__name__))
+    digest, title = code_digest(model), code_name(model)
     name = f"{title}@{digest[:_DIGITS]}"
     known = _known.setdefault(name, UserNetwork(name, digest, model, f"model {title}"))
     if known.digest != digest:

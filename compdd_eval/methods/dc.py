@@ -18,7 +18,7 @@ from torch.func import functional_call, grad, grad_and_value
 from compdd_eval.config.distill import CROP_PAD
 from compdd_eval.config.protocol import DSA_STRATEGY
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.methods.dm import layers_draw, siamese_pair
+from compdd_eval.methods.dm import siamese_pair
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.models.layers import has_batch_norm
@@ -79,7 +79,7 @@ def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
         synthetic.images.grad = torch.zeros_like(synthetic.images)
     for label in job.labels:
         real, made = siamese_pair(job, synthetic, step, label)
-        with layers_draw(job, "layers", step, label):
+        with job.draws("layers", step, label):
             expected = _real_gradients(job, network, real, label)
             targets = torch.full((len(made),), label, device=job.device)
             # to the images alone: the network is trained in between, by its own loss
@@ -154,7 +154,7 @@ def _network(job: Job, synthetic: Synthetic, step: int) -> nn.Module:
     optimizer = torch.optim.SGD(network.parameters(), lr=job.config.lr_net, momentum=_MOMENTUM[job.config.dsa])
     if update:
         _recall(job, network, optimizer)
-        with layers_draw(job, "layers", step):
+        with job.draws("layers", step):
             _train(job, network, optimizer, synthetic, step)
     if has_batch_norm(network):
         _freeze_batch_norm(job, network, step)
@@ -206,7 +206,7 @@ def _freeze_batch_norm(job: Job, network: nn.Module, step: int) -> None:
     drawn = [
         job.real.batch(label, _BATCH_NORM_IMAGES, job.generator("norm", step, label)) for label in job.real.classes
     ]
-    with torch.no_grad(), layers_draw(job, "norm", step):
+    with torch.no_grad(), job.draws("norm", step):
         network(torch.cat(drawn))
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

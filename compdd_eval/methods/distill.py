@@ -4,10 +4,11 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,51 +33,61 @@ from compdd_eval.methods.learning_loop import (
     read_checkpoint,
     write_losses,
 )
-from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
+from compdd_eval.methods.registry import SETTINGS, Method, asked_for, fill_settings, find_method, load_plugin
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
+from compdd_eval.utils.code_digest import code_digest
 from compdd_eval.utils.devices import peak_memory, repeatable, repeatable_here
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, named_as_arguments
 from compdd_eval.utils.files import atomic_write
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
 _DECIDE_NOTHING = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
 _DECIDE_NOTHING += ("preset", "dry_run", "compile")
-_DECIDE_NOTHING += ("subsets_dir", "classes")  # which classes they are is in the digest of the images
+_DECIDE_NOTHING += ("subsets_dir", "classes")  # the digest of the images says which classes
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
 
 
-def distill(config: DistillConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> DistilledSet:
-    """Make a distilled set and write it to `config.output_dir`; every process must call this.
+def distill(
+    method: Callable | str | DistillConfig, accelerator: Accelerator | None = None, quiet: bool = False, **settings: Any
+) -> "DistilledSet | DistillationCost":
+    """Make a distilled set and write it to `output_dir`; every process must call this.
 
-    A run that was interrupted goes on from its last checkpoint, with the same result; a finished one is read.
+    A run that was interrupted goes on from its last checkpoint, with the same result; a finished one is read. The
+    global random numbers of the caller are left as they are.
 
     Args:
-        config: All settings.
+        method: The function or the name of a method; or all settings. A function that is not registered makes a step,
+            as of `compdd_eval.methods.registry.Method`; its settings are `steps`, `lr_img`, `momentum_img` and `init`.
         accelerator: Devices and processes; None makes one.
         quiet: Show no bar of the steps, and say nothing in between.
+        settings: Those of `DistillConfig`, by name, such as `category="bird"`.
 
     Returns:
-        The set, on every process.
+        The set, on every process; with `dry_run` what it would take.
 
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
     """
     accelerator = accelerator or make_accelerator()
-    distillation = _opened(config, accelerator, quiet)
-    with ExitStack() as locks:
-        on_main_process(accelerator, lambda: _claim(config, locks))
+    naming = nullcontext() if isinstance(method, DistillConfig) else named_as_arguments(SETTINGS)
+    with naming, own_random_state(accelerator.device), ExitStack() as locks:
+        distillation = _opened(*asked_for(method, settings), accelerator, quiet)
+        if distillation.config.dry_run:
+            return distillation.cost()
+        on_main_process(accelerator, lambda: _claim(distillation.folder, locks))
         return distillation.run()
 
 
@@ -97,18 +108,9 @@ class DistillationCost:
     peak_bytes: int
 
 
-def measure_cost(config: DistillConfig, accelerator: Accelerator) -> DistillationCost:
-    """Make a few steps and write nothing; every process must call this.
-
-    Raises:
-        InputError: As `distill`; the method chooses real images, and makes no steps.
-    """
-    return _opened(config, accelerator, quiet=True).cost()
-
-
-def _opened(config: DistillConfig, accelerator: Accelerator, quiet: bool) -> "Distillation":
+def _opened(config: DistillConfig, method: Method | None, accelerator: Accelerator, quiet: bool) -> "Distillation":
     plugin = None if config.plugin is None else load_plugin(config.plugin)
-    method = find_method(config.method)
+    method = method or find_method(config.method)
     config = fill_settings(config, method)
     config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
@@ -118,8 +120,7 @@ def _opened(config: DistillConfig, accelerator: Accelerator, quiet: bool) -> "Di
     return Distillation(config, method, accelerator, quiet, plugin)
 
 
-def _claim(config: DistillConfig, locks: ExitStack) -> None:
-    folder = Path(config.output_dir)
+def _claim(folder: Path, locks: ExitStack) -> None:
     claim(folder, locks)
     check_card(folder)
 
@@ -145,6 +146,8 @@ class Distillation:
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
         self._compiler = Compiler(config.compile, "steps")
+        if plugin is None and not method.is_ours:
+            self.inputs["code"] = code_digest((method.run, method.begin))
 
     @property
     def _main(self) -> bool:
@@ -195,7 +198,9 @@ class Distillation:
 
     def _begun(self, job: Job) -> Learning:
         begin = self.method.begin or Synthetic.begin
-        return Learning(job, self.method, begin(job))
+        with job.draws("global", "begin"):
+            synthetic = begin(job)
+        return Learning(job, self.method, synthetic)
 
     def _open(self, split: str) -> SubsetSplit:
         config = self.config
@@ -244,7 +249,8 @@ class Distillation:
             shutil.rmtree(self.progress_dir / name, ignore_errors=True)
 
     def _select(self, job: Job) -> DistilledSet:
-        indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        with job.draws("global", "select"):
+            indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
         chosen = images_at(job.real.split, indices, self.config.seed)
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)
@@ -357,7 +363,7 @@ class Distillation:
             "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
             "options": config.options or {},
             "inputs": self.inputs,
-            "preset": config.preset,
+            "preset": method.preset_name(config.preset),
             "model": config.model,
             "resize": config.resize,
             "antialias": config.antialias,

@@ -4,9 +4,8 @@ Source: Zhao and Bilen, "Dataset Condensation with Distribution Matching" (WACV 
 batch norm, as in the authors' release.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -64,7 +63,7 @@ def match_distributions(job: Job, synthetic: Synthetic, step: int) -> torch.Tens
     # batches of labels that pass the network together
     for labels in [job.real.classes] if has_batch_norm(network) else [[label] for label in job.labels]:
         real, made = zip(*[siamese_pair(job, synthetic, step, label) for label in labels], strict=True)
-        with layers_draw(job, "layers", step, labels):
+        with job.draws("layers", step, labels):  # layers such as dropout
             expected = _of_parts(features, network, torch.cat(real)).split([len(images) for images in real])
             found = features(torch.cat(made)).split([len(images) for images in made])
         pairs = zip(labels, expected, found, strict=True)
@@ -105,14 +104,6 @@ def siamese_pair(job: Job, synthetic: Synthetic, step: int, label: int) -> tuple
     made = synthetic.of_class(label)
     real, made = (job.augment(images, job.generator("dsa", step, label)) for images in (real, made))
     return real, made
-
-
-@contextlib.contextmanager
-def layers_draw(job: Job, *purpose: object) -> Iterator[None]:
-    """Let layers that draw, such as dropout, draw what the seed and a purpose decide."""
-    with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
-        torch.manual_seed(job.generator(*purpose).initial_seed())
-        yield
 
 
 def _features(job: Job, network: nn.Module) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:

@@ -19,6 +19,7 @@ from compdd_eval.models.embedding import embed
 from compdd_eval.training.predict import predict
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError, first_line, unknown
+from compdd_eval.utils.random_state import own_random_state
 
 PIXELS, TRAINED = "pixels", "trained"
 _FLAG = "--features"
@@ -107,11 +108,10 @@ class FeatureSpace:
         feed = StudentBatches(job.real.images, job.real.labels, "hard", protocol, config.seed)
         training = Training(network, [feed], protocol.rate, protocol)
         steps = itertools.islice(training.passes(), passes)
-        with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
-            torch.manual_seed(config.seed)  # of dropout
-            with tqdm(steps, total=passes, unit="pass", desc=f"features: training {config.model}") as bar:
-                for loss in bar:
-                    bar.set_postfix(loss=f"{loss.item():.4g}", refresh=False)
+        bar = tqdm(steps, total=passes, unit="pass", desc=f"features: training {config.model}")
+        with bar, own_random_state(job.device, config.seed):  # of dropout
+            for loss in bar:
+                bar.set_postfix(loss=f"{loss.item():.4g}", refresh=False)
         right = predict(network, job.real.images) == job.real.labels
         accuracy = round(right.float().mean().item(), 4)
         self.facts |= {"model": config.model, "passes": passes, "train_accuracy": accuracy}

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from compdd_eval.training import compiling
 from compdd_eval.training.augment import diff_augment
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.utils.devices import send
+from compdd_eval.utils.random_state import own_random_state
 
 T = TypeVar("T")
 _ROOM = 4  # a device keeps the training images where they take at most this part of its free memory
@@ -119,14 +121,20 @@ class Job:
     def generator(self, *purpose: object) -> torch.Generator:
         """Return random numbers that the seed and a purpose decide, such as `("real", step)`; on the CPU.
 
-        A method that draws from nothing else is the same after a resume.
+        Equal in every process, and after a resume.
         """
         return torch.Generator().manual_seed(self._seed(purpose))
 
+    def draws(self, *purpose: object) -> AbstractContextManager[None]:
+        """Let a block draw what the seed and a purpose decide from the global generators of torch, NumPy and Python.
+
+        On a GPU also from that of the device. After the block they are as they were before.
+        """
+        return own_random_state(self.device, self._seed(purpose))
+
     def network(self, *purpose: object) -> nn.Module:
         """Return `config.model` with weights that the seed and a purpose decide, on the device, in training mode."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed(purpose))
+        with self.draws(*purpose):
             network = create_model(self.config.model, NUM_CLASSES, (self.config.res,) * 2)
         return network._apply(lambda tensor: send(tensor, self.device))  # what `network.to` does, without waiting
 

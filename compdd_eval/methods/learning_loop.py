@@ -64,9 +64,7 @@ class Learning:
         config = job.config
         if not isinstance(synthetic, Synthetic):
             found = type(synthetic).__name__
-            raise InputError(
-                f"{method.name}: its `begin` returned {found}, expected a compdd_eval.methods.job.Synthetic"
-            )
+            raise InputError(f"{method.name}: its `begin` returned {found}, expected a compdd_eval.Synthetic")
         if config.lr_img is None:
             raise InputError(f"--lr_img is missing: {method.name} has no default for it")
         rates = {
@@ -91,7 +89,8 @@ class Learning:
         """
         number = self.progress.step
         self._optimizer.zero_grad()
-        loss = self.method.run(self.job, self.synthetic, number)
+        with self.job.draws("global", "step", number):  # whatever a method draws from, a resume repeats it
+            loss = self.method.run(self.job, self.synthetic, number)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, MatchingConfig
+from compdd_eval.utils.code_digest import code_name
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.user_code import run_file
 
@@ -16,6 +18,9 @@ _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
 _OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
+_LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
+SETTINGS = tuple(field.name for field in fields(DistillConfig))
+DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,15 @@ class Method:
     inputs: Callable | None
     presets: Mapping[str, Mapping[str, object]]
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with this package; else it is a user's own."""
+        return _is_ours(self.run)
+
+    def preset_name(self, preset: str) -> str:
+        """Return what a preset is called: the settings of a user's own method are not published, but its defaults."""
+        return DEFAULTS if preset == DISTILL_PRESETS[0] and not self.is_ours else preset
+
     def settings(self, preset: str, ipc: int) -> dict[str, object]:
         """Return the settings of a preset for a number of images per class; None is what a user has to give or may."""
         values = self.presets[preset]
@@ -80,8 +94,8 @@ class Method:
 def register_method(
     name: str,
     *,
-    title: str,
-    paper: str,
+    title: str | None = None,
+    paper: str = "",
     cost: str = "",
     needs: str = "",
     selects: bool = False,
@@ -97,7 +111,7 @@ def register_method(
 
     Args:
         name: As on the command line.
-        title: In a few words.
+        title: In a few words; default: the first line of the function's docstring.
         paper: Where it is from.
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet.
@@ -107,31 +121,41 @@ def register_method(
         begin: Makes the first synthetic images.
         compiles: Says how much a step computes, where that can be compiled.
         inputs: Says which files it reads.
-        settings: Published values of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where
-            there is no default.
+        settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
+            none. Those of ours are the published ones. All that learn have `steps`, `lr_img`, `momentum_img`, `init`.
         smoke: Those that are other in the preset "smoke", which takes minutes on a CPU.
 
     Raises:
         ValueError: The name is taken, or a setting is no field of `MatchingConfig`.
     """
     if not selects:
-        settings = {"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"} | dict(settings)
+        settings = {**_LEARNING, **settings}
     for setting in [*settings, *smoke]:
         if setting not in _FIELDS:
             raise ValueError(f"method {name!r}: {setting!r} is no field of MatchingConfig; take config.options for it")
     presets = {DISTILL_PRESETS[0]: dict(settings), DISTILL_PRESETS[1]: {**settings, **smoke}}
 
     def register(run: Callable) -> Callable:
-        if not run.__module__.startswith("compdd_eval."):
+        if not _is_ours(run):
             _register_ours()  # names of ours are taken, whoever comes first
         if name in _METHODS:
             raise ValueError(f"a distillation method {name!r} is registered already")
+        shown = _first_line(run) if title is None else title
         _METHODS[name] = Method(
-            name, run, title, paper, cost, needs, selects, tuple(options), shared, begin, compiles, inputs, presets
+            name, run, shown, paper, cost, needs, selects, tuple(options), shared, begin, compiles, inputs, presets
         )
         return run
 
     return register
+
+
+def _is_ours(run: Callable) -> bool:
+    return str(run.__module__).startswith("compdd_eval.")  # that of code in a text is None
+
+
+def _first_line(run: Callable) -> str:
+    """Return the first line of the docstring of a function, "" where it has none."""
+    return (inspect.getdoc(run) or "").partition("\n")[0] if inspect.isroutine(run) else ""
 
 
 @functools.cache
@@ -147,16 +171,37 @@ def list_methods() -> list[Method]:
     return [_METHODS[name] for name in dict.fromkeys([*ours, *_METHODS])]
 
 
-def find_method(name: str) -> Method:
-    """Return a method by its name.
+def find_method(method: str | Callable) -> Method:
+    """Return a method by its name or its function.
+
+    A function that is not registered is a method that learns, named by its own name, with the settings of all of them.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none of that name; the function has the name of another one, or is none.
     """
     _register_ours()
-    if name not in _METHODS:
-        raise unknown("method", name, _METHODS)
-    return _METHODS[name]
+    if isinstance(method, str):
+        if method not in _METHODS:
+            raise unknown("method", method, _METHODS)
+        return _METHODS[method]
+    if not callable(method):
+        raise InputError(f"method {method!r}: expected a function, the name of a method, or a DistillConfig")
+    registered = next((known for known in _METHODS.values() if known.run == method), None)
+    return registered or _unregistered(method)
+
+
+def _unregistered(run: Callable) -> Method:
+    name, presets = code_name(run), dict.fromkeys(DISTILL_PRESETS, _LEARNING)
+    if name in _METHODS:
+        raise InputError(f"method {name}: another one of this name is registered; rename the function")
+    try:
+        inspect.signature(run).bind("job", "synthetic", "step")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"method {name}: expected a function of job, synthetic and step ({error}); one of the job alone, which "
+            "chooses real images, is registered by @register_method(NAME, selects=True)"
+        ) from error
+    return Method(name, run, _first_line(run), "", "", "", False, (), False, None, None, presets)
 
 
 def load_plugin(file: str) -> str:
@@ -178,6 +223,24 @@ def load_plugin(file: str) -> str:
 
 
 _LOADED: dict[Path, str] = {}
+
+
+def asked_for(
+    method: Callable | str | DistillConfig, settings: Mapping[str, object]
+) -> tuple[DistillConfig, Method | None]:
+    """Return what `distill` is asked for as settings, and the method if its function is given.
+
+    Raises:
+        InputError: An unknown setting or function, or a value that no method can use.
+    """
+    for name in settings:
+        if name not in SETTINGS:
+            raise unknown("setting", name, SETTINGS)
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+    if isinstance(method, DistillConfig):
+        return replace(method, **settings), None
+    found = None if isinstance(method, str) else find_method(method)
+    return DistillConfig(method=found.name if found else method, **settings), found
 
 
 def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:

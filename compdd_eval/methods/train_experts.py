@@ -49,6 +49,7 @@ from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
 from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
 _SETTINGS = ("model", "res", "antialias", "resize", "epochs", "lr", "momentum", "weight_decay", "batch_train", "dsa")
@@ -245,8 +246,7 @@ class _ExpertTrainer:
     def _trajectory(self, seed: int, bar: tqdm) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
         """Return the snapshots of an expert and what is recorded with them; its seed decides all random numbers."""
         config, expert_seed = self.config, _expert_seed(seed)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(expert_seed)
+        with own_random_state(self.device, expert_seed):
             network = create_model(config.model, NUM_CLASSES, (config.res,) * 2).to(self.device)
             network = in_place(network, config.model, 1, config.res)
             training = self._training(network, expert_seed)

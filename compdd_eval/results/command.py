@@ -16,8 +16,16 @@ def evaluate_command(flags: Mapping[str, object]) -> str:
     """Return `evaluate` with these flags, quoted for a shell, a flag in each line, the set and the images first."""
     first = {"distilled": flags["distilled"]} if "distilled" in flags else {}
     flags = {**first, "data_path": DATA_PATH, **flags}
-    words = [f"--{name} {shlex.quote(flag_value(value))}" for name, value in flags.items()]
-    return "accelerate launch -m compdd_eval " + " \\\n    ".join(words)
+    return "accelerate launch -m compdd_eval " + " \\\n    ".join(_words(flags))
+
+
+def evaluate_line(flags: Mapping[str, object]) -> str:
+    """Return `evaluate` with these flags, quoted for a shell, in one line."""
+    return " ".join(["compdd-eval evaluate", *_words(flags)])
+
+
+def _words(flags: Mapping[str, object]) -> list[str]:
+    return [f"--{name} {shlex.quote(flag_value(value))}" for name, value in flags.items()]
 
 
 def without_places(name: str, value: object) -> object:

@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import pathlib
+import re
 import sys
 import sysconfig
 import types
@@ -50,6 +51,12 @@ def code_digest(value: object) -> str:
         InputError: It uses an object whose content cannot be read.
     """
     return _sha256(json.dumps(list(_described(value, {}))).encode())
+
+
+def code_name(value: object) -> str:
+    """Return the name of a class, a function, a partial one or a callable object, as a name of a file can have it."""
+    inner = value.func if isinstance(value, functools.partial) else value
+    return re.sub(r"[^\w.+-]+", "", getattr(inner, "__name__", type(inner).__name__))
 
 
 def _sha256(content: bytes) -> str:
@@ -139,8 +146,8 @@ def _parts(value: object) -> list[object]:
 
 def _refused(value: object, reason: str) -> InputError:
     return InputError(
-        f"model: its code uses an object of {type(value).__module__}.{type(value).__qualname__}, whose content cannot "
-        f"be read ({' '.join(reason.split())[:80]}), so results could not tell two networks apart; keep settings in "
+        f"code of your own uses an object of {type(value).__module__}.{type(value).__qualname__}, whose content cannot "
+        f"be read ({' '.join(reason.split())[:80]}), so results could not tell it from other code; keep settings in "
         "numbers, texts, lists, dicts, tensors or objects of these, or give FILE.py"
     )
 

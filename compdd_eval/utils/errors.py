@@ -1,7 +1,9 @@
 """The one exception that means "the input is wrong", and how its messages suggest the right value."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 _OTHER_WORDS = {  # name of a setting -> what else the field calls it; the first that a command has is suggested
     "steps": "iteration iterations iters num_iters num_steps max_iterations epochs",
@@ -91,6 +93,16 @@ def _meant(value: str, choices: list[str]) -> str | None:
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its name where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def named_as_arguments(settings: Iterable[str]) -> Iterator[None]:
+    """Let the errors of a block name settings as Python does: `steps` in place of `--steps`."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (re.sub(rf"--(?=(?:{'|'.join(settings)})\b)", "", str(error)),)
+        raise
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:

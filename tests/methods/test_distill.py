@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import signal
 import time
 from dataclasses import fields
@@ -49,7 +50,7 @@ def test_the_set_has_its_recipe(make, tmp_path, drawn):
     found = DistilledSet.load(tmp_path / "set")
     assert found.sha256 == distilled.sha256 and found.definition.name == "bird-easy" and found.ipc == 2
     made = found.metadata["distillation"]
-    assert found.metadata["method"] == "pixel-means" and found.metadata["paper"] == "an example"
+    assert found.metadata["method"] == "pixel-means" and "paper" not in found.metadata
     assert made["settings"] == {
         "steps": 6,
         "lr_img": 100.0,
@@ -186,7 +187,7 @@ def wrong(name, **options):
 
     def with_function(function):
         if name not in {method.name for method in list_methods()}:
-            register_method(name, title="", paper="an example", **options)(function)
+            register_method(name, **options)(function)
         return name
 
     return with_function
@@ -269,14 +270,18 @@ def test_the_command(run, drawn, cache, tmp_path):
     arguments = ["distill", "pixel-means", "--plugin", PLUGIN, "--data_path", drawn, "--ipc", 1, "--preset", "smoke"]
     for name, value in BIRDS.items():
         arguments += [f"--{name}", value]
-    status, out, lines = run(*arguments, "--output_dir", tmp_path / "set", "--options", '{"weight": 0.5}')
-    assert (status, lines) == (0, []) and "distilled set:" in out and "20, " in out
+    status, out, lines = run(*arguments, "--output_dir", tmp_path / "a set", "--options", '{"weight": 0.5}')
+    assert (status, lines) == (0, []) and f"distilled set: {tmp_path / 'a set'}" in out and "20, " in out
+    following = shlex.split(out.splitlines()[-1].removeprefix("evaluate it: compdd-eval "))
+    assert following == [
+        *("evaluate", "--distilled", str(tmp_path / "a set"), "--category", "bird", "--subset", "easy"),
+        *("--data_path", str(drawn), "--res", "16", "--model", "ConvNetD1"),
+    ]
     status, out, _ = run(*arguments, "--output_dir", tmp_path / "set2", "--json")
     assert status == 0 and json.loads(out)["distillation"]["settings"]["steps"] == 20
-    status, _, _ = run("validate", tmp_path / "set", "--data_path", drawn)
+    status, _, _ = run("validate", tmp_path / "a set", "--data_path", drawn)
     assert status == 0
-    evaluated = ["--distilled", tmp_path / "set", "--data_path", drawn, "--res", 16, "--model", "ConvNetD1"]
-    status, out, _ = run(*evaluated, "--epoch_eval_train", 1, "--num_eval", 1, "--output_dir", tmp_path / "results")
+    status, out, _ = run(*following, "--epoch_eval_train", 1, "--num_eval", 1, "--output_dir", tmp_path / "results")
     assert status == 0 and "bird-easy" in out
 
 
@@ -317,9 +322,9 @@ def test_a_plugin_that_fails_or_registers_nothing(tmp_path):
     with pytest.raises(InputError, match="registers no method"):
         load_plugin(str(tmp_path / "empty.py"))
     with pytest.raises(ValueError, match="registered already"):
-        register_method("dm", title="", paper="")(lambda job: [])
+        register_method("dm")(lambda job: [])
     with pytest.raises(ValueError, match="no field of MatchingConfig"):
-        register_method("new", title="", paper="", settings={"temperature": 1.0})
+        register_method("new", settings={"temperature": 1.0})
 
 
 def test_settings_go_with_the_ipc():
@@ -340,7 +345,7 @@ def test_experts_have_to_be_given():
 
 
 def test_every_method_says_what_it_is():
-    methods = [method for method in list_methods() if method.paper != "an example"]
+    methods = [method for method in list_methods() if method.is_ours]
     assert [method.name for method in methods] == OURS
     known = {field.name for field in fields(MatchingConfig)}
     used = set()

@@ -90,7 +90,7 @@ def protocol_table() -> str:
 def methods_table() -> str:
     """One line a distillation method of ours."""
     lines = ["| method | | paper | cost | needs |", "| --- | --- | --- | --- | --- |"]
-    ours = [method for method in list_methods() if method.run.__module__.startswith("compdd_eval.")]
+    ours = [method for method in list_methods() if method.is_ours]
     for method in ours:
         lines.append(f"| `{method.name}` | {method.title} | {method.paper} | {method.cost} | {method.needs} |")
     return "\n".join(lines)
@@ -99,7 +99,7 @@ def methods_table() -> str:
 def methods_list() -> str:
     """Names, papers and needs of our distillation methods."""
     lines = ["| method | | paper | needs |", "| --- | --- | --- | --- |"]
-    ours = [method for method in list_methods() if method.run.__module__.startswith("compdd_eval.")]
+    ours = [method for method in list_methods() if method.is_ours]
     return "\n".join([*lines, *(f"| `{m.name}` | {m.title} | {m.paper} | {m.needs} |" for m in ours)])
 
 

@@ -7,8 +7,6 @@ from compdd_eval import register_method
 
 @register_method(
     "pixel-means",
-    title="mean pixels of each class",
-    paper="an example",
     options=("weight",),  # --options '{"weight": 2}'
     settings={"steps": 50, "lr_img": 100.0, "batch_real": 64},  # flags that it takes, with their defaults
     smoke={"steps": 20},
