@@ -131,7 +131,8 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
-        preset: Where the method's settings come from: "published" for this IPC, or "smoke" for minutes on a CPU.
+        preset: Where the method's settings come from: "published" for this IPC and subset, or "smoke" for minutes on a
+            CPU.
         seed: Seed of everything that is drawn.
         output_dir: Folder for the distilled set, in our format, and for `progress`.
         save_every: Steps between two checkpoints, each with a preview.

@@ -34,7 +34,7 @@ def _inputs(config: DistillConfig) -> list[str]:
     inputs=_inputs,
     settings=DATM_SETTINGS
     | {
-        "loss_threshold": ByIPC({1: 0.0, 10: 0.25, 50: 0.375}),
+        "loss_threshold": ByIPC({1: 0.0, 10: 0.25, 50: 0.375}, {"bird-hard": {50: 0.25}}),
         "interval": ByIPC({1: 50, 10: 100}),
         "beta": 1.0,
         "map_threshold": None,
