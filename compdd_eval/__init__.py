@@ -13,6 +13,7 @@ _HOMES = {
     "complexity_from_maps": "compdd_eval.complexity.measure",
     "create_model": "compdd_eval.models.registry",
     "diff_augment": "compdd_eval.training.augment",
+    "enhancement_factors": "compdd_eval.methods.edf_maps",
     "evaluate": "compdd_eval.evaluation.evaluate",
     "list_models": "compdd_eval.models.registry",
     "load_comp_dd": "compdd_eval.data.splits",

@@ -57,7 +57,8 @@ class MatchingConfig(Settings):
         interval: Discriminative area enhancement: steps between two looks at the class-activation maps (edf).
         beta: Where a map reaches its threshold, the gradient of a pixel is multiplied by beta + map (edf).
         map_threshold: Activation from which that is done; default: the mean of each map (edf).
-        map_model: Classifier whose maps are taken: "expert", or one as --model of `complexity` takes it (edf).
+        map_model: Classifier whose maps are taken, as --model of `complexity` takes it, at the images' own size; or
+            "expert" (edf).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
             the same gradients (mtt, datm, edf).
     """
