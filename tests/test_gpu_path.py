@@ -148,7 +148,7 @@ MORE = {
     "dc": ("--batch_real", 2, "--outer_loop", 2, "--inner_loop", 1),
     "mtt": TRAJECTORY,
     "datm": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1, "--match_threshold", 9),
-    "edf": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1),
+    "edf": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1, "--map_model", "expert"),
 }
 
 
@@ -176,6 +176,18 @@ def test_methods(method, per_step, experts, gpu, run, drawn, place, monkeypatch)
     monkeypatch.chdir(place)
     assert run(*words, steps[0], steps[2], "--data_path", drawn, "--output_dir", place / f"cpu {method}")[0] == 0
     ours, theirs = (DistilledSet.load(place / folder).images for folder in ("gpu_results", f"cpu {method}"))
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_maps_of_a_classifier(experts, gpu, run, drawn, place, monkeypatch):
+    monkeypatch.chdir(place)
+    layers = "nn.Conv2d(3, 4, 4, stride=4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 1000)"
+    (place / "net.py").write_text(f"from torch import nn\ndef create_model():\n    return nn.Sequential({layers})\n")
+    words = ("distill", "edf", *DISTILL, *MORE["edf"][:-1], "net.py", "--steps", 2, "--interval", 1)
+    words = (*words, "--lr_img", 100, "--match_threshold", 9, "--data_path", drawn)
+    gpu(*words, "--output_dir", "gpu maps")
+    assert run(*words, "--output_dir", "cpu maps")[0] == 0
+    ours, theirs = (DistilledSet.load(place / folder).images for folder in ("gpu maps", "cpu maps"))
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 

@@ -15,6 +15,7 @@ from compdd_eval.commands import GROUPS
 from compdd_eval.commands.parser import choices_of, defaults_of, given_values, plain_types
 from compdd_eval.config.distill import DISTILL_PRESETS, WITH_STEPS, MatchingConfig
 from compdd_eval.config.protocol import PRESETS, Protocol, flag_value
+from compdd_eval.data.subsets import singular
 from compdd_eval.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -139,12 +140,14 @@ def _of_method(
     method = _method_of(given["method"], given)
     preset = given["preset"] if given.get("preset") in DISTILL_PRESETS else DISTILL_PRESETS[0]
     ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else defaults["ipc"]
-    takes = method.settings(preset, ipc)
+    subset = f"{singular(given.get('category', 'bird'))}-{given.get('subset', 'easy')}"
+    takes, note = method.settings(preset, ipc, subset), method.settings_note(subset)
     possible = [field.name for field in fields(MatchingConfig)]
     hidden = {*possible, "options", *(WITH_STEPS if method.selects else ())}
     left = {head: [name for name in names if name not in hidden] for head, names in groups.items()}
     own = [name for name in possible if name in takes] + (["options"] if method.options else [])
-    return left | {f"Settings of {method.name} (preset {method.preset_name(preset)}, IPC {ipc})": own}, defaults | takes
+    facts = [f"preset {method.preset_name(preset)}", f"IPC {ipc}", *filter(None, [note])]
+    return left | {f"Settings of {method.name} ({', '.join(facts)})": own}, defaults | takes
 
 
 def _ending(command: str, is_short: bool, given: dict[str, str]) -> str:

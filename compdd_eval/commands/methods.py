@@ -7,7 +7,7 @@ from compdd_eval.utils.console import print_json, print_table
 
 
 def run(config: MethodsConfig) -> None:
-    """Print all methods, or one with its settings, for an IPC.
+    """Print all methods, or one with its settings, for an IPC and a subset.
 
     Raises:
         InputError: There is no such method, or a plugin that fails.
@@ -15,7 +15,7 @@ def run(config: MethodsConfig) -> None:
     if config.plugin is not None:
         load_plugin(config.plugin)
     methods = list_methods() if config.name is None else [find_method(config.name)]
-    content = [_content(method, config.ipc) for method in methods]
+    content = [_content(method, config) for method in methods]
     if config.json:
         print_json(content)
     elif config.name is None:
@@ -24,13 +24,19 @@ def run(config: MethodsConfig) -> None:
         print("settings of one: python -m compdd_eval methods NAME --ipc 10")
     else:
         _print_method(content[0])
+        if note := methods[0].settings_note(config.subset_name):
+            print(note)
 
 
-def _content(method: Method, ipc: int) -> dict[str, object]:
+def _content(method: Method, config: MethodsConfig) -> dict[str, object]:
     """Return what a method is, as JSON can hold it."""
     names = ("name", "title", "paper", "cost", "needs", "selects", "shared")
-    presets = {method.preset_name(preset): method.settings(preset, ipc) for preset in DISTILL_PRESETS}
-    return {name: getattr(method, name) for name in names} | {"ipc": ipc, "presets": presets}
+    presets = {
+        method.preset_name(preset): method.settings(preset, config.ipc, config.subset_name)
+        for preset in DISTILL_PRESETS
+    }
+    shown = {"ipc": config.ipc, "settings_of": method.whose_settings(config.subset_name), "presets": presets}
+    return {name: getattr(method, name) for name in names} | shown
 
 
 def _print_method(entry: dict[str, object]) -> None:

@@ -58,7 +58,8 @@ class MatchingConfig(Settings):
         interval: Discriminative area enhancement: steps between two looks at the class-activation maps (edf).
         beta: Where a map reaches its threshold, the gradient of a pixel is multiplied by beta + map (edf).
         map_threshold: Activation from which that is done; default: the mean of each map (edf).
-        map_model: Classifier whose maps are taken: "expert", or one as --model of `complexity` takes it (edf).
+        map_model: Classifier whose maps are taken, as --model of `complexity` takes it, at the images' own size; or
+            "expert" (edf).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
             the same gradients (mtt, datm, edf).
     """
@@ -132,8 +133,8 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
-        preset: Where the method's settings come from: "published" for this IPC (of a method of your own: its defaults),
-            or "smoke" for minutes on a CPU.
+        preset: Where the method's settings come from: "published" for this IPC and subset (of a method of your own: its
+            defaults), or "smoke" for minutes on a CPU.
         seed: Seed of everything that is drawn.
         output_dir: Folder for the distilled set, in our format, and for `progress`.
         save_every: Steps between two checkpoints, each with a preview.

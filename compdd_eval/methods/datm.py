@@ -15,17 +15,32 @@ from compdd_eval.methods.trajectory_matching import (
     student_images,
 )
 
-# `first_max_start_epoch` and `max_start_epoch` are T and T+ of the paper; what follows is by images per class
+# The configurations of the release of EDF for its six subsets, by images per class: those of bird-easy, then what is
+# other in the rest. `first_max_start_epoch` and `max_start_epoch` are T and T+ of the paper of DATM.
 DATM_SETTINGS = STUDENTS | {
     "steps": 10_000,
     "lr_img": ByIPC({1: 1e4, 10: 1e3, 50: 1e2}),
-    "batch_syn": ByIPC({1: 1000, 50: 200}),
+    "batch_syn": ByIPC({1: 1000, 10: 200, 50: 200}, {"dog-easy": {10: 250}}),
     "max_start_epoch": ByIPC({1: 10, 10: 20, 50: 40}),
     "first_max_start_epoch": ByIPC({1: 5, 10: 10, 50: 20}),
-    "window_steps": 1000,
-    "lr_label": ByIPC({1: 2.0, 10: 3.0, 50: 5.0}),
+    "window_steps": ByIPC(
+        {1: 1000}, dict.fromkeys(("bird-hard", "car-easy", "car-hard", "dog-easy", "dog-hard"), {50: 2000})
+    ),
+    "lr_label": ByIPC(
+        {1: 2.0, 10: 3.0, 50: 5.0},
+        {"car-easy": {1: 3.0}, "car-hard": {1: 3.0}, "dog-easy": {10: 5.0}, "dog-hard": {10: 2.0}},
+    ),
     "momentum_label": 0.9,
-    "match_threshold": ByIPC({1: 1.7, 10: 2.0, 50: 1.0}),
+    "match_threshold": ByIPC(
+        {1: 1.7, 10: 2.0, 50: 1.0},
+        {
+            "bird-hard": {1: 1.5},
+            "car-easy": {1: 2.0},
+            "car-hard": {1: 2.0, 50: 1.5},
+            "dog-easy": {1: 2.0},
+            "dog-hard": {1: 2.5},
+        },
+    ),
 }
 DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 20}
 

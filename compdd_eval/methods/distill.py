@@ -161,6 +161,8 @@ class Distillation:
         split = self._open("train")
         if config.eval_every:
             self._open("validation")  # refuses a copy without any before the first step
+        if self._main and not self.quiet and (note := method.settings_note(self.subset.name)):
+            _logger.info(note)
         real = TrainingImages(split, self.accelerator.device)
         self.digest = self._digest(real)
         finished = on_main_process(self.accelerator, self._finished)
@@ -361,6 +363,7 @@ class Distillation:
         made: dict[str, object] = {
             "digest": self.digest,
             "settings": {name: _named(getattr(config, name)) for name in method.settings(config.preset, config.ipc)},
+            "settings_of": method.whose_settings(self.subset.name),
             "options": config.options or {},
             "inputs": self.inputs,
             "preset": method.preset_name(config.preset),

@@ -1,10 +1,12 @@
 """Discriminative area enhancement of EDF: pixels that decide the class learn faster.
 
 Source: Wang et al., "Emphasizing Discriminative Features for Dataset Distillation in Complex Scenarios" (CVPR 2025),
-with Grad-CAM (Selvaraju et al., ICCV 2017).
+with Smooth Grad-CAM++ (Omeiza et al., 2019) of a network that is trained on ImageNet, as in its release. The release
+asks that network for class 0-9, the label of an image; here its ImageNet class is taken.
 """
 
 import functools
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -12,31 +14,36 @@ from torch import nn
 
 from compdd_eval.complexity.classifier import Classifier, load_classifier
 from compdd_eval.complexity.maps import mapper_of
-from compdd_eval.complexity.score import given_to
-from compdd_eval.config.complexity import ComplexityConfig
+from compdd_eval.complexity.score import normalise_for
+from compdd_eval.config.complexity import METHODS, ComplexityConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.synsets import synsets
-from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, denormalise
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.trajectory_matching import trained_expert
 from compdd_eval.utils.errors import InputError
 
 EXPERT = "expert"  # value of --map_model
-_METHOD = "gradcam"
+_SMOOTH = METHODS[0]  # Smooth Grad-CAM++
 _AT_A_TIME = 32
 
 
 @functools.lru_cache(maxsize=1)
-def map_classifier(name: str, device: torch.device) -> Classifier:
+def map_classifier(name: str, size: int, device: torch.device) -> Classifier:
     """Load the classifier that --map_model names, other than an expert; it is kept.
+
+    Args:
+        name: As --model of `complexity` takes it.
+        size: Side in pixels of the images that it is given.
+        device: Where to put it.
 
     Raises:
         InputError: As from `load_classifier`, or its outputs are neither ImageNet's classes nor those of a subset.
     """
     try:
-        classifier = load_classifier(ComplexityConfig(model=name), device, "--map_model")
+        classifier = load_classifier(ComplexityConfig(model=name, image_size=size), device, "--map_model")
     except InputError as error:
-        raise InputError(f"--map_model takes {EXPERT}, or a --model of `complexity`: {error}") from error
+        raise InputError(f"{error}; or give --map_model {EXPERT}, for maps of an expert") from error
     if classifier.outputs not in (len(synsets()), NUM_CLASSES):
         raise InputError(
             f"--map_model {name}: has {classifier.outputs} outputs, expected the {len(synsets())} classes of ImageNet "
@@ -46,33 +53,40 @@ def map_classifier(name: str, device: torch.device) -> Classifier:
 
 
 def activation_maps(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
-    """Return the class-activation map of each synthetic image for its class.
+    """Return the class-activation map of each synthetic image for its class, by Smooth Grad-CAM++.
+
+    A classifier is given the images at their own size, normalised as it wants them; an expert as they are.
 
     Args:
         job: The distillation; `map_model` says whose maps.
         synthetic: The images.
-        step: Number of the step, by which an expert is drawn.
+        step: Number of the step, by which noise, and an expert, are drawn.
 
     Returns:
-        Float32 `[N, H, W]` in [0, 1], on the device; of the size of the images.
+        Float32 `[N, H, W]` in [0, 1], on the device; bilinearly brought to the size of the images.
 
     Raises:
-        InputError: TorchCAM is missing, or the expert has no convolution.
+        InputError: TorchCAM is missing, the expert has no convolution, or the layer is 1 x 1.
     """
     name, images, classes = job.config.map_model, synthetic.images.detach(), synthetic.classes.cpu()
     if name == EXPERT:
         classifier = _of_expert(trained_expert(job, "maps", step), job.device)
     else:
-        classifier = map_classifier(name, job.device)
-        images = given_to(images.cpu(), classifier, ComplexityConfig.image_size)
+        classifier = map_classifier(name, job.config.res, job.device)
+        images = normalise_for(denormalise(images), classifier)
         if classifier.outputs != NUM_CLASSES:
             known = {entry.label: entry.imagenet_index for entry in job.config.load_subset().classes}
             classes = torch.tensor([known[label] for label in classes.tolist()])
-    with mapper_of(classifier, _METHOD) as mapper:
+    with mapper_of(classifier, _SMOOTH) as mapper:
         parts = zip(images.split(_AT_A_TIME), classes.split(_AT_A_TIME), strict=True)
-        maps = torch.cat([mapper(part.to(job.device), 0, targets)[0] for part, targets in parts])
-    size = synthetic.images.shape[2:]
-    maps = F.interpolate(maps[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
+        seeds = (job.generator("maps", step, number).initial_seed() for number in itertools.count())
+        maps = torch.cat([mapper(part, next(seeds), targets)[0] for part, targets in parts])
+    if maps[0].numel() == 1:
+        raise InputError(
+            f"--map_model {name}: its layer {classifier.layer} is 1 x 1 at --res {job.config.res}, and a map the same "
+            f"everywhere; give a larger --res or another --map_model ({EXPERT}, ...)"
+        )
+    maps = F.interpolate(maps[:, None].float(), images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     return maps.to(job.device)
 
 
@@ -85,7 +99,7 @@ def _of_expert(network: nn.Module, device: torch.device) -> Classifier:
     return Classifier(network, IMAGENET_MEAN, IMAGENET_STD, EXPERT, "", convolutions[-1], device, NUM_CLASSES)
 
 
-def enhancement_factors(maps: torch.Tensor, beta: float, threshold: float | None) -> torch.Tensor:
+def enhancement_factors(maps: torch.Tensor, beta: float = 1.0, threshold: float | None = None) -> torch.Tensor:
     """Return what the gradient of each pixel is multiplied by: beta + M where M reaches its threshold, else 1.
 
     Args:

@@ -4,12 +4,13 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, MatchingConfig
+from compdd_eval.data.subsets import config_names
 from compdd_eval.utils.code_digest import code_name
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.user_code import run_file
@@ -21,21 +22,25 @@ _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
 SETTINGS = tuple(field.name for field in fields(DistillConfig))
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
+_FIRST_SUBSET = "bird-easy"  # whose values are those of subsets without any of their own
 
 
 @dataclass(frozen=True)
 class ByIPC:
-    """A setting that goes with the images per class.
+    """A setting that goes with the images per class, and maybe with the subset.
 
     Attributes:
         values: Images per class -> value; between them, that of the next smaller number holds, below all the smallest.
+        subsets: Name of a subset -> those of these values that are other there; `values` are bird-easy's.
     """
 
     values: Mapping[int, object]
+    subsets: Mapping[str, Mapping[int, object]] = field(default_factory=dict)
 
-    def at(self, ipc: int) -> object:
-        """Return the value for a number of images per class."""
-        return self.values[max((key for key in self.values if key <= ipc), default=min(self.values))]
+    def at(self, ipc: int, subset: str | None = None) -> object:
+        """Return the value for a number of images per class, and a subset."""
+        values = {**self.values, **self.subsets.get(subset, {})}
+        return values[max((key for key in values if key <= ipc), default=min(values))]
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,32 @@ class Method:
         """Return what a preset is called: the settings of a user's own method are not published, but its defaults."""
         return DEFAULTS if preset == DISTILL_PRESETS[0] and not self.is_ours else preset
 
-    def settings(self, preset: str, ipc: int) -> dict[str, object]:
-        """Return the settings of a preset for a number of images per class; None is what a user has to give or may."""
-        values = self.presets[preset]
-        return {name: value.at(ipc) if isinstance(value, ByIPC) else value for name, value in values.items()}
+    def settings(self, preset: str, ipc: int, subset: str = _FIRST_SUBSET) -> dict[str, object]:
+        """Return the settings of a preset for a number of images per class and a subset, by its name.
+
+        None is what a user has to give or may.
+        """
+        values, whose = self.presets[preset], self.whose_settings(subset)
+        return {name: value.at(ipc, whose) if isinstance(value, ByIPC) else value for name, value in values.items()}
+
+    def whose_settings(self, subset: str) -> str | None:
+        """Return the name of the subset whose settings a subset takes; None where all have the same.
+
+        Where none are published for it, they are those of bird of the same difficulty; for a list that is not the
+        benchmark's, those of bird-easy.
+        """
+        values = self.presets[DISTILL_PRESETS[0]].values()
+        published = {name for value in values if isinstance(value, ByIPC) for name in value.subsets}
+        if not published:
+            return None
+        bird = f"bird-{subset.split('-')[1]}" if subset in config_names() else _FIRST_SUBSET
+        return next((name for name in (subset, bird) if name in published), _FIRST_SUBSET)
+
+    def settings_note(self, subset: str) -> str | None:
+        """Say whose settings a subset takes; None where all have the same."""
+        whose = self.whose_settings(subset)
+        missing = "" if whose == subset else f": none are published for {subset}"
+        return whose and f"settings of {whose}{missing}"
 
 
 def register_method(
@@ -249,7 +276,7 @@ def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
     Raises:
         InputError: A setting is given that the method does not take, or one is missing that it needs.
     """
-    takes = method.settings(config.preset, config.ipc)
+    takes = method.settings(config.preset, config.ipc, config.load_subset().name)
     for name in config.given():
         if name not in takes:
             raise InputError(f"--{name}: {method.name} has no such setting; it has {_listed(takes)}")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from compdd_eval import enhancement_factors
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.methods import edf, edf_maps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
@@ -296,12 +297,15 @@ def test_edf_drops_and_enhances(monkeypatch):
 
 def test_factors_with_a_threshold():
     maps = torch.tensor([[[0.1, 0.5], [0.7, 1.0]]])
-    assert edf_maps.enhancement_factors(maps, 1.0, 0.5).tolist() == [[[[1.0, 1.5], [pytest.approx(1.7), 2.0]]]]
+    assert enhancement_factors(maps, 1.0, 0.5).tolist() == [[[[1.0, 1.5], [pytest.approx(1.7), 2.0]]]]
+    assert enhancement_factors(maps).tolist() == [[[[1.0, 1.0], [pytest.approx(1.7), 2.0]]]], "the mean is 0.575"
 
 
-def test_a_step_above_the_threshold_moves_nothing():
-    job = toy_job("datm", lr_img=5.0, max_start_epoch=3)
-    learning = Learning(job, find_method("datm"), toy_synthetic(job, soft=True))
+@pytest.mark.parametrize("method", ["datm", "edf"])
+def test_a_step_above_the_threshold_moves_nothing(monkeypatch, method):
+    monkeypatch.setattr(edf, "activation_maps", lambda *arguments: torch.full((6, RES, RES), 0.5))
+    job = toy_job(method, lr_img=5.0, max_start_epoch=3)
+    learning = Learning(job, find_method(method), toy_synthetic(job, soft=True))
     learning.step()
     before = {name: tensor.detach().clone() for name, tensor in learning.synthetic.learned().items()}
     job.config = replace(job.config, match_threshold=1e-9)
@@ -367,40 +371,147 @@ def test_soft_labels_begin_as_the_logits_of_the_experts_that_are_right():
         trajectory_matching.begin_with_soft_labels(job)
 
 
-def test_maps_are_grad_cam_of_an_expert():
+def smooth_grad_cam_pp(convolve, score, images, seed):
+    """By hand, from the first convolution of a network on; the map is that of the last noisy images, as TorchCAM's."""
+    generator = torch.Generator().manual_seed(seed)
+    slopes = []
+    for _ in range(4):
+        noise = torch.randn(images.shape, generator=generator)
+        layer = convolve(images + 0.3 * noise).detach().requires_grad_()
+        slopes += torch.autograd.grad(score(layer).sum(), layer)
+    second, third = (torch.stack([slope**power for slope in slopes]).mean(dim=0) for power in (2, 3))
+    first = convolve(images)
+    shares = second / (2 * second + (third * first).sum(dim=(2, 3), keepdim=True) + 1e-8)
+    weights = (shares * slopes[-1].relu()).sum(dim=(2, 3), keepdim=True)
+    maps = (weights * layer.detach()).sum(dim=1).relu()
+    least, most = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - least) / (most - least)
+
+
+def test_maps_are_smooth_grad_cam_pp_of_an_expert():
     pytest.importorskip("torchcam", reason="TorchCAM is an extra")
-    job = toy_job("edf")
+    job = toy_job("edf", map_model="expert")
     synthetic = toy_synthetic(job)
     maps = edf_maps.activation_maps(job, synthetic, 7)
     theta = theta_of(int(torch.randint(2, (1,), generator=job.generator("expert", "maps", 7))), EPOCHS)
     kernel, bias, weight, offset = theta.split([81, 3, 144, 3])
-    for image, label, found in zip(synthetic.images.detach(), synthetic.classes, maps, strict=True):
-        layer = F.conv2d(image[None], kernel.view(3, 3, 3, 3), bias, padding=1).requires_grad_()
+
+    def convolve(images):
+        return F.conv2d(images, kernel.view(3, 3, 3, 3), bias, padding=1)
+
+    def score(layer):
         logits = F.avg_pool2d(torch.tanh(layer), 2).flatten(1) @ weight.view(CLASSES, 48).T + offset
-        logits[0, label].backward()
-        expected = (layer.grad.mean(dim=(2, 3), keepdim=True) * layer.detach()).sum(dim=1)[0].relu()
-        expected = (expected - expected.min()) / (expected.max() - expected.min())
-        assert torch.allclose(found.double(), expected, atol=1e-6)
+        return logits[range(len(logits)), synthetic.classes]
+
+    seed = job.generator("maps", 7, 0).initial_seed()
+    expected = smooth_grad_cam_pp(convolve, score, synthetic.images.detach(), seed)
+    assert torch.allclose(maps.double(), expected, atol=1e-6)
 
 
-def test_maps_of_another_classifier_have_the_size_of_the_images(tmp_path):
-    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
-    file = tmp_path / "own.py"
-    file.write_text(
-        "from torch import nn\ndef create_model():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 4, 9, stride=16), nn.ReLU(), nn.Flatten(), nn.Linear(784, 10))\n"
-    )
-    job = toy_job("edf", map_model=str(file))
-    classes = torch.arange(CLASSES).repeat_interleave(IPC)
-    synthetic = Synthetic(job.real.images.float()[: len(classes)], classes, classes)
-    maps = edf_maps.activation_maps(job, synthetic, 0)
-    assert maps.shape == (CLASSES * IPC, RES, RES)
-    assert 0 <= maps.min() < maps.max() <= 1
-    assert len(find_method("edf").inputs(job.config)) == 2
-    file.write_text(file.read_text().replace("784, 10", "784, 7"))
+OWN_CLASSIFIER = """
+import torch
+from torch import nn
+
+def create_model():
+    network = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(64, 1000))
+    network.mean, network.std = (0.4, 0.5, 0.6), (0.5, 0.4, 0.3)
+    return network
+"""
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A file with a classifier of ImageNet's classes that normalises otherwise."""
     edf_maps.map_classifier.cache_clear()
-    with pytest.raises(InputError, match="has 7 outputs, expected the 1000 classes of ImageNet or the 10"):
+    file = tmp_path / "own.py"
+    file.write_text(OWN_CLASSIFIER)
+    yield file
+    edf_maps.map_classifier.cache_clear()
+
+
+def classifier_maps(job, step=0):
+    classes = torch.arange(CLASSES).repeat_interleave(IPC)
+    return edf_maps.activation_maps(job, Synthetic(job.real.images.float()[: len(classes)], classes, classes), step)
+
+
+def test_a_classifier_sees_the_images_at_their_own_size(classifier):
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    job = toy_job("edf", map_model=str(classifier))
+    maps = classifier_maps(job, 5)
+    network = edf_maps.map_classifier(str(classifier), RES, job.device).network
+    known = [entry.imagenet_index for entry in job.config.load_subset().classes]
+    assert known[:CLASSES] != list(range(CLASSES))
+    images = job.real.images.float()[: CLASSES * IPC]
+    mean, std, own_mean, own_std = (
+        torch.tensor(values).view(3, 1, 1)
+        for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), network.mean, network.std)
+    )
+    images = (images * std + mean - own_mean) / own_std
+
+    def score(layer):
+        logits = network[1:](layer)
+        return torch.stack([row[known[place // IPC]] for place, row in enumerate(logits)])
+
+    found = smooth_grad_cam_pp(network[0], score, images, job.generator("maps", 5, 0).initial_seed())
+    expected = F.interpolate(found[:, None], (RES, RES), mode="bilinear", align_corners=False)[:, 0]
+    assert maps.shape == (CLASSES * IPC, RES, RES)
+    assert torch.allclose(maps, expected, atol=1e-5)
+
+
+def test_noise_goes_with_seed_step_and_images(classifier, monkeypatch):
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    job = toy_job("edf", map_model=str(classifier))
+    first = classifier_maps(job)
+    torch.rand(5)  # what else draws in a process changes nothing
+    assert torch.equal(classifier_maps(job), first)
+    assert not torch.equal(classifier_maps(job, 1), first)
+    assert not torch.equal(classifier_maps(toy_job("edf", map_model=str(classifier), seed=1)), first)
+    job.real.images = job.real.images[:1].repeat(CLASSES * IPC, 1, 1, 1)  # the same images: parts have other noise
+    monkeypatch.setattr(edf_maps, "_AT_A_TIME", 1)
+    same, other = classifier_maps(job)[:2]
+    assert not torch.equal(same, other)
+
+
+def test_classifiers_without_maps_of_these_images_are_refused(classifier):
+    pytest.importorskip("torchcam", reason="TorchCAM is an extra")
+    job = toy_job("edf", map_model=str(classifier))
+    assert len(find_method("edf").inputs(job.config)) == 2
+    for change, message in (
+        (("1000", "7"), "has 7 outputs, expected the 1000 classes of ImageNet or the 10"),
+        (("64,", "65,"), "cannot take images of 8 x 8 pixels.*; or give --map_model expert"),
+    ):
+        classifier.write_text(OWN_CLASSIFIER.replace(*change))
+        edf_maps.map_classifier.cache_clear()
+        with pytest.raises(InputError, match=message):
+            find_method("edf").inputs(job.config)
+    classifier.write_text(OWN_CLASSIFIER.replace("2, stride=2", "8").replace("64,", "4,"))
+    edf_maps.map_classifier.cache_clear()
+    with pytest.raises(InputError, match="layer 0 is 1 x 1 at --res 8.*give a larger --res or another --map_model"):
+        classifier_maps(job)
+
+
+def test_edf_says_what_else_gives_maps_where_weights_cannot_be_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+    job = toy_job("edf")
+    assert job.config.map_model == "torchvision:resnet18"
+    with pytest.raises(InputError, match="^--map_model torchvision:resnet18: .*no network") as failure:
         find_method("edf").inputs(job.config)
+    assert "use --map_model efficientnet-lite0" in str(failure.value)
+    assert "or give --map_model expert" in str(failure.value) and "--weights" not in str(failure.value)
+    smoke = DistillConfig(method="edf", category="bird", subset="easy", experts="x", preset="smoke")
+    assert fill_settings(smoke, find_method("edf")).map_model == "expert", "needs no network"
+
+
+def test_maps_of_a_resnet_are_those_of_its_last_stage(monkeypatch):
+    """As the published default, without its weights."""
+    torchvision = pytest.importorskip("torchvision")
+    get_model = torchvision.models.get_model
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: get_model(name, weights=None))
+    edf_maps.map_classifier.cache_clear()
+    found = edf_maps.map_classifier("torchvision:resnet18", 64, torch.device("cpu"))
+    edf_maps.map_classifier.cache_clear()
+    assert (found.layer, found.outputs, found.mean) == ("layer4", 1000, (0.485, 0.456, 0.406))
 
 
 def test_a_run_goes_on_bit_for_bit_with_its_maps(tmp_path):
@@ -408,7 +519,7 @@ def test_a_run_goes_on_bit_for_bit_with_its_maps(tmp_path):
     method = find_method("edf")
 
     def started():
-        job = toy_job("edf", interval=3, lr_img=3.0, match_threshold=2.0)
+        job = toy_job("edf", interval=3, lr_img=3.0, match_threshold=2.0, map_model="expert")
         return Learning(job, method, toy_synthetic(job, soft=True))
 
     straight, first, second = started(), started(), started()
