@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 
 from compdd_eval.config.distill import DistillConfig
-from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.data.splits import SubsetSplit, open_split
 from compdd_eval.data.subset_files import NUM_CLASSES
@@ -23,7 +22,7 @@ from compdd_eval.distilled.metadata import read_record
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.random_images import images_at
 from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.evaluation.evaluate import evaluate
+from compdd_eval.methods.evaluations import BEST_NAME, EVALUATIONS_NAME, Evaluations
 from compdd_eval.methods.job import Job, Synthetic, TrainingImages
 from compdd_eval.methods.learning_loop import (
     CHECKPOINT_NAME,
@@ -35,13 +34,12 @@ from compdd_eval.methods.learning_loop import (
 )
 from compdd_eval.methods.registry import SETTINGS, Method, asked_for, fill_settings, find_method, load_plugin
 from compdd_eval.models.cost import count_flops
-from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.code_digest import code_digest
-from compdd_eval.utils.devices import peak_memory, repeatable, repeatable_here
+from compdd_eval.utils.devices import peak_memory, repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
 from compdd_eval.utils.errors import InputError, named_as_arguments
@@ -51,10 +49,10 @@ from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
 PROGRESS_NAME = "progress"  # folder with the checkpoint, previews, losses and evaluations
-BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in it
-_DECIDE_NOTHING = ("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin")
-_DECIDE_NOTHING += ("preset", "dry_run", "compile")
-_DECIDE_NOTHING += ("subsets_dir", "classes")  # the digest of the images says which classes
+_DECIDE_NOTHING = (
+    *("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin", "preset"),
+    *("dry_run", "compile", "subsets_dir", "classes"),  # the digest of the images says which classes
+)
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -146,12 +144,17 @@ class Distillation:
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
         self._compiler = Compiler(config.compile, "steps")
+        self._evaluations = Evaluations(config, self.progress_dir, accelerator, self._say)
         if plugin is None and not method.is_ours:
             self.inputs["code"] = code_digest((method.run, method.begin))
 
     @property
     def _main(self) -> bool:
         return self.accelerator.is_main_process
+
+    def _say(self, text: str | None) -> None:
+        if text and self._main and not self.quiet:
+            _logger.info(text)
 
     def run(self) -> DistilledSet:
         """Make the set, or read the one that is finished."""
@@ -161,14 +164,12 @@ class Distillation:
         split = self._open("train")
         if config.eval_every:
             self._open("validation")  # refuses a copy without any before the first step
-        if self._main and not self.quiet and (note := method.settings_note(self.subset.name)):
-            _logger.info(note)
+        self._say(method.settings_note(self.subset.name))
         real = TrainingImages(split, self.accelerator.device)
         self.digest = self._digest(real)
         finished = on_main_process(self.accelerator, self._finished)
         if finished is not None:
-            if self._main and not self.quiet:
-                _logger.info(f"{self.folder}: is made already")
+            self._say(f"{self.folder}: is made already")
             return finished
         job = self._job(real)
         distilled = self._select(job) if method.selects else self._learn(job)
@@ -280,30 +281,17 @@ class Distillation:
             if learning.progress.step > self.config.steps:
                 done = learning.progress.step
                 raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
-            self._check_evaluations(learning.progress.evaluations)
-            if self._main and not self.quiet:
-                _logger.info(f"going on from step {learning.progress.step} of {self.config.steps}")
+            self._evaluations.check(learning.progress.evaluations)
+            self._say(f"going on from step {learning.progress.step} of {self.config.steps}")
         learn(learning, self.config.steps, self._after, self._main and not self.quiet)
         distilled = learning.synthetic.as_set(self._metadata(job, learning))
-        return self._kept(distilled, learning)
-
-    def _check_evaluations(self, evaluations: list[dict[str, object]]) -> None:
-        """Refuse to go on with evaluations that cannot be compared with those that were made."""
-        config = self.config
-        if not config.eval_every:
-            return
-        for found in evaluations:
-            if (found["n"], found["epochs"]) != (config.num_eval, config.epoch_eval_train):
-                raise InputError(
-                    f"{self.progress_dir}: evaluated {found['n']} students of {found['epochs']} epochs; go on with "
-                    f"--num_eval {found['n']} --epoch_eval_train {found['epochs']}, or give --overwrite"
-                )
+        return self._evaluations.kept(distilled, learning)
 
     def _after(self, learning: Learning) -> None:
         """Evaluate and save, where it is time to."""
         step, last = learning.progress.step, learning.progress.step == self.config.steps
         if self.config.eval_every and (step % self.config.eval_every == 0 or last):
-            self._evaluate(learning)
+            self._evaluations.evaluate(learning, self._metadata(learning.job, learning))
         if self._main and (step % self.config.save_every == 0 or last):
             with atomic_write(self.progress_dir / f"preview-{step:06}.png") as temporary:
                 save_preview(
@@ -314,48 +302,6 @@ class Distillation:
                 )
             write_losses(learning.progress, self.progress_dir / LOSSES_NAME)
             learning.save(self.progress_dir / CHECKPOINT_NAME, self.digest)
-
-    def _evaluate(self, learning: Learning) -> None:
-        """Train a few students on what there is now; keep it where it is the best so far."""
-        config, step = self.config, learning.progress.step
-        distilled = learning.synthetic.as_set(self._metadata(learning.job, learning))
-        settings = EvaluateConfig(
-            **config.selection,
-            data_path=config.data_path,
-            layout=config.layout,
-            model=config.model,
-            res=config.res,
-            antialias=config.antialias,
-            resize=config.resize,
-            num_eval=config.num_eval,
-            epoch_eval_train=config.epoch_eval_train,
-            threads=config.threads,
-            output_dir=str(self.progress_dir / EVALUATIONS_NAME / f"step-{step:06}"),
-        )
-        with repeatable_here():  # students train in float32, whatever the method does
-            entry = evaluate(settings, distilled, self.accelerator, quiet=True)["results"][0]
-        best = max((found["accuracy_mean"] for found in learning.progress.evaluations), default=-1.0)
-        found = {"step": step, "epochs": config.epoch_eval_train}
-        found |= {name: entry[name] for name in ("accuracy_mean", "accuracy_std", "n")}
-        learning.progress.evaluations.append(found)
-        if self._main and not self.quiet:
-            _logger.info(f"step {step}: {mean_and_spread(entry)} %, {entry['n']} students")
-        if self._main and entry["accuracy_mean"] > best:
-            distilled.save(self.progress_dir / BEST_NAME)
-
-    def _kept(self, distilled: DistilledSet, learning: Learning) -> DistilledSet:
-        """Return the set that is kept: this one, or the best of the evaluations."""
-        if self.config.keep == "last":
-            return distilled
-        evaluations = learning.progress.evaluations
-        if not evaluations:
-            raise InputError(f"{self.folder}: --keep best, but no step was evaluated; give --overwrite to begin anew")
-        best = on_main_process(self.accelerator, lambda: DistilledSet.load(self.progress_dir / BEST_NAME))
-        chosen = max(evaluations, key=lambda found: (found["accuracy_mean"], -found["step"]))
-        if best.metadata["distillation"]["step"] != chosen["step"]:
-            raise InputError(f"{self.progress_dir / BEST_NAME}: is not step {chosen['step']}; give --overwrite")
-        made = {**distilled.metadata["distillation"], "kept_step": chosen["step"], "step": chosen["step"]}
-        return replace(best, metadata={**distilled.metadata, "distillation": made}, origin={})
 
     def _metadata(self, job: Job, learning: Learning | None) -> dict[str, object]:
         """Return what is recorded with the set: all that it takes to make it again."""

@@ -43,7 +43,7 @@ class ByIPC:
         return values[max((key for key in values if key <= ipc), default=min(values))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """A way to distil.
 
@@ -52,6 +52,7 @@ class Method:
         run: Where `selects`, `(job) -> list of positions in the training split`; else `(job, synthetic, step) -> loss`,
             one step: adds gradients to the tensors of `synthetic` and returns the loss, a detached scalar.
         title: In a few words.
+        presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
         paper: Where it is from.
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet; "" for nothing.
@@ -64,22 +65,21 @@ class Method:
             method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
-        presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
     """
 
     name: str
     run: Callable
     title: str
-    paper: str
-    cost: str
-    needs: str
-    selects: bool
-    options: tuple[str, ...]
-    shared: bool
-    begin: Callable | None
-    compiles: Callable | None
-    inputs: Callable | None
     presets: Mapping[str, Mapping[str, object]]
+    paper: str = ""
+    cost: str = ""
+    needs: str = ""
+    selects: bool = False
+    options: tuple[str, ...] = ()
+    shared: bool = False
+    begin: Callable | None = None
+    compiles: Callable | None = None
+    inputs: Callable | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -169,7 +169,19 @@ def register_method(
             raise ValueError(f"a distillation method {name!r} is registered already")
         shown = _first_line(run) if title is None else title
         _METHODS[name] = Method(
-            name, run, shown, paper, cost, needs, selects, tuple(options), shared, begin, compiles, inputs, presets
+            name=name,
+            run=run,
+            title=shown,
+            presets=presets,
+            paper=paper,
+            cost=cost,
+            needs=needs,
+            selects=selects,
+            options=tuple(options),
+            shared=shared,
+            begin=begin,
+            compiles=compiles,
+            inputs=inputs,
         )
         return run
 
@@ -228,7 +240,7 @@ def _unregistered(run: Callable) -> Method:
             f"method {name}: expected a function of job, synthetic and step ({error}); one of the job alone, which "
             "chooses real images, is registered by @register_method(NAME, selects=True)"
         ) from error
-    return Method(name, run, _first_line(run), "", "", "", False, (), False, None, None, presets)
+    return Method(name=name, run=run, title=_first_line(run), presets=presets)
 
 
 def load_plugin(file: str) -> str:

@@ -137,7 +137,7 @@ def test_evaluations_in_between(make, tmp_path):
 
 def test_the_best_is_known_whatever_was_asked_for_first(make, tmp_path, monkeypatch):
     """Evaluated without --keep best, gone on with it: the images of the best step, under its number."""
-    from compdd_eval.methods import distill as module
+    from compdd_eval.methods import evaluations as module
 
     rates = {1: 0.2, 2: 0.9, 3: 0.1, 4: 0.3, 5: 0.95}
 
@@ -222,7 +222,7 @@ def test_gradients_that_are_not_finite(make):
 
 
 def test_the_best_is_kept_only_where_it_is_asked_for(make, tmp_path, monkeypatch):
-    from compdd_eval.methods import distill as module
+    from compdd_eval.methods import evaluations as module
 
     rates = iter([0.3, 0.9, 0.4])
 
