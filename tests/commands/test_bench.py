@@ -1,19 +1,23 @@
 """What `bench` measures, and the plain loop that it compares with."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from compdd_eval import create_model, diff_augment
+from compdd_eval.commands.bench import distill, plain_methods
 from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
 from compdd_eval.commands.bench.scaling import bench_scaling
 from compdd_eval.commands.bench.scaling import print_rows as print_scaling
 from compdd_eval.commands.bench.train import as_json, bench_train, print_rows, whole_table_hours
-from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.bench import TIMED_METHODS, BenchConfig
 from compdd_eval.config.protocol import DSA_STRATEGY, Protocol
+from compdd_eval.methods.expert_files import open_experts
+from compdd_eval.methods.job import Job, Synthetic
 from tests.support.parity import normal
 
 
@@ -66,7 +70,7 @@ def test_the_bench_says_where_memory_ran_out(run):
         pytest.skip("this is about CPUs")
     status, _, lines = run("bench", "train", "--res", 9000, "--ipc", 50, "--model", "ConvNetD1", "--passes", 1)
     assert status == 2 and lines == [
-        "compdd_eval: error: plain loop: out of memory; give a smaller --res, --ipc or --model"
+        "compdd_eval: error: plain loop, float32: out of memory; give a smaller --res, --ipc or --model"
     ]
 
 
@@ -89,6 +93,53 @@ def test_the_plain_loop_learns():
     found = [next(passes) for _ in range(10)]
     (first_loss, first_accuracy), (last_loss, last_accuracy) = found[0], found[-1]
     assert last_loss < 0.9 * first_loss and first_accuracy < last_accuracy <= 1
+
+
+@pytest.mark.parametrize("name", TIMED_METHODS)
+def test_the_plain_methods_do_the_work_of_ours(name, monkeypatch, tmp_path):
+    """From the same images, network and experts, without augmentation: the same loss, step after step."""
+    config = BenchConfig("distill", res=8, ipc="2", model="ConvNetD1", method=name, syn_steps=3)
+    experts = distill._write_expert(tmp_path, config)
+    settings = next(distill._contestants(config, name, 2, experts)).settings
+    settings = replace(settings, **{"dsa": False, "lr_img": 1.0, **({} if name != "dc" else {"inner_loop": 1})})
+    if name == "dc":
+        settings = replace(settings, outer_loop=2)
+    torch.manual_seed(0)
+    images = torch.randn(10 * 20, 3, 8, 8)
+    job = Job(settings, distill._RandomImages(images, torch.device("cpu")), torch.device("cpu"))
+    networks = iter([job.network(name, number) for number in range(3)])
+    monkeypatch.setattr(plain_methods, "augment", lambda batch, protocol: batch)
+    monkeypatch.setattr(plain_methods.PlainMethod, "_network", lambda self: next(networks))
+    monkeypatch.setattr(distill.Synthetic, "begin", lambda job: Synthetic(*first_of(images), settings.lr_student))
+    ours = distill._ours(settings, images, torch.device("cpu"), "never")
+    experts = open_experts(experts, "ConvNetD1", 8) if settings.experts else None
+    plain = plain_methods.PlainMethod(settings, images, experts, torch.device("cpu")).steps()
+    assert [next(ours) for _ in range(3)] == pytest.approx([next(plain) for _ in range(3)], rel=1e-3)
+
+
+def first_of(images):
+    """The first two images of each class, with labels and classes."""
+    classes = torch.arange(10).repeat_interleave(2)
+    return images.view(10, -1, 3, 8, 8)[:, :2].flatten(0, 1), classes, classes
+
+
+@pytest.mark.slow
+def test_bench_distill_prints_rows(capsys, run):
+    flags = ["--res", 8, "--ipc", 1, "--model", "ConvNetD1", "--passes", 2, "--threads", 1, "--syn_steps", 2]
+    status, out, lines = run("bench", "distill", *flags, "--method", "mtt,dm", "--json")
+    assert status == 0, lines
+    rows = json.loads(out)["rows"]
+    assert [row["method"] for row in rows] == ["mtt"] * 3 + ["dm"] * 3
+    for row in rows:
+        assert row["steps_per_second"] > 0 and row["first_step_seconds"] > 0
+        assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
+    distill.print_rows(BenchConfig("distill", res=8, model="ConvNetD1", syn_steps=2), rows)
+    assert "Students of mtt and edf make 2 steps" in capsys.readouterr().out
+
+
+def test_a_method_that_is_not_timed(run):
+    status, _, lines = run("bench", "distill", "--method", "dm,herding")
+    assert status == 2 and "unknown value of --method 'herding'" in lines[0]
 
 
 def test_what_scoring_costs(run):

@@ -1,6 +1,7 @@
 """Measure what several processes give: students of their own, side by side, against one process."""
 
 import contextlib
+import functools
 import os
 import statistics
 from dataclasses import replace
@@ -9,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.students import begin
 from compdd_eval.commands.bench.train import contestants
 from compdd_eval.commands.bench.worker import Worker
 from compdd_eval.config.bench import BenchConfig
@@ -48,7 +50,7 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
     with contextlib.ExitStack() as stack:
 
         def start(place: str, threads: int) -> Worker:
-            worker = Worker(how, config, ipc, place, threads)
+            worker = Worker(how.name, functools.partial(begin, how, config, ipc), place, threads)
             stack.callback(worker.close)
             return worker
 
@@ -57,9 +59,9 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
         for _ in range(config.passes):
             for team, times in zip(teams, seconds, strict=True):
                 for worker in team:
-                    worker.start_pass()
+                    worker.start_turn()
                 for worker in team:
-                    worker.end_pass()
+                    worker.end_turn()
                 times.append(max(worker.seconds[-1] for worker in team))
                 bar.update()
     images = ipc * NUM_CLASSES

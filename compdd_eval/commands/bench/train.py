@@ -1,6 +1,6 @@
 """Measure how fast students train, as ratios to the release's way; all take turns, each in a process of its own."""
 
-import contextlib
+import functools
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,8 @@ import torch
 from tqdm import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
-from compdd_eval.commands.bench.worker import Contestant, Worker
+from compdd_eval.commands.bench.students import Contestant, begin
+from compdd_eval.commands.bench.worker import Worker, take_turns
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
@@ -75,30 +76,19 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
 
 
 def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
-    workers: list[Worker] = []
-    with contextlib.ExitStack() as stack:
-        for contestant in field:  # one at a time: each has the machine for itself
-            workers.append(Worker(contestant, config, ipc, device, config.threads))
-            stack.callback(workers[-1].close)
-            bar.update()
-        for _ in range(config.passes):
-            for worker in workers:
-                worker.start_pass()
-                worker.end_pass()
-                bar.update()
-        return list(_rows(config, ipc, workers))
+    begins = {f"{entry.name}, {entry.precision}": functools.partial(begin, entry, config, ipc) for entry in field}
+    with take_turns(begins, device, config.threads, config.passes, bar) as workers:
+        return list(_rows(config, ipc, field, workers))
 
 
-def _rows(config: BenchConfig, ipc: int, workers: list[Worker]) -> Iterator[dict[str, object]]:
+def _rows(config: BenchConfig, ipc: int, field: list[Contestant], workers: list[Worker]) -> Iterator[dict[str, object]]:
     images = ipc * NUM_CLASSES
     flops = _BACKWARD * count_flops(config.model, NUM_CLASSES, (config.res, config.res))
     peaks: dict[str, float] = {}
-    for worker in workers:
-        precision = worker.contestant.precision
-        peaks[precision] = max(worker.peak, peaks.get(precision, 0))
+    for contestant, worker in zip(field, workers, strict=True):
+        peaks[contestant.precision] = max(worker.ask("peak"), peaks.get(contestant.precision, 0))
     plain = images / statistics.median(workers[0].seconds)
-    for worker in workers:
-        contestant = worker.contestant
+    for contestant, worker in zip(field, workers, strict=True):
         rate = contestant.students * images / statistics.median(worker.seconds)  # other work on the machine is noise
         yield {
             "name": contestant.name,

@@ -1,96 +1,76 @@
-"""A process that trains a pass of students whenever it is told to: what `bench train` and `bench scaling` time.
+"""A process that makes a turn of its work whenever it is told to: what `bench` times.
 
-Each way to train has a process of its own, since the memory that a process keeps, its peak and its compiled code are a
+Each contestant has a process of its own, since the memory that a process keeps, its peak and its compiled code are a
 process's.
 """
 
+import contextlib
 import multiprocessing
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import torch
+from tqdm import tqdm
 
-from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.config.bench import BenchConfig
-from compdd_eval.config.protocol import Protocol
-from compdd_eval.data.subset_files import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS
-from compdd_eval.models.registry import create_model
-from compdd_eval.training.memory import keep_memory
-from compdd_eval.training.predict import predict
-from compdd_eval.training.stack import Stack
-from compdd_eval.training.train import StudentBatches, Training
-from compdd_eval.utils.devices import out_of_memory, peak_memory, repeatable
+from compdd_eval.utils.devices import out_of_memory, peak_memory
 from compdd_eval.utils.errors import InputError
 
-_MATRIX = {"cpu": 2048, "cuda": 8192}  # the peak is that of square matrix products of this size
-_PRODUCTS = 5
-_WARM_UP = {"cpu": 1, "cuda": 4}  # passes that are not timed; CUDA graphs are recorded in the third
+WARM_UP = {"cpu": 1, "cuda": 4}  # turns that are not timed; CUDA graphs are recorded in the third
+_TURN = "turn"
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A way to train.
+class Turns:
+    """What a contestant does.
 
     Attributes:
-        name: In words.
-        precision: `float32`, `tf32` or `bfloat16`.
-        plain: Whether it is the plain loop; nothing of what follows is then looked at.
-        parts: Whether batches go through the network in parts, where ours do.
-        keeps_memory: Whether the process keeps memory that tensors gave back.
-        compiled: Whether steps are compiled.
-        students: Students that are trained together.
+        work: Each `next` is a turn; without end.
+        answers: What else it can be asked: name -> a function that measures it.
     """
 
-    name: str
-    precision: str = "float32"
-    plain: bool = False
-    parts: bool = False
-    keeps_memory: bool = False
-    compiled: bool = False
-    students: int = 1
+    work: Iterator[object]
+    answers: dict[str, Callable[[], float]] = field(default_factory=dict)
 
 
 class Worker:
     """The process of one contestant; it has warmed up when this is there.
 
     Args:
-        contestant: How it trains.
-        config: What it trains.
-        ipc: Images per class.
+        name: Of the contestant, for messages.
+        begin: `(device) -> Turns`; what pickle can send to another process.
         device: Where.
         threads: CPU threads; 0 takes torch's number.
 
     Attributes:
-        first: Seconds of the first pass, compiling included.
-        peak: Floating-point operations a second of large matrix products, in the contestant's precision.
-        seconds: Of each pass that was timed.
+        first: Seconds of the first turn, compiling included.
+        seconds: Of each turn that was timed.
 
     Raises:
         InputError: Memory ran out.
     """
 
-    def __init__(self, contestant: Contestant, config: BenchConfig, ipc: int, device: str, threads: int) -> None:
-        self.contestant, self.seconds = contestant, []
+    def __init__(self, name: str, begin: Callable[[torch.device], Turns], device: str, threads: int) -> None:
+        self._name, self.seconds = name, []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        arguments = theirs, contestant, config, ipc, device, threads
+        arguments = theirs, begin, device, threads
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
-        self.first, self.peak = self._receive()
+        self.first = self._receive()
 
-    def start_pass(self) -> None:
-        """Let it train a pass of all its students."""
-        self._pipe.send("pass")
+    def start_turn(self) -> None:
+        """Let it make a turn."""
+        self._pipe.send(_TURN)
 
-    def end_pass(self) -> None:
-        """Wait for the pass."""
+    def end_turn(self) -> None:
+        """Wait for the turn."""
         self.seconds.append(self._receive())
 
     def ask(self, what: str) -> float:
-        """Return its peak `memory` in bytes, or the seconds of a `test` of as many images as a subset has."""
+        """Return its peak `memory` in bytes, or what is among the answers of its turns."""
         self._pipe.send(what)
         return self._receive()
 
@@ -99,39 +79,54 @@ class Worker:
         self._pipe.close()
         self._process.join()
 
-    def _receive(self) -> float | tuple[float, float]:
+    def _receive(self) -> float:
         try:
             answer = self._pipe.recv()
         except EOFError as error:
-            raise InputError(f"{self.contestant.name}: its process ended with the error above") from error
+            raise InputError(f"{self._name}: its process ended with the error above") from error
         if isinstance(answer, str):
-            raise InputError(f"{self.contestant.name}: {answer}; give a smaller --res, --ipc or --model")
+            raise InputError(f"{self._name}: {answer}; give a smaller --res, --ipc or --model")
         return answer
 
 
-def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: int, device: str, threads: int) -> None:
+@contextlib.contextmanager
+def take_turns(
+    begins: dict[str, Callable[[torch.device], Turns]], device: str, threads: int, turns: int, bar: tqdm
+) -> Iterator[list[Worker]]:
+    """Let contestants begin one after the other, then take turns; what they measured can be asked until the end.
+
+    Args:
+        begins: Name -> `begin` of a `Worker`.
+        device: Where.
+        threads: CPU threads of each; 0 takes torch's number.
+        turns: Of each, that are timed.
+        bar: Counts what is done.
+    """
+    workers: list[Worker] = []
+    with contextlib.ExitStack() as stack:
+        for name, begin in begins.items():  # one at a time: each has the machine for itself
+            workers.append(Worker(name, begin, device, threads))
+            stack.callback(workers[-1].close)
+            bar.update()
+        for _ in range(turns):
+            for worker in workers:
+                worker.start_turn()
+                worker.end_turn()
+                bar.update()
+        yield workers
+
+
+def _work(pipe: Connection, begin: Callable[[torch.device], Turns], device: str, threads: int) -> None:
     try:
         if threads:
             torch.set_num_threads(threads)
-        if contestant.keeps_memory:
-            keep_memory()
-        if not contestant.plain:  # which has what torch has from the start: TF32 in a GPU's convolutions
-            repeatable(contestant.precision)
-        kind = torch.device(device).type
-        peak = _peak_rate(contestant.precision, device)
-        if kind == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
-        passes, student, tested = _contest(contestant, config, ipc, torch.device(device))
-        first = _seconds(passes, device)
-        for _ in range(_WARM_UP[kind] - 1):
-            next(passes)
-        pipe.send((first, peak))
-        answers = {
-            "pass": lambda: _seconds(passes, device),
-            "test": lambda: _seconds((predict(student, tested) for _ in range(1)), device),
-            "memory": lambda: peak_memory(torch.device(device)),
-        }
+        place = torch.device(device)
+        turns = begin(place)
+        first = seconds_of(turns.work, place)
+        for _ in range(WARM_UP[place.type] - 1):
+            next(turns.work)
+        pipe.send(first)
+        answers = {_TURN: lambda: seconds_of(turns.work, place), "memory": lambda: peak_memory(place), **turns.answers}
         while True:
             pipe.send(answers[pipe.recv()]())
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
@@ -142,47 +137,10 @@ def _work(pipe: Connection, contestant: Contestant, config: BenchConfig, ipc: in
         pipe.send("out of memory")
 
 
-def _contest(
-    contestant: Contestant, config: BenchConfig, ipc: int, device: torch.device
-) -> tuple[Iterator[object], torch.nn.Module, torch.Tensor]:
-    """Return passes for ever, a student, and images to test it on."""
-    size = (config.res, config.res)
-    torch.manual_seed(0)
-    images, labels = torch.randn(ipc * NUM_CLASSES, 3, *size), torch.arange(NUM_CLASSES).repeat_interleave(ipc)
-    tested = torch.randn(VALIDATION_IMAGES_PER_CLASS * NUM_CLASSES, 3, *size, device=device)
-    students = []
-    for seed in range(contestant.students):
-        torch.manual_seed(seed)
-        students.append(create_model(config.model, NUM_CLASSES, size).to(device))
-    protocol = Protocol(epoch_eval_train=config.passes + max(_WARM_UP.values()))
-    if contestant.plain:
-        return plain_passes(students[0], images, labels, protocol), students[0], tested
-    feeds = [StudentBatches(images, labels, "hard", protocol, seed) for seed in range(contestant.students)]
-    training = Training(
-        students[0] if contestant.students == 1 else Stack(students),
-        feeds,
-        protocol.rate,
-        protocol,
-        part=None if contestant.parts else len(images),
-        precision=contestant.precision,
-        compiled=contestant.compiled,
-    )
-    return training.passes(), students[0], tested
-
-
-def _seconds(passes: Iterator[object], device: str) -> float:
+def seconds_of(work: Iterator[object], device: torch.device) -> float:
+    """Return the seconds of the next turn."""
     start = time.perf_counter()
-    next(passes)
-    if device != "cpu":
+    next(work)
+    if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start
-
-
-def _peak_rate(precision: str, device: str) -> float:
-    """Return the floating-point operations a second of large matrix products."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    side = _MATRIX[torch.device(device).type]
-    matrix = torch.randn(side, side, device=device).to(dtype)
-    products = ((matrix @ matrix) for _ in iter(int, 1))
-    least = min(_seconds(products, device) for _ in range(_PRODUCTS))
-    return 2 * side**3 / least
