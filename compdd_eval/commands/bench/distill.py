@@ -34,7 +34,7 @@ _SMALL_RATE = 1e-3  # of the images: what is timed does not run away
 
 
 @dataclass(frozen=True)
-class Contestant:
+class DistillContestant:
     """A way to make the steps of a method.
 
     Attributes:
@@ -83,7 +83,7 @@ def bench_distill(config: BenchConfig) -> list[dict[str, object]]:
     return rows
 
 
-def _contestants(config: BenchConfig, name: str, ipc: int, experts: str) -> Iterator[Contestant]:
+def _contestants(config: BenchConfig, name: str, ipc: int, experts: str) -> Iterator[DistillContestant]:
     method = find_method(name)
     settings = {"res": config.res, "model": config.model, "ipc": ipc, "lr_img": _SMALL_RATE}
     if "experts" in method.settings("published", ipc):
@@ -92,7 +92,7 @@ def _contestants(config: BenchConfig, name: str, ipc: int, experts: str) -> Iter
         settings |= {"first_max_start_epoch": 1, "match_threshold": 1e9}
     filled = fill_settings(DistillConfig(method=name, category="bird", subset="easy", **settings), method)
     for name, how in (("plain loop", None), ("eager", "never"), ("+ compiled", "always")):
-        yield Contestant(name, filled, how)
+        yield DistillContestant(name, filled, how)
 
 
 def _write_expert(folder: Path, config: BenchConfig) -> str:
@@ -144,7 +144,7 @@ def _without_maps(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
 
 
 def _turns(
-    config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm
+    config: BenchConfig, ipc: int, field: list[DistillContestant], device: str, bar: tqdm
 ) -> Iterator[dict[str, object]]:
     begins = {contestant.name: contestant.begin for contestant in field}
     with take_turns(begins, device, config.threads, config.passes, bar) as workers:

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
-from compdd_eval.commands.bench.students import begin
+from compdd_eval.commands.bench.students import begin_training
 from compdd_eval.commands.bench.train import contestants
 from compdd_eval.commands.bench.worker import Worker
 from compdd_eval.config.bench import BenchConfig
@@ -50,7 +50,7 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
     with contextlib.ExitStack() as stack:
 
         def start(place: str, threads: int) -> Worker:
-            worker = Worker(how.name, functools.partial(begin, how, config, ipc), place, threads)
+            worker = Worker(how.name, functools.partial(begin_training, how, config, ipc), place, threads)
             stack.callback(worker.close)
             return worker
 

@@ -44,7 +44,7 @@ class Contestant:
     students: int = 1
 
 
-def begin(contestant: Contestant, config: BenchConfig, ipc: int, device: torch.device) -> Turns:
+def begin_training(contestant: Contestant, config: BenchConfig, ipc: int, device: torch.device) -> Turns:
     """Return passes for ever, and answers: the `peak` rate of matrix products a second, the seconds of a `test`.
 
     Args:

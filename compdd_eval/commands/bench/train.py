@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
-from compdd_eval.commands.bench.students import Contestant, begin
+from compdd_eval.commands.bench.students import Contestant, begin_training
 from compdd_eval.commands.bench.worker import Worker, take_turns
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.checks import AUTO
@@ -76,7 +76,9 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
 
 
 def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
-    begins = {f"{entry.name}, {entry.precision}": functools.partial(begin, entry, config, ipc) for entry in field}
+    begins = {
+        f"{entry.name}, {entry.precision}": functools.partial(begin_training, entry, config, ipc) for entry in field
+    }
     with take_turns(begins, device, config.threads, config.passes, bar) as workers:
         return list(_rows(config, ipc, field, workers))
 
