@@ -28,10 +28,9 @@ class ExpertsConfig(TrainingDataConfig):
         crop_pad: Padding of DSA's crop as a share of the image size.
         sam: Sharpness-aware training, for flat trajectories (FTD). The gradient is taken where the loss is worst within
             --rho, and changed by --sam_alpha as in GSAM.
-        rho: Radius of SAM's neighbourhood in parameter space.
+        rho: Radius of SAM's neighbourhood in parameter space; 2 with --sam_adaptive is that of the releases.
         sam_alpha: Share of the surrogate gap's gradient; 0 is plain SAM.
-        sam_adaptive: Scale the neighbourhood by the size of each weight (ASAM), as FTD's release always does; its paper
-            does not say so.
+        sam_adaptive: Scale the neighbourhood by the size of each weight (ASAM), as the releases of FTD and EDF do.
         output_dir: Folder for the experts.
         overwrite: Train finished experts again.
         compile: Compile the training steps: "auto" where it pays, "always" or "never".
@@ -53,9 +52,9 @@ class ExpertsConfig(TrainingDataConfig):
     dsa_strategy: str = DSA_STRATEGY
     crop_pad: float = CROP_PAD
     sam: bool = False
-    rho: float = 0.01
+    rho: float = 2.0
     sam_alpha: float = 0.3
-    sam_adaptive: bool = False
+    sam_adaptive: bool = True
     output_dir: str = "experts"
     overwrite: bool = False
     compile: Literal["auto", "always", "never"] = AUTO

@@ -23,6 +23,7 @@ from compdd_eval.methods.registry import (
     load_plugin,
     register_method,
 )
+from compdd_eval.training import compiling
 from compdd_eval.utils.errors import InputError
 from tests.conftest import ROOT
 from tests.support.forked import Forked, forked, launched
@@ -419,3 +420,52 @@ def test_a_dry_run_measures_steps(run, drawn, tmp_path):
         "compdd_eval: error: --dry_run: random chooses real images and makes no steps that could be measured"
     ]
     assert not (tmp_path / "made").exists()
+
+
+DM = {"method": "dm", "plugin": None, "steps": 2}
+
+
+def test_where_nothing_compiles_steps_are_eager(make, monkeypatch, caplog):
+    import torch._dynamo
+
+    def fails(function, gpu, graphs):
+        def call(*arguments):
+            raise torch._dynamo.exc.TorchDynamoException("no C++ compiler")
+
+        return call
+
+    eager = make("eager", **DM, compile="never")
+    monkeypatch.setattr(compiling, "compiled", fails)
+    monkeypatch.setattr("compdd_eval.methods.distill.eager_seconds", lambda *arguments: 1e9)
+    warned = make("warned", **DM)
+    assert warned.sha256 == eager.sha256 and warned.metadata["distillation"]["compiled"] is False
+    assert "steps are not compiled, they train more slowly: no C++ compiler" in caplog.text
+    with pytest.raises(InputError, match="--compile always: this machine cannot compile"):
+        make("refused", **DM, compile="always")
+
+
+def test_a_run_goes_on_as_it_began(make, monkeypatch):
+    """Compiled, though the steps that there are now would not pay."""
+    calls = []
+    monkeypatch.setattr(compiling, "compiled", lambda function, gpu, graphs: calls.append(function) or function)
+    monkeypatch.setattr("compdd_eval.methods.distill.eager_seconds", lambda *arguments: 1e9)
+    make(**DM, save_every=1)
+    monkeypatch.setattr("compdd_eval.methods.distill.eager_seconds", lambda *arguments: 0)
+    calls.clear()
+    assert make(**{**DM, "steps": 3}, save_every=1).metadata["distillation"]["compiled"] is True and calls
+    calls.clear()
+    assert make(**{**DM, "steps": 4}, save_every=1, compile="never").metadata["distillation"]["compiled"] is False
+    assert not calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dm", "dc"])
+def test_compiled_steps_make_the_same_images(make, method):
+    settings = {"method": method, "plugin": None, "steps": 3, "model": "ConvNetD2"}
+    settings |= {"outer_loop": 3, "inner_loop": 2} if method == "dc" else {}
+    eager, compiled = (make(how, **settings, compile=how) for how in ("never", "always"))
+    assert compiled.metadata["distillation"]["compiled"] and not eager.metadata["distillation"]["compiled"]
+    start = make("start", **{**settings, "steps": 1}, compile="never").images
+    assert (compiled.images - eager.images).norm() < 1e-2 * (eager.images - start).norm()
+    again = make("again", **settings, compile="always")
+    assert again.sha256 == compiled.sha256

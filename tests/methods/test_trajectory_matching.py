@@ -12,8 +12,15 @@ from compdd_eval.methods import edf, edf_maps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
 from compdd_eval.methods.registry import fill_settings, find_method
-from compdd_eval.methods.student_steps import Student, StudentSteps, draw_batches, trajectory_distance
+from compdd_eval.methods.student_steps import (
+    Student,
+    StudentSteps,
+    draw_batches,
+    match_trajectory,
+    trajectory_distance,
+)
 from compdd_eval.training.augment import diff_augment
+from compdd_eval.training.compiling import Compiler
 from compdd_eval.utils.errors import InputError
 
 RES, CLASSES, IPC, EPOCHS = 8, 3, 2, 6
@@ -295,6 +302,41 @@ def test_edf_drops_and_enhances(monkeypatch):
     assert_equal([synthetic.images.grad, synthetic.labels.grad], [images.grad * factors, labels.grad])
 
 
+def test_a_run_of_edf_is_a_loop_of_the_pure_functions(monkeypatch):
+    """Fifty steps with momentum, soft labels and a learned rate."""
+    generator = torch.Generator().manual_seed(1)
+    maps = [torch.rand((CLASSES * IPC, RES, RES), generator=generator, dtype=torch.float64) for _ in range(5)]
+    monkeypatch.setattr(edf, "activation_maps", lambda job, synthetic, step: maps[step // 10])
+    rates = {"lr_img": 1.0, "lr_label": 0.5, "lr_lr": 1e-3}
+    job = toy_job("edf", dsa=False, interval=10, loss_threshold=0.25, beta=0.5, momentum_label=0.9, **rates)
+    learning = Learning(job, find_method("edf"), toy_synthetic(job, soft=True))
+    losses = [learning.step() for _ in range(50)]
+
+    learned = {name: tensor.detach().clone() for name, tensor in toy_synthetic(job, soft=True).learned().items()}
+    momenta = {"images": 0.5, "labels": 0.9, "lr": 0.5}
+    rates = {"images": 1.0, "labels": 0.5, "lr": 1e-3}
+    velocities = {name: torch.zeros_like(tensor) for name, tensor in learned.items()}
+    network, expected = toy_network(), []
+    shapes = [parameter.shape for parameter in network.parameters()]
+    for step in range(50):
+        expert, start = trajectory_matching.draw_part(job, step)
+        weights = [
+            [part.view(shape) for part, shape in zip(theta.split([s.numel() for s in shapes]), shapes, strict=True)]
+            for theta in (theta_of(expert, start), theta_of(expert, start + job.config.expert_epochs))
+        ]
+        order = draw_batches(CLASSES * IPC, job.config.batch_syn, job.config.syn_steps, job.generator("batch", step))
+        options = {"batches": order, "dropped": 0.25, "recompute": step % 2 == 0}
+        distance, gradients = match_trajectory(network, **learned, start=weights[0], target=weights[1], **options)
+        expected.append(distance.item())
+        gradients["images"] = gradients["images"] * edf_maps.enhancement_factors(maps[step // 10], 0.5)
+        for name, gradient in gradients.items():
+            velocities[name] = momenta[name] * velocities[name] + gradient
+            learned[name] = learned[name] - rates[name] * velocities[name]
+    assert losses == pytest.approx(expected, rel=1e-9)
+    assert_equal([tensor.detach() for tensor in learning.synthetic.learned().values()], list(learned.values()), 1e-9)
+    assert (learned["images"] - toy_synthetic(job, soft=True).images).norm() > 0.01 * learned["images"].norm()
+
+
 def test_factors_with_a_threshold():
     maps = torch.tensor([[[0.1, 0.5], [0.7, 1.0]]])
     assert enhancement_factors(maps, 1.0, 0.5).tolist() == [[[[1.0, 1.5], [pytest.approx(1.7), 2.0]]]]
@@ -327,6 +369,18 @@ def test_the_window_of_start_epochs_grows():
     assert set(starts[0][:4]) == {0}
     assert {trajectory_matching.draw_part(job, step)[0] for step in range(60)} == {0, 1}
     assert trajectory_matching.window_end(toy_job(max_start_epoch=3).config, 0) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("soft", [False, True])
+def test_compiled_steps_have_the_same_gradients(soft):
+    job = toy_job(batch_syn=4)  # six images: a batch of four, one of two
+    eager = gradients(job, 1, soft)
+    job._compiler = Compiler("always", "steps")
+    job._compiler.choose({job.config.model: 0})
+    assert job.compiled
+    assert_equal(gradients(job, 1, soft), eager, 1e-9)
+    assert job.compiled  # it did not fall back
 
 
 @pytest.mark.parametrize("method", ["mtt", "datm"])

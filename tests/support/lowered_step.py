@@ -23,7 +23,10 @@ from tests.support.simulated_cuda import load_driver
 
 
 class Step(NamedTuple):
-    """A step of students: network, side of the images in pixels, images of each student, precision, students."""
+    """A step of students: network, side of the images in pixels, images of each student, precision, students.
+
+    With `matching`, a step of trajectory matching, differentiated by parameters, images and soft labels.
+    """
 
     network: str
     resolution: int
@@ -31,6 +34,7 @@ class Step(NamedTuple):
     precision: str = "float32"
     students: int = 1
     soft: bool = False  # labels
+    matching: bool = False
 
 
 class Lowered(NamedTuple):

@@ -15,6 +15,7 @@ from torch._inductor.fx_passes import joint_graph, post_grad
 from torch._inductor.runtime import triton_helpers, triton_heuristics
 from triton.backends.compiler import GPUTarget
 
+from compdd_eval.methods.student_steps import Student, _back
 from compdd_eval.models.registry import create_model
 from compdd_eval.training import compiling
 from compdd_eval.training.stack import Stack
@@ -24,6 +25,7 @@ from tests.support.lowered_step import Lowered, Step
 from tests.support.simulated_cuda_mode import Fake, install
 
 CAPABILITY = 9, 0  # of an H200
+_MOST_RETURNED = 4  # by what is compiled
 REDUCTIONS = {"REDUCTION", "PERSISTENT_REDUCTION", "SPLIT_SCAN"}
 
 
@@ -71,22 +73,27 @@ class Lowering:
         stack = () if step.students == 1 else (step.students,)
         images = torch.empty(*stack, step.batch, 3, *size)
         hard, soft = torch.zeros(*stack, step.batch, dtype=torch.int64), torch.empty(*stack, step.batch, 10)
-        compiled = compiling.compiled(_network_loss, True, True)
+        function, arguments = _network_loss, (model, images, soft if step.soft else hard, 1.0)
+        if step.matching:
+            student = Student(networks[0])
+            theta = student.flat(list(networks[0].parameters()))
+            function, arguments = _back, (student, theta, images, soft, torch.empty_like(theta), 1 / step.batch)
+        compiled = compiling.compiled(function, True, True)
         with (
             patch.object(compile_fx, "compile_fx", self._compile_on_gpu),
             torch.autocast("cuda", torch.bfloat16, enabled=step.precision == "bfloat16"),
         ):
-            compiled(model, images, soft if step.soft else hard, 1.0)
+            compiled(*arguments)
         assert self._code, f"{step}: lowered before"
         return self._found()
 
     def _compile_on_gpu(self, module: torch.fx.GraphModule, inputs: list, **options: object) -> Callable:
-        """Stand in for `compile_fx`: with tensors of a GPU; return what gives no loss, for nothing can be run."""
+        """Stand in for `compile_fx`: with tensors of a GPU; return what gives no numbers, for nothing can be run."""
         with Fake():
             moved = [_on_gpu(value) for value in inputs]
         with patch.object(compile_fx, "compile_fx", self._compile):  # it calls itself
             self._compile(module, moved, **options)
-        return lambda *inputs: (torch.zeros(()),)
+        return lambda *inputs: (torch.zeros(()),) * _MOST_RETURNED
 
     def _keep_kernel(self, name: str, source: str) -> None:
         self._kernels.append((name, source))

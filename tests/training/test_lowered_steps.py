@@ -89,6 +89,7 @@ def test_students_are_graphs_that_repeat(tmp_path):
         Step("ConvNetD1", 32, 10),
         Step("ConvNetD1", 32, 3, "bfloat16", students=2, soft=True),
         Step("ConvNetD1BN", 32, 10),
+        Step("ConvNetD2", 32, 10, soft=True, matching=True),  # distillation: differentiated twice
     ]
     *found, on_the_cpu = lowered([*good, Step(str(tmp_path / "network.py"), 8, 4)])
     assert_good(good, found)
