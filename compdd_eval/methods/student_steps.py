@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call, grad, grad_and_value
+from torch.func import functional_call, grad
 
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.utils.devices import send
@@ -175,7 +175,7 @@ class StudentSteps:
         augment: `(images, number of the step) -> images`, each time the same for the same step; None: as they are.
         team: Processes that take their shares of every batch; all come to the same parameters. None: this one alone.
         recompute: Compute each step again in the backward pass; a team always does.
-        call: `(function, *arguments) -> result`, how steps that are computed again are called, for example compiled.
+        call: How functions of tensors are called; `compdd_eval.methods.job.Job.compiled_call` compiles them.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class StudentSteps:
         augment: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
         team: Team | None = None,
         recompute: bool = True,
-        call: Callable[..., Any] = lambda function, *arguments: function(*arguments),
+        call: Callable[..., Any] = lambda function, *arguments, graphs=True: function(*arguments),
     ) -> None:
         self._student, self._batches = student, batches
         self._images, self._labels, self._lr = images.detach(), labels.detach(), lr.detach()
@@ -228,9 +228,12 @@ class StudentSteps:
         labels = learned.get("labels", self._labels)
         theta = start.clone().requires_grad_()
         for step, indices in enumerate(self._batches):
-            loss = _loss(self._student, theta, self._augment(learned["images"][indices], step), labels[indices])
-            (slope,) = torch.autograd.grad(loss / len(indices), theta, create_graph=True)
-            theta = theta - learned["lr"] * slope  # theta_{k+1} = theta_k - lr g_k
+            images = self._augment(learned["images"][indices], step)
+            # what it keeps for the backward pass must outlive the next call, so no CUDA graph
+            arguments = self._student, theta, images, labels[indices], 1 / len(indices)
+            theta = theta - learned["lr"] * self._call(
+                _slope, *arguments, graphs=False
+            )  # theta_{k+1} = theta_k - lr g_k
         distance = trajectory_distance(theta, start, target, dropped)
         if most is not None and distance > most:
             return distance.detach(), {}
@@ -241,10 +244,11 @@ class StudentSteps:
         self, start: torch.Tensor, target: torch.Tensor, dropped: float, most: float | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The adjoint recursion: one step's graph at a time."""
-        # forward: keep each theta_k, and no graph
-        thetas = [start]
+        # forward: keep each theta_k and this process's part of g_k, and no graph
+        thetas, slopes = [start], []
         for step in range(len(self._batches)):
-            thetas.append(thetas[-1] - self._lr * self._sum(self._forward(thetas[-1], step)))
+            slopes.append(self._forward(thetas[-1], step))
+            thetas.append(thetas[-1] - self._lr * self._sum(slopes[-1]))
         last = thetas.pop().requires_grad_()
         distance = trajectory_distance(last, start, target, dropped)
         # all decide by the same number
@@ -257,6 +261,7 @@ class StudentSteps:
         if self._soft:
             gradients["labels"] = torch.zeros_like(self._labels)
         for step in reversed(range(len(self._batches))):
+            gradients["lr"] -= slopes.pop() @ adjoint
             adjoint = adjoint + self._sum(self._backward(thetas.pop(), adjoint, step, gradients))
         return value, gradients
 
@@ -282,12 +287,11 @@ class StudentSteps:
         # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
         scaled = -self._lr * adjoint
         for part in self._shares(step):
-            found, along = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
+            found = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
             total += found[0]
             of_images[part] = found[1]
             if self._soft:
                 of_labels[part] = found[2]
-            gradients["lr"] += along / self._lr
         # from the augmented batch back through the augmentation
         (of_batch,) = torch.autograd.grad(images, batch, of_images)
         gradients["images"][indices] += of_batch
@@ -329,11 +333,14 @@ def _back(
     labels: torch.Tensor,
     direction: torch.Tensor,
     weight: float,
-) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Return the gradients of <`_slope`, direction> by theta, images and soft labels; and that number."""
+) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of <`_slope`, direction> by theta, images and soft labels.
+
+    That number itself is not asked for: so the compiler leaves a ninth of the work out, the gradients of the weights.
+    """
 
     def along(theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return _slope(student, theta, images, labels, weight) @ direction
 
     by = (0, 1, 2) if labels.is_floating_point() else (0, 1)
-    return grad_and_value(along, argnums=by)(theta, images, labels)
+    return grad(along, argnums=by)(theta, images, labels)
