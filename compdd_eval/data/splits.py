@@ -13,7 +13,7 @@ from typing import NamedTuple
 import datasets
 import pyarrow.compute as pc
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.data.features import columns_of
 from compdd_eval.data.imagenet.open import find_imagenet, open_source

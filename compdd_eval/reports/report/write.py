@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.config.settings import arguments_of, settings_from
