@@ -11,9 +11,12 @@ _HOMES = {
     "EvaluateConfig": "compdd_eval.config.evaluate",
     "InputError": "compdd_eval.utils.errors",
     "Job": "compdd_eval.methods.job",
+    "Protocol": "compdd_eval.config.protocol",
     "ReadConfig": "compdd_eval.config.reading",
     "SharpnessAware": "compdd_eval.methods.sharpness_aware",
     "Synthetic": "compdd_eval.methods.job",
+    "accuracy": "compdd_eval.training.predict",
+    "compare": "compdd_eval.reports.compare.compare",
     "complexity_from_maps": "compdd_eval.complexity.measure",
     "create_model": "compdd_eval.models.registry",
     "diff_augment": "compdd_eval.training.augment",
@@ -22,6 +25,7 @@ _HOMES = {
     "evaluate": "compdd_eval.evaluation.evaluate",
     "feature_distance": "compdd_eval.methods.dm",
     "gradient_distance": "compdd_eval.methods.dc",
+    "list_methods": "compdd_eval.methods.registry",
     "list_models": "compdd_eval.models.registry",
     "load_comp_dd": "compdd_eval.data.splits",
     "match_trajectory": "compdd_eval.methods.student_steps",
@@ -29,10 +33,12 @@ _HOMES = {
     "read_distilled": "compdd_eval.distilled.set",
     "register_method": "compdd_eval.methods.registry",
     "register_model": "compdd_eval.models.registry",
+    "report": "compdd_eval.reports.report.write",
     "save_published": "compdd_eval.distilled.formats.published",
     "soft_cross_entropy": "compdd_eval.training.losses",
     "soft_labels_of_experts": "compdd_eval.methods.trajectory_matching",
     "train_student": "compdd_eval.training.train",
+    "validate": "compdd_eval.distilled.validate",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -54,12 +54,14 @@ def level(name: str) -> int:
     parts = name.split(".")
     if name == "comp_dd":
         return ORDER.index("data")
-    return -1 if name == "compdd_eval" else len(ORDER) if parts[1] == "__main__" else ORDER.index(parts[1])
+    if name == "compdd_eval":
+        return -1
+    return len(ORDER) if parts[1] in ("__main__", "compat") else ORDER.index(parts[1])
 
 
 def test_the_top_level():
     names = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
-    assert names == {*ORDER, "__init__.py", "__main__.py", "py.typed"}
+    assert names == {*ORDER, "__init__.py", "__main__.py", "compat.py", "py.typed"}
     every = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     ours = {"comp_dd.py", "compdd_eval", "subsets", "tests", "setup.cfg", "pyproject.toml", "LICENSE"}
     assert ours | {"README.md", "dataset_card.md"} <= every

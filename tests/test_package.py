@@ -104,3 +104,11 @@ def test_every_import_is_declared():
     others = imported - set(sys.stdlib_module_names) - {"compdd_eval", "comp_dd"}
     assert others <= declared
     assert declared - others == {"tensorboard", "trackio", "wandb"}  # Accelerate imports these trackers
+
+
+def test_bars_are_for_terminals_and_notebooks(tmp_path):
+    """`tqdm.auto` chooses; in a terminal it says nothing of widgets."""
+    for path in (ROOT / "compdd_eval").rglob("*.py"):
+        assert not re.search(r"from tqdm import|^ *import tqdm", path.read_text(encoding="utf-8"), re.M), path
+    done = python("-W", "error", "-c", "from compdd_eval.utils.console import tqdm; list(tqdm([1]))", cwd=tmp_path)
+    assert done.returncode == 0 and "IProgress" not in done.stderr and "100%" in done.stderr, done.stderr

@@ -1,5 +1,6 @@
 """README, guides and card: generated parts do not drift, commands and examples run, links and names exist."""
 
+import json
 import os
 import re
 import shlex
@@ -271,16 +272,58 @@ def launched(command, place, **changes):
     return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=600)
 
 
+def made_small(code, imagenet):
+    """Let an example read drawn images, and train a second."""
+    code = code.replace("/path/to/imagenet", str(imagenet))
+    code = code.replace("insect", "bird").replace("im_size=(128, 128))\nbaseline", "im_size=(32, 32))\nbaseline")
+    return code.replace(', output_dir="', ', epoch_eval_train=1, num_eval=1, model="ConvNetD1", output_dir="')
+
+
+def reads(code):
+    """Name what commands make and an example reads."""
+    return ["random_set", *(made for made in MADE if re.search(rf'(?<!output_dir=)"{made}"', code))]
+
+
 @pytest.mark.parametrize("name", [name for name, text in DOCS.items() if blocks(text, "python")])
 def test_python_examples_run(name, place, imagenet, client):
     """The examples of a document, one after another."""
-    make_inputs(["random_set"], place, client, imagenet)
-    code = "\n".join(blocks(DOCS[name], "python")).replace("/path/to/imagenet", str(imagenet))
-    code = code.replace("insect", "bird").replace("im_size=(128, 128))\nbaseline", "im_size=(32, 32))\nbaseline")
-    code = code.replace(', output_dir="', ', epoch_eval_train=1, num_eval=1, model="ConvNetD1", output_dir="')
-    if "@register_method" in code:  # that block is a file of its own, which is run as a plugin
-        code = code.replace(next(b for b in blocks(README, "python") if "@register_method" in b), "")
+    examples = [block for block in blocks(DOCS[name], "python") if "notebook_launcher" not in block]
+    # that block is a file of its own, which is run as a plugin
+    code = made_small("\n".join(block for block in examples if "@register_method" not in block), imagenet)
+    make_inputs(reads(code), place, client, imagenet)
     client.run(code)
+
+
+def test_the_readme_in_a_notebook(place, imagenet, client):
+    """Every example is a cell; no cell prints a warning."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    cells = [made_small(block, imagenet) for block in blocks(README, "python")]
+    make_inputs(reads("\n".join(cells)), place, client, imagenet)
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
+    run = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(place)}})
+    places = {name: str(place / "jupyter") for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+    run.execute(env=environment(HF_DATASETS_CACHE=str(place / "cache"), **places))
+    printed = [output for cell in notebook.cells for output in cell.outputs]
+    assert any(output.get("name") == "stdout" for output in printed)
+    assert not any(output.output_type == "error" for output in printed)
+
+
+@pytest.mark.slow
+def test_two_processes_from_a_notebook(place, imagenet, client):
+    """By the guide's own code, on CPUs: they share the students, and give the accuracies of one process."""
+    text = DOCS["compdd_eval/evaluation/README.md"]
+    (code,) = (made_small(block, imagenet) for block in blocks(text, "python") if "notebook_launcher" in block)
+    make_inputs(reads(code), place, client, imagenet)
+    code = code.replace("num_eval=1", "num_eval=2")
+    done = launched([sys.executable, "-c", code], place, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    single = code.replace("notebook_launcher(train, num_processes=2)", "train()").replace("notebook", "single")
+    done = launched([sys.executable, "-c", single.partition("\n")[2]], place, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    both = [json.loads((place / f"results_{kind}/summary.json").read_text()) for kind in ("notebook", "single")]
+    assert both[0]["results"][0]["accuracies"] == both[1]["results"][0]["accuracies"]
+    assert len(both[0]["results"][0]["accuracies"]) == 2
 
 
 def test_the_picture_exists():

@@ -10,6 +10,7 @@ GROUPS = {
         "evaluate": "train students on a distilled set and test them on real images (the default)",
         "status": "what is done, running, failed or unfinished of evaluations and grids",
         "reproduce": "train recorded students again and compare",
+        "models": "the students: their parameters, and the smallest images that they take",
     },
     "Distil": {
         "distill": "make a set: random, k-center, herding, dm, dc, mtt, datm, edf, or your own method",

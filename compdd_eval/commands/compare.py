@@ -4,9 +4,7 @@ import logging
 from pathlib import Path
 
 from compdd_eval.config.compare import CompareConfig
-from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.compare.compare import Comparison, compare
-from compdd_eval.reports.compare.paper_tables import table_json
+from compdd_eval.reports.compare.compare import compare
 from compdd_eval.reports.compare.table_formats import escape_markdown, print_text, render_tables
 from compdd_eval.utils.console import print_json
 from compdd_eval.utils.files import write_text
@@ -24,7 +22,7 @@ def run(config: CompareConfig) -> None:
     if config.output is not None:
         write_text(Path(config.output), render_tables(comparison.tables, config.format))
     if config.json:
-        print_json(_content(comparison))
+        print_json(comparison.to_dict())
         return
     if config.output is not None:
         for sentence in comparison.sentences:
@@ -40,17 +38,3 @@ def run(config: CompareConfig) -> None:
             _logger.info(sentence)
         else:
             print({"markdown": f"- {escape_markdown(sentence)}", "latex": f"% {sentence}"}.get(config.format, sentence))
-
-
-def _content(comparison: Comparison) -> dict[str, object]:
-    """Return everything for programs; accuracies, differences and ratios are fractions."""
-    methods, comparisons = [], []
-    for method in comparison.methods:
-        files = [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())]
-        methods.append({"name": method.name, "source": clean(method.source), "files": files})
-    for entry in comparison.differences:
-        sides = {"first": entry.first, "other": entry.other, **vars(entry.setting), "seeds": entry.seeds}
-        difference = entry.difference and vars(entry.difference)
-        comparisons.append(sides | {"difference": difference, "verdict": entry.verdict, "sentence": entry.sentence})
-    tables = [table_json(table) for table in comparison.tables]
-    return {"methods": methods, "tables": tables, "comparisons": comparisons, "totals": comparison.totals()}

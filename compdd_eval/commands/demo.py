@@ -18,7 +18,7 @@ from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.evaluation.evaluate import evaluate
-from compdd_eval.reports.report.write import write_report
+from compdd_eval.reports.report.write import report
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.files import check_writable
@@ -45,10 +45,10 @@ def run(config: DemoConfig) -> None:
             print(f"drawn images: {_imagenet()}\nprepared subsets: {demo_cache() / 'comp_dd'}")
         summaries = [_evaluate(config, difficulty, ipc, accelerator) for difficulty in DIFFICULTIES for ipc in IPCS]
         page = ReportConfig([str(output)], title=f"Comp-DD: {_TITLE}")
-        report = on_main_process(accelerator, lambda: write_report(page))
+        written = on_main_process(accelerator, lambda: report(page))
     if speaks:
         _show(summaries, output)
-        print_written(report)
+        print_written(written)
     elif accelerator.is_main_process:
         content = {"note": _NOTE, "drawn_images": str(_imagenet()), "prepared_subsets": str(demo_cache() / "comp_dd")}
         print_json(content | {"report": page.output, "summaries": summaries})

@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.prepare import PrepareReport, counts_of, prepare
 from compdd_eval.config.export import ExportConfig

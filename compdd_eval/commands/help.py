@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from compdd_eval.commands import GROUPS
 from compdd_eval.commands.parser import choices_of, defaults_of, given_values, plain_types
 from compdd_eval.config.distill import DISTILL_PRESETS, WITH_STEPS, MatchingConfig
+from compdd_eval.config.methods import MethodsConfig
 from compdd_eval.config.protocol import PRESETS, Protocol, flag_value
-from compdd_eval.data.subsets import singular
 from compdd_eval.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ def _of_method(
     method = _method_of(given["method"], given)
     preset = given["preset"] if given.get("preset") in DISTILL_PRESETS else DISTILL_PRESETS[0]
     ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else defaults["ipc"]
-    subset = f"{singular(given.get('category', 'bird'))}-{given.get('subset', 'easy')}"
+    subset = MethodsConfig().subset_name
+    with contextlib.suppress(InputError):
+        subset = MethodsConfig(category=given.get("category"), subset=given.get("subset")).subset_name
     takes, note = method.settings(preset, ipc, subset), method.settings_note(subset)
     possible = [field.name for field in fields(MatchingConfig)]
     hidden = {*possible, "options", *(WITH_STEPS if method.selects else ())}

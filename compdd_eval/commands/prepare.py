@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import datasets
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from comp_dd import CompDD
 from compdd_eval.config.prepare import PrepareConfig

@@ -1,13 +1,13 @@
 """Write one HTML file on results."""
 
 from compdd_eval.config.report import ReportConfig
-from compdd_eval.reports.report.write import Written, write_report
+from compdd_eval.reports.report.write import Written, report
 from compdd_eval.utils.console import counted
 
 
 def run(config: ReportConfig) -> None:
     """Write the report and print where it lies."""
-    print_written(write_report(config))
+    print_written(report(config))
 
 
 def print_written(written: Written) -> None:

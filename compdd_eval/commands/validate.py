@@ -1,42 +1,8 @@
 """Check a distilled set without training."""
 
-import contextlib
-import logging
-from dataclasses import asdict, dataclass, field
-
-from compdd_eval.config.checks import no_subset
 from compdd_eval.config.validate import ValidateConfig
-from compdd_eval.data.splits import images_at_hand, open_split
-from compdd_eval.data.subset_files import Subset
-from compdd_eval.distilled.checks import (
-    FAILED,
-    SKIPPED,
-    WARNING,
-    Check,
-    RealSample,
-    check_of,
-    class_balance,
-    duplicates,
-    guesses,
-    ipc,
-    label_order,
-    normalisation,
-    resolution,
-    soft_labels,
-    storage,
-    value_range,
-    whitening,
-)
-from compdd_eval.distilled.describe import content_of
-from compdd_eval.distilled.interpret import check_digest, interpret, rate_of
-from compdd_eval.distilled.raw_set import Interpreted, RawSet
-from compdd_eval.distilled.read import read_raw_set
-from compdd_eval.distilled.set import DistilledSet, assemble
-from compdd_eval.distilled.tensors import checked_images, checked_kind, checked_labels, checked_rate
+from compdd_eval.distilled.validate import Report, validate
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
-from compdd_eval.utils.errors import InputError
-
-_logger = logging.getLogger(__name__)
 
 
 def run(config: ValidateConfig) -> None:
@@ -47,146 +13,10 @@ def run(config: ValidateConfig) -> None:
     report.raise_failures()
 
 
-@dataclass
-class Report:
-    """The outcome of `validate`.
-
-    Attributes:
-        name: The set: its files, or its repository and commit.
-        checks: All checks, in the order in which they were made.
-        facts: What the set is, as far as it can be read.
-    """
-
-    name: str
-    checks: list[Check] = field(default_factory=list)
-    facts: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> list[str]:
-        """Names of the checks that failed."""
-        return [check.name for check in self.checks if check.result == FAILED]
-
-    def raise_failures(self) -> None:
-        """Raise InputError if a check failed."""
-        if self.failed:
-            number = f"{len(self.failed)} of {len(self.checks)} checks failed"
-            first = next(check.detail for check in self.checks if check.result == FAILED)
-            raise InputError(f"{self.name}: {number}: {', '.join(self.failed)}. The first: {first}")
-
-
-def validate(config: ValidateConfig) -> Report:
-    """Check a distilled set.
-
-    Args:
-        config: Which, and what it should be.
-
-    Raises:
-        InputError: A real image, or the copy of ImageNet, is not what it should be; what is wrong with the set is in
-            the report.
-    """
-    report = Report(config.path)
-    check, raw = check_of("readable", lambda: read_raw_set(config.path, config, config.res), "")
-    if raw is None:
-        report.checks.append(check)
-        return report
-    report.name = raw.name
-    report.checks.append(Check("readable", check.result, _parts(raw)))
-    distilled, interpreted = _check_parts(report, raw, config)
-    if distilled is not None:
-        _check_whole(report, distilled, interpreted, raw, config)
-    return report
-
-
-def _parts(raw: RawSet) -> str:
-    tensors = {"images": raw.images, "labels": raw.labels}
-    parts = [f"{name} {list(part.shape)} {part.dtype}".replace("torch.", "") for name, part in tensors.items()]
-    return ", ".join(parts + ([] if raw.lr is None else [f"rate {raw.lr:g}"]))
-
-
-def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[DistilledSet | None, Interpreted | None]:
-    """Check each part by itself; return the set if all are good."""
-    if raw.record.sha256 is None:
-        report.checks.append(Check("hash", SKIPPED, "the files state no digest"))
-    else:
-        detail = f"sha256 {raw.record.sha256[:16]}..., as stated"
-        report.checks.append(check_of("hash", lambda: check_digest(raw), detail)[0])
-    check, interpreted = check_of("meaning", lambda: interpret(raw, config), _remarks_in_words)
-    report.checks.append(check)
-    if interpreted is None:
-        return None, None
-    report.checks.append(guesses(interpreted))
-    report.checks += [Check("as stated", WARNING, doubt) for doubt in interpreted.doubts]
-    number = len(interpreted.images) if interpreted.images.ndim else 0
-    checks = [
-        check_of("images", lambda: checked_images(interpreted.images), "finite, square, three channels"),
-        check_of("labels", lambda: checked_labels(interpreted.labels, number), "fit the images"),
-        check_of("label kind", lambda: checked_kind(interpreted.label_kind, interpreted.labels), str),
-        check_of("learned rate", lambda: checked_rate(rate_of(raw, config)), _rate_in_words),
-    ]
-    report.checks += [check for check, _ in checks]
-    if any(check.result == FAILED for check, _ in checks):
-        return None, interpreted
-    return assemble(raw, interpreted, config), interpreted
-
-
-def _remarks_in_words(interpreted: Interpreted) -> str:
-    return "; ".join(interpreted.remarks) or "classes and pixels are understood"
-
-
-def _rate_in_words(lr: float | None) -> str:
-    return "none; students take --lr_net" if lr is None else f"{lr:g}"
-
-
-def _check_whole(
-    report: Report, distilled: DistilledSet, interpreted: Interpreted, raw: RawSet, config: ValidateConfig
-) -> None:
-    """Check the set as a whole, against its subset and real images."""
-    subset = interpreted.subset
-    if subset is None:
-        raise no_subset(raw.name)
-    report.facts = content_of(distilled) | {"config_name": subset.name}
-    report.checks += [
-        resolution(distilled, config.res),
-        value_range(distilled),
-        class_balance(distilled, subset),
-        ipc(distilled, raw.record.ipc),
-        soft_labels(distilled),
-        duplicates(distilled),
-    ]
-    real = _real_images(config, subset, distilled.resolution)
-    report.checks += [
-        normalisation(distilled, real),
-        whitening(distilled, zca=False),
-        label_order(distilled, subset, real),
-        storage(distilled, subset, real),
-    ]
-
-
-def _real_images(config: ValidateConfig, subset: Subset, res: int) -> RealSample | None:
-    """Decode the real validation images that are given or at hand; of those that nobody named, warn if it fails."""
-    try:
-        return _decoded(config, subset, res) if images_at_hand(subset, config.data_path) else None
-    except InputError as error:
-        if config.data_path is not None:
-            raise
-        _logger.warning(f"not compared with real images: {error}")
-        return None
-
-
-def _decoded(config: ValidateConfig, subset: Subset, res: int) -> RealSample:
-    split = open_split(subset, "validation", config.data_path, (res, res), layout=config.layout)
-    images, labels = split.tensors(progress=True)
-    train_bytes = None
-    with contextlib.suppress(InputError):  # a copy with validation images alone
-        train_bytes = open_split(subset, "train", config.data_path, (res, res), layout=config.layout).stored_bytes
-    return RealSample(images, labels, train_bytes)
-
-
 def print_checks(report: Report, as_json: bool = False) -> None:
     """Print the checks as a table, or all as JSON."""
     if as_json:
-        checks = [asdict(check) for check in report.checks]
-        print_json({"set": report.name, "passed": not report.failed, "checks": checks, **report.facts})
+        print_json(report.to_dict())
         return
     rows = [(check.name, check.result, check.detail) for check in report.checks]
     print_table(f"Checks of {report.name}", ["check", "result", ""], rows)

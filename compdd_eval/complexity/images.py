@@ -15,7 +15,7 @@ from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.imagenet.image_folder import CLASS_FOLDER, SPLIT_FOLDERS, split_folders
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
 from compdd_eval.data.imagenet.reader import Reader, read_bytes
-from compdd_eval.data.subsets import candidates, load_subset, related_names, subset_names
+from compdd_eval.data.subsets import candidates, config_names, load_subset, related_names, subset_names
 from compdd_eval.data.synsets import Synset, find_synset, synset_of, synsets
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError, first_line
@@ -135,8 +135,8 @@ def _wanted(config: ComplexityConfig) -> list[str]:
 
 
 def _named(text: str) -> list[str]:
-    """Return the WordNet ids of a related list, or of one class given as WordNet id, ImageNet index or name."""
-    lists = related_names()
+    """Return the WordNet ids of a named list, or of one class given as WordNet id, ImageNet index or name."""
+    lists = [*related_names(), *config_names()]
     return load_subset(text).wnids if text in lists else [find_synset(text, "--classes", lists).wnid]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.complexity.classifier import Classifier, Pretrained, load_classifier
 from compdd_eval.complexity.images import ClassImages, LabelledImages, open_images

@@ -26,6 +26,4 @@ def check_published(published: bool, subsets: list[Subset]) -> None:
 def no_subset(source: str | None = None) -> InputError:
     """Make the error where nothing says which subset is meant; `source` is the set that does not say it either."""
     nor = "" if source is None else f", and nothing in {source} says which subset it is for"
-    return InputError(
-        f"--category is missing{nor}; give one subset, for example --category bird --subset easy, or --classes"
-    )
+    return InputError(f"--category is missing{nor}; give one subset, for example --subset bird-easy, or --classes")

@@ -34,6 +34,8 @@ class CompareConfig(Settings):
     def __post_init__(self) -> None:
         self._check_list("results", 2, "compare results_a results_b")
         self._expand_home("results", "output")
+        if isinstance(self.names, list):
+            self._set("names", ",".join(self.names))
         if self.names is not None:
             valid = len(self.listed_names) == len(self.results) == len(set(self.listed_names))
             require("--names", self.names, valid, f"{len(self.results)} different names joined by commas")

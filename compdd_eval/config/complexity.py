@@ -6,7 +6,7 @@ from typing import Literal
 from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES
-from compdd_eval.data.subsets import CATEGORIES, singular
+from compdd_eval.data.subsets import CATEGORIES, named_in_one_word, singular
 from compdd_eval.utils.errors import InputError, require
 
 METHODS = ("smoothgradcampp", "gradcam", "gradcampp", "layercam")
@@ -27,7 +27,8 @@ class ComplexityConfig(Settings):
         distilled: A distilled set to measure, in any format that `evaluate` reads. With --data_path ("prepared", too),
             it is measured beside real images of its classes, of which --images_per_class are then enough.
         category: Score the classes of one category of the benchmark (bird, car, ...): every candidate.
-        subset: With --category: only the ten classes of its subset, easy or hard.
+        subset: With --category: only the ten classes of its subset, easy or hard; or both in one word, such as
+            bird-easy.
         classes: "published": those of the sixteen subsets; "all": every class of the source; or classes joined by
             commas. These are WordNet ids, indices, names, or lists that the field uses, such as nette. Data that is not
             ImageNet has all of its classes scored.
@@ -85,6 +86,7 @@ class ComplexityConfig(Settings):
         self._expand_home("output_dir", "weights")
 
     def _check_classes(self) -> None:
+        self._take_one_word()
         if self.distilled is not None and self.subset is None and self.classes in ("published", "all"):
             raise InputError("--distilled needs its classes; give --category and --subset, or --classes")
         if self.subset is not None and self.category is None:
@@ -97,6 +99,14 @@ class ComplexityConfig(Settings):
         known = singular(self.category)
         require("--category", self.category, known in CATEGORIES, f"one of {', '.join(CATEGORIES)}")
         self._set("category", known)
+
+    def _take_one_word(self) -> None:
+        classes = None if self.classes == "published" else self.classes  # the default
+        said = named_in_one_word({"category": self.category, "subset": self.subset, "classes": classes}, "--")
+        if said.pop("published", False):
+            said = {"category": None, "subset": None, "classes": f"{said['category']}-{said['subset']}-published"}
+        for name, value in said.items():
+            self._set(name, value)
 
     def decisive(self) -> dict[str, object]:
         """Return the settings that decide the numbers, beside the images themselves."""

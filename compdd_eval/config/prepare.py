@@ -8,7 +8,7 @@ from compdd_eval.config.checks import MOST_CORES, check_published
 from compdd_eval.config.settings import Settings
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
-from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, selected_subset, subset_name
+from compdd_eval.data.subsets import CATEGORIES, load_subset, named_in_one_word, own_names, selected_subset, subset_name
 from compdd_eval.utils.errors import InputError
 
 
@@ -20,7 +20,7 @@ class PrepareConfig(Settings):
         data_path: A copy of ImageNet: its folder (class folders, the competition's tree, the official archives, Parquet
             or WebDataset shards), or ILSVRC/imagenet-1k on the Hub; default: the environment variable COMP_DD_IMAGENET.
         category: Only this category (bird, car, dog, fish, snake, insect, round, music).
-        subset: Only easy or only hard.
+        subset: Only easy or only hard; or one subset in one word, such as bird-easy.
         published: Build music-hard as published, with nine classes, under the name music-hard-published.
         classes: Only these ten, joined by commas, for labels 0-9 (WordNet ids, ImageNet indices or names), or a list
             that the field uses: fruit, idc10, meow, nette, squawk, woof, yellow.
@@ -50,6 +50,8 @@ class PrepareConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in named_in_one_word(vars(self), "--").items():
+            self._set(name, value)
         self.subsets()
         self._check_number_of("num_proc", "processes", most=MOST_CORES)
         self._expand_home("cache_dir")

@@ -107,6 +107,9 @@ def _is_rate(value: object) -> bool:
 class Protocol(Settings):
     """How a student is trained. What is left out (None) is taken from the preset.
 
+        short = Protocol("mtt", epoch_eval_train=300)
+        train_student(network, images, labels, label_kind="hard", lr=0.01, protocol=short)
+
     Args:
         protocol: Preset: comp-dd (the benchmark's evaluator), mtt, datm, dc-bench, rded or sre2l.
         epoch_eval_train: Epochs E; E + 1 passes are made over the distilled images, as in the published evaluator.

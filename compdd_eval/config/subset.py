@@ -16,7 +16,7 @@ class SubsetConfig(Settings):
     Args:
         category: Category of the benchmark: bird, car, dog, fish, snake, insect, round or music; with --subsets_dir,
             one of that folder.
-        subset: Subset of the category: easy or hard.
+        subset: Subset of the category: easy or hard; or both in one word, such as bird-easy.
         subsets_dir: Folder with subset files of your own in place of the benchmark's, such as `select` writes.
         published: Take music-hard as published, with nine classes; the other subsets have no such list.
         classes: In place of --category and --subset: ten classes joined by commas, for labels 0-9 (WordNet ids,
@@ -31,7 +31,7 @@ class SubsetConfig(Settings):
 
     def __post_init__(self) -> None:
         in_cells = getattr(self, "grid", None) is not None  # the cells of a grid give theirs
-        if self.subsets_dir is not None and self.category is None and self.classes is None and not in_cells:
+        if self.subsets_dir is not None and not in_cells and self.category is self.subset is self.classes is None:
             raise InputError("--subsets_dir is given without --category and --subset; give one of its subsets")
         subset = selected_subset(vars(self), "--")
         if subset is not None:

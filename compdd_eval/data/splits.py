@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import datasets
 import pyarrow.compute as pc
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.data.features import columns_of
 from compdd_eval.data.imagenet.open import find_imagenet, open_source
@@ -199,7 +200,7 @@ class CompDDData(NamedTuple):
 
 
 def load_comp_dd(
-    data_path: str | os.PathLike | None,
+    data_path: str | os.PathLike | None = None,
     category: str | None = None,
     subset: str | None = None,
     im_size: tuple[int, int] | int = (128, 128),
@@ -214,10 +215,15 @@ def load_comp_dd(
 ) -> CompDDData:
     """Open a subset for training and testing students; nothing is decoded yet.
 
+        data = load_comp_dd("bird-easy", im_size=128)  # what is prepared; load_comp_dd(PATH, "bird-easy") reads a copy
+        images, labels = data.dst_test.tensors()
+
     Args:
         data_path: A copy of ImageNet, as in `compdd_eval.data.imagenet.open.find_imagenet`; "prepared" takes the
-            prepared subset, None the environment variable COMP_DD_IMAGENET, else the prepared subset.
-        category: `bird`, `car`, `dog`, `fish`, `snake`, `insect`, `round` or `music`.
+            prepared subset, None the environment variable COMP_DD_IMAGENET, else the prepared subset. The name of
+            a subset that stands here alone is the category, and this is None.
+        category: `bird`, `car`, `dog`, `fish`, `snake`, `insect`, `round` or `music`; or with the subset in one word:
+            `bird-easy`, `music-hard-published`, `nette`.
         subset: `easy` or `hard`.
         im_size: Height and width in pixels, or one number for both.
         batch_size: How many images are decoded at a time where a caller asks for all of them.
@@ -236,10 +242,12 @@ def load_comp_dd(
     Raises:
         InputError: Unknown name, no such folder, a missing split or class folder, nothing prepared.
     """
+    if category is subset is classes is None and _is_name(data_path):
+        data_path, category = None, data_path
     chosen = {"category": category, "subset": subset, "published": published}
     definition = selected_subset({**chosen, "classes": classes, "subsets_dir": subsets_dir})
     if definition is None:
-        raise InputError("category is missing; give one subset, for example category='bird', subset='easy', or classes")
+        raise InputError("category is missing; give one subset, for example 'bird-easy', or classes")
     im_size = (im_size, im_size) if isinstance(im_size, int) else tuple(im_size)
     source = _open_given(data_path, layout)
     splits = [
@@ -247,6 +255,12 @@ def load_comp_dd(
         for split in SPLITS
     ]
     return CompDDData(3, im_size, NUM_CLASSES, *splits, definition.class_map, definition.class_map_inv)
+
+
+def _is_name(place: object) -> bool:
+    """Whether a text is the name of a subset, or wrongly one, and no place with images."""
+    is_place = not isinstance(place, str) or place == "prepared" or re.search(r"[\\/]", place) or os.path.exists(place)
+    return not is_place
 
 
 def open_split(

@@ -230,17 +230,81 @@ def _of_classes(parts: list[object], name: str | None, where: str) -> Subset:
     return _with_digest(Subset(stem, VERSION, category, difficulty, found, split_sizes(found)))
 
 
+def named_in_one_word(selection: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return what one word says: `category` and `subset` (and `published`), or `classes`; {} where two words do.
+
+    The word stands in the place of either: `bird-easy`, `birds-easy`, `music-hard-published`, a related list such as
+    `nette`, or of a folder of a user's own the name of a file. What stands in the other place must say the same.
+
+    Args:
+        selection: As of `selected_subset`; a category or a subset alone is left to the caller.
+        prefix: What messages put before the names: `--` for flags.
+
+    Raises:
+        InputError: Not a text, an unknown name, or two that contradict each other.
+    """
+    category, difficulty, folder = (selection.get(name) for name in ("category", "subset", "subsets_dir"))
+    for name, value in (("category", category), ("subset", difficulty)):
+        if not isinstance(value, str | None):
+            raise InputError(f"{prefix}{name} {str(value)[:60]}: expected a text, for example 'bird-easy'")
+    if folder is not None and category is not None and difficulty in DIFFICULTIES:
+        return {}  # a user's own category may be called anything
+    words = [_said_by(category, folder), _said_by(difficulty, folder)]
+    if words == [None, None]:
+        _refuse_unknown(category, difficulty, folder)
+        return {}
+    category_says, subset_says = words
+    first = category_says or ({} if category is None else {"category": category})
+    second = subset_says or ({} if difficulty is None else {"subset": difficulty.lower()})
+    merged = first | second
+    same = all(singular(first.get(name, value)) == singular(value) for name, value in second.items())
+    if not same or ("classes" in merged and len(merged) > 1):
+        both = f"{prefix}category {category} and {prefix}subset {difficulty}"
+        raise InputError(f"{both} are two subsets; give one of them")
+    if "classes" in merged and selection.get("classes") is not None:
+        raise InputError(f"{prefix}classes and {prefix}subset {merged['classes']}: give one of them")
+    return {"category": None, "subset": None} | merged
+
+
+def _said_by(word: str | None, folder: str | os.PathLike | None) -> dict[str, object] | None:
+    """Return what a word says that stands for a whole subset; None for one that is a category or a subset alone."""
+    if word is None or (folder is None and word.lower() in related_names()):
+        return word and {"classes": word.lower()}
+    ending = PUBLISHED_SUFFIX if folder is None and word.lower().endswith(PUBLISHED_SUFFIX) else ""
+    category, _, difficulty = word[: len(word) - len(ending)].rpartition("-")
+    if not category or difficulty.lower() not in DIFFICULTIES:
+        return None
+    if ending:
+        load_subset(subset_name(category, difficulty) + ending)  # refuses a list that is as published
+    return {"category": category, "subset": difficulty.lower()} | ({"published": True} if ending else {})
+
+
+def _refuse_unknown(category: str | None, difficulty: str | None, folder: str | os.PathLike | None) -> None:
+    """Raise InputError for a word that stands alone, and is neither a subset nor a category, nor `easy` or `hard`."""
+    if (category is None) == (difficulty is None) or (folder is not None and difficulty is None):
+        return
+    kind, alone, known = (
+        ("category", category, CATEGORIES) if difficulty is None else ("subset", difficulty, DIFFICULTIES)
+    )
+    if singular(alone) not in known:
+        names = [*subset_names(), *related_names()] if folder is None else own_names(Path(folder).expanduser())
+        _refuse_own(alone)
+        raise unknown(kind, alone, [*known, *names])
+
+
 def selected_subset(selection: Mapping[str, object], prefix: str = "") -> Subset | None:
     """Return the subset that settings, or the metadata of a set, select; None where they select none.
 
     Args:
-        selection: May have `category`, `subset`, `published`, `subsets_dir` and `classes`, as in `Subset.selection`.
+        selection: May have `category`, `subset`, `published`, `subsets_dir` and `classes`, as in `Subset.selection`;
+            one word, such as `bird-easy`, may stand for category and subset, as in `named_in_one_word`.
         prefix: What messages put before these names: `--` for flags.
 
     Raises:
         InputError: They contradict each other, or there is no such subset.
     """
     names = ("category", "subset", "published", "subsets_dir", "classes")
+    selection = {**selection, **named_in_one_word(selection, prefix)}
     category, difficulty, published, folder, classes = (selection.get(name) for name in names)
     if classes is not None:
         given = [name for name in names[:4] if selection.get(name)]
@@ -250,7 +314,7 @@ def selected_subset(selection: Mapping[str, object], prefix: str = "") -> Subset
         return load_classes(classes, f"{category}-{difficulty}" if own else None, f"{prefix}classes")
     if (category is None) != (difficulty is None):
         missing = "subset" if difficulty is None else "category"
-        example = "--category bird --subset easy" if prefix else "category='bird', subset='easy'"
+        example = "--subset bird-easy" if prefix else "'bird-easy'"
         raise InputError(f"{prefix}{missing} is missing; give one subset, for example {example}")
     if category is None:
         return None

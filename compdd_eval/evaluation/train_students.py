@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.evaluation.plan import EvaluationInputs, Task

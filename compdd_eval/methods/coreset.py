@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.distilled.random_images import check_ipc
 from compdd_eval.methods.features import TRAINED, FeatureSpace

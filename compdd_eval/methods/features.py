@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.complexity.classifier import load_pretrained
 from compdd_eval.complexity.score import given_to

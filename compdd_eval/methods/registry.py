@@ -45,7 +45,7 @@ class ByIPC:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A way to distil.
+    """A way to distil; `list_methods()` returns all.
 
     Attributes:
         name: As on the command line.
@@ -68,9 +68,9 @@ class Method:
     """
 
     name: str
-    run: Callable
+    run: Callable = field(repr=False)
     title: str
-    presets: Mapping[str, Mapping[str, object]]
+    presets: Mapping[str, Mapping[str, object]] = field(repr=False)
     paper: str = ""
     cost: str = ""
     needs: str = ""
@@ -204,7 +204,10 @@ def _register_ours() -> None:
 
 
 def list_methods() -> list[Method]:
-    """Return all methods: ours from the cheapest on, then others in the order in which they were registered."""
+    """Return all methods: ours from the cheapest on, then others in the order in which they were registered.
+
+    {method.name: method.settings("published", ipc=10) for method in list_methods()}
+    """
     _register_ours()
     ours = [name.replace("_", "-") for name in _OURS]
     return [_METHODS[name] for name in dict.fromkeys([*ours, *_METHODS])]

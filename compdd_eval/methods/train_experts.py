@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.config.experts import ExpertsConfig
 from compdd_eval.config.network_names import network_name, pinned

@@ -1,5 +1,6 @@
 """Names of students -> the classes and functions that build them."""
 
+import fnmatch
 import functools
 from collections.abc import Callable
 from importlib import import_module
@@ -52,10 +53,16 @@ def register_library(prefix: str) -> Callable:
     return register
 
 
-def list_models() -> list[str]:
-    """Return the names of our own student networks, sorted; `torchvision:NAME`, `timm:NAME`, `FILE.py` work, too."""
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of our own student networks, sorted; `torchvision:NAME`, `timm:NAME`, `FILE.py` work, too.
+
+        list_models("*D3*")  # ['ConvNetD3', 'ConvNetD3BN']
+
+    Args:
+        pattern: Only names like this one, as of files: "*" for any letters, "?" for one; capitals do not count.
+    """
     _register_ours()
-    return sorted(_BUILDERS)
+    return sorted(name for name in _BUILDERS if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
 
 def is_listed(name: str) -> bool:

@@ -163,6 +163,8 @@ class Training:
         precision: `float32`, `bfloat16` (autocast around the network; its weights stay float32) or `tf32` (as float32
             here: `compdd_eval.utils.devices.repeatable` switches it).
         compiled: Compile network and loss with TorchInductor; on a GPU as CUDA graphs, where a batch is one part.
+        counts: Count in `right` the images of a pass that the network classifies correctly while it trains; not where
+            processes share batches.
     """
 
     def __init__(
@@ -176,7 +178,10 @@ class Training:
         sync: GradientSync | None = None,
         precision: str = "float32",
         compiled: bool = False,
+        counts: bool = False,
     ) -> None:
+        self.right: torch.Tensor | None = None  # of the last pass, on the device: a number, or `[K]` for a stack of K
+        self._counts = counts
         self.device = next(model.parameters()).device
         self.model, self.lr, self.protocol, self._sync = model, lr, protocol, sync
         self._batches, self._precision = list(batches), precision
@@ -193,7 +198,8 @@ class Training:
         # a CUDA graph returns its gradients in memory that the next part would write over
         gpu = self.device.type == "cuda"
         self._graphs = compiled and self.part >= min(batch, len(images)) and gpu
-        self._network_loss = compiling.compiled(_network_loss, gpu, self._graphs) if compiled else _network_loss
+        network_loss = _counted_loss if counts else _network_loss
+        self._network_loss = compiling.compiled(network_loss, gpu, self._graphs) if compiled else network_loss
 
     @property
     def tested(self) -> nn.Module:
@@ -208,6 +214,7 @@ class Training:
         for epoch in range(protocol.passes):  # 0 to E inclusive, as the Comp-DD release counts
             self.model.train()  # a test between two passes leaves it in eval mode
             loss_sum = torch.zeros((), device=self.device)
+            self.right = torch.zeros((), dtype=torch.int64, device=self.device) if self._counts else None
             orders = [student.order().split(protocol.batch_train) for student in self._batches]
             for indices in zip(*orders, strict=True):  # one batch of each student; the last one may be smaller
                 optimizer.zero_grad()  # first: the old gradients' memory is free for augmentation
@@ -262,6 +269,9 @@ class Training:
                 loss = self._network_loss(
                     self.model, images.contiguous(), labels.contiguous(), self.protocol.temperature
                 )
+            if self._counts:
+                loss, right = loss
+                self.right = self.right + right
             # by the size of the whole batch, so that gradients of parts and processes sum to that of the mean loss
             loss = loss * (images.shape[dim] / size)
             loss.sum().backward()  # students of a stack share no parameter: the sum leaves their gradients apart
@@ -297,7 +307,19 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRSchedul
 
 def _network_loss(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """Mean loss of a network on a batch, of each network of a stack; soft targets are probabilities by now."""
+    return _loss_of(model(images), targets, temperature)
+
+
+def _counted_loss(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same, and how many images are classified correctly: int64, or `[K]` for a stack of K."""
     outputs = model(images)
+    classes = targets.argmax(dim=-1) if targets.is_floating_point() else targets
+    return _loss_of(outputs, targets, temperature), (outputs.detach().argmax(dim=-1) == classes).sum(dim=-1)
+
+
+def _loss_of(outputs: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     # under autocast they are bfloat16, whose 8 bits are too few for a softmax; float64 stays what it is
     outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32)) / temperature
     if not targets.is_floating_point():

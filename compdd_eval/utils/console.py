@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 _GAP = "  "  # between the columns of plain text
 _RULE = 120  # characters of the line under a header, however long the rows are

@@ -8,12 +8,12 @@ import torch
 
 from compdd_eval import DistilledSet, load_comp_dd, random_images
 from compdd_eval.commands.prepare import prepare
-from compdd_eval.commands.validate import validate
 from compdd_eval.config.prepare import PrepareConfig
 from compdd_eval.config.validate import ValidateConfig
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.data.transforms import denormalise
 from compdd_eval.distilled.label_order import _assign, compare_label_order
+from compdd_eval.distilled.validate import validate
 from compdd_eval.distilled.write import write_distilled
 from compdd_eval.utils.errors import InputError
 
@@ -265,3 +265,34 @@ def test_label_order_of_real_photographs(shared, tmp_path):
         folder = tmp_path / result
         DistilledSet(good.images, labels, metadata={"category": "insect", "subset": "easy"}).save(folder)
         assert checks(folder, **flags)[0]["label order"].result == result
+
+
+def test_sets_in_memory(good, tmp_path, run, cache):
+    """The same checks, but for what only files have."""
+    good.save(tmp_path / "set")
+    expected, _ = checks(tmp_path / "set", category="bird", subset="easy")
+    report = validate(good)
+    assert report.passed and repr(report) == "Report('the distilled set': 18 checks, failed: none, warnings: 0)"
+    found = {check.name: check for check in report.checks}
+    assert {name for name in expected if found[name] != expected[name]} == {"hash"}
+    pair = validate((good.images.requires_grad_(), good.labels), subset="bird-easy", pixel_range="normalised")
+    assert pair.passed and pair.facts["sha256"] == good.sha256
+    status, out, _ = run("validate", tmp_path / "set", "--json")
+    assert status == 0 and json.loads(out) == validate(tmp_path / "set").to_dict()
+    bad = validate((torch.zeros(10, 3, 8, 8), torch.zeros(10, dtype=torch.int64)), subset="bird-easy")
+    assert not bad.passed and "failed: class balance" in repr(bad)
+
+
+@pytest.mark.parametrize(
+    ("distilled", "settings", "message"),
+    [
+        (5, {}, "^distilled 5: expected a set, its .images, labels., or where it lies"),
+        ((torch.zeros(3),), {}, "^distilled of 1 parts: expected two tensors"),
+        ("x", {"label_kynd": "hard"}, "^unknown setting 'label_kynd'; did you mean 'label_kind'"),
+        ("x", {"res": 0}, "^res 0: expected a number of pixels"),
+        ((torch.zeros(10, 3, 8, 8), torch.arange(10)), {}, "^category is missing"),
+    ],
+)
+def test_errors_speak_of_arguments(distilled, settings, message):
+    with pytest.raises(InputError, match=message):
+        validate(distilled, **settings)

@@ -199,6 +199,25 @@ def test_without_a_path_the_prepared_subset_is_used(drawn, cache, monkeypatch):
         load_comp_dd(None, "bird", "easy")
 
 
+def test_one_word_says_which_subset(drawn, cache, monkeypatch, tmp_path):
+    expected = load_comp_dd(drawn, "bird", "easy", 16).dst_test.tensors()[0]
+    for given in (("bird-easy",), (None, "birds-easy"), (None, None, "bird-easy")):
+        assert torch.equal(load_comp_dd(drawn, *given[1:] or given, im_size=16).dst_test.tensors()[0], expected)
+        with pytest.raises(InputError, match="^bird-easy: not prepared"):
+            load_comp_dd(*given)
+    prepare(PrepareConfig(str(drawn), subset="bird-easy"))
+    assert torch.equal(load_comp_dd("bird-easy", im_size=16).dst_test.tensors()[0], expected)
+    with pytest.raises(InputError, match="^unknown category 'brid'; did you mean 'bird'"):
+        load_comp_dd("brid-easy")
+    with pytest.raises(InputError, match="^category bird and subset dog-easy are two subsets; give one of them"):
+        load_comp_dd(drawn, "bird", "dog-easy")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bird-easy").mkdir()
+    for place in ("prepared", "bird-easy", "x/y", drawn):
+        with pytest.raises(InputError, match="^category is missing"):
+            load_comp_dd(place)
+
+
 def test_the_prepared_subset_by_its_word(drawn, cache, monkeypatch, tmp_path):
     """Whatever the environment says; a folder that is called so has a path, and a builder or prepare cannot use it."""
     with pytest.raises(InputError, match="bird-easy: not prepared"):

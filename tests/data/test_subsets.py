@@ -11,7 +11,12 @@ import torch
 
 import comp_dd
 from compdd_eval import load_comp_dd
+from compdd_eval.complexity.images import _wanted
+from compdd_eval.config.complexity import ComplexityConfig
+from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.export import ExportConfig
+from compdd_eval.config.methods import MethodsConfig
 from compdd_eval.config.prepare import PrepareConfig
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.config.subset import SubsetConfig
@@ -258,7 +263,7 @@ def test_a_subset_is_said_once(run, tmp_path):
     with pytest.raises(InputError, match="^bird-easy: classes make another list, nette"):
         comp_dd.CompDD(config_name="bird-easy", classes="nette")
     with pytest.raises(InputError, match="category is missing"):
-        load_comp_dd("x")
+        load_comp_dd("./x")
     name = load_classes(MINE).name
     for command in (["info", name], ["evaluate", "--category", name, "--subset", "easy", "--distilled", "x"]):
         status, _, (line,) = run(*command)
@@ -372,3 +377,79 @@ def test_info_of_lists(run):
     assert all(name in run("info")[1].splitlines()[-1] for name in related_names())
     (found,) = json.loads(run("info", "idc10", "--json")[1])["subsets"]
     assert {field.name for field in fields(NETTE)} == set(found) and found["splits"]["train"] == 12854
+
+
+@pytest.mark.parametrize(
+    ("word", "selection"),
+    [
+        ("bird-easy", {"category": "bird", "subset": "easy"}),
+        ("Birds-HARD", {"category": "bird", "subset": "hard"}),
+        ("music-hard-published", {"category": "music", "subset": "hard", "published": True}),
+        ("nette", {"classes": "nette"}),
+    ],
+)
+def test_one_word_says_a_subset(word, selection):
+    """As the two words do: settings, and so the digests of results, are the same."""
+    for place in ("category", "subset"):
+        assert subsets.selected_subset({place: word}).selection == selection
+        assert EvaluateConfig(**{place: word}) == EvaluateConfig(**selection)
+    assert EvaluateConfig(word) == EvaluateConfig(**selection) and ReadConfig(word) == ReadConfig(**selection)
+    assert DistillConfig(word, method="random") == DistillConfig(**selection, method="random")
+    for config in (PrepareConfig(subset=word), ExportConfig(subset=word)):
+        assert [subset.name for subset in config.subsets()] == [load_subset(word.lower().replace("birds", "bird")).name]
+    assert (
+        MethodsConfig(subset=word).subset_name
+        == MethodsConfig(category=word).subset_name
+        == EvaluateConfig(word).load_subset().name
+    )
+
+
+def test_one_word_beside_another_that_says_the_same():
+    for category, subset in (("bird", "bird-easy"), ("birds", "bird-easy"), ("bird-easy", "easy"), ("bird-easy",) * 2):
+        assert EvaluateConfig(category, subset) == EvaluateConfig("bird", "easy")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"category": "bird", "subset": "dog-easy"}, "--category bird and --subset dog-easy are two subsets; give one"),
+        ({"category": "bird-easy", "subset": "hard"}, "--category bird-easy and --subset hard are two subsets"),
+        ({"category": "bird", "subset": "nette"}, "--category bird and --subset nette are two subsets"),
+        ({"subset": "nette", "classes": "woof"}, "--classes and --subset nette: give one of them"),
+        ({"subset": "bird-easy", "classes": "woof"}, "--classes and --category: give one of them"),
+        ({"subset": "brid-easy"}, "unknown category 'brid'; did you mean 'bird'"),
+        ({"subset": "birdeasy"}, "unknown subset 'birdeasy'; did you mean 'bird-easy'"),
+        ({"category": "bird-esy"}, "unknown category 'bird-esy'; did you mean 'bird-easy'"),
+        ({"category": "nete"}, "unknown category 'nete'; did you mean 'nette'"),
+        ({"subset": "dog-hard-published"}, "dog-hard has no erratum"),
+        ({"subset": "own-1a2b3c4d"}, "own-1a2b3c4d: a list of a user's own"),
+        ({"category": 5}, "--category 5: expected a text, for example 'bird-easy'"),
+    ],
+)
+def test_words_that_are_no_subset(given, message):
+    for config in (EvaluateConfig, PrepareConfig):
+        with pytest.raises(InputError, match=message):
+            config(**given)
+
+
+def test_one_word_for_a_list_of_a_users_own(tmp_path):
+    for name in ("bird-easy", "garden-hard"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"classes": PUBLISHED["nette"][::-1]}))
+        category, subset = name.split("-")
+        config = EvaluateConfig(subset=name, subsets_dir=str(tmp_path))
+        assert config == EvaluateConfig(category, subset, str(tmp_path))
+        assert config.load_subset().name == f"{config.category}-{subset}" and config.category.startswith(f"{category}-")
+        assert EvaluateConfig(config.load_subset().name, classes=config.classes) == config
+        asked = PrepareConfig(subset=name, subsets_dir=str(tmp_path))
+        assert [subset.name for subset in asked.subsets()] == [config.load_subset().name]
+    with pytest.raises(InputError, match="unknown subset 'garden'; did you mean 'garden-hard'"):
+        EvaluateConfig(subset="garden", subsets_dir=str(tmp_path))
+
+
+def test_one_word_for_what_complexity_measures():
+    config = ComplexityConfig(subset="birds-easy")
+    assert (config.category, config.subset, config.classes) == ("bird", "easy", "published")
+    config = ComplexityConfig(subset="music-hard-published")
+    assert config == ComplexityConfig(classes="music-hard-published") and len(_wanted(config)) == 9
+    with pytest.raises(InputError, match="--classes and --subset nette"):
+        ComplexityConfig(subset="nette", classes="woof")

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from compdd_eval import DistilledSet, create_model, evaluate, load_comp_dd, random_images, train_student
+from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import PRESETS, Protocol
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.config.reproduce import ReproduceConfig
@@ -25,6 +26,7 @@ from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise, 
 from compdd_eval.data.zca import Whitening
 from compdd_eval.distilled.push import summaries_of
 from compdd_eval.distilled.set import read_distilled
+from compdd_eval.evaluation.grid import read_cells
 from compdd_eval.evaluation.open import open_inputs
 from compdd_eval.evaluation.teachers import load_teacher
 from compdd_eval.evaluation.train_group import teacher_network
@@ -336,6 +338,15 @@ def grid_file(tmp_path, drawn, my_set, **changes):
     path = tmp_path / "grid.yaml"
     path.write_text(yaml.safe_dump(content | {"model": ["LeNet", "MLP"], "num_eval": 1} | changes))
     return path
+
+
+def test_a_grid_over_subsets_in_one_word(tmp_path, drawn, my_set):
+    names = ["bird-easy", "bird-hard", "nette"]
+    file = grid_file(tmp_path, drawn, my_set, category=None, subset=names, model="MLP")
+    cells = read_cells(EvaluateConfig(grid=str(file), output_dir=str(tmp_path)))
+    assert [cell.config.load_subset().name for cell in cells] == names
+    (cell,) = read_cells(EvaluateConfig(subset="bird-hard", grid=str(file), output_dir=str(tmp_path)))
+    assert (cell.config.category, cell.config.subset) == ("bird", "hard")
 
 
 def test_grid_index_and_status(run, tmp_path, drawn, my_set, cache):

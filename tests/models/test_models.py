@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from compdd_eval import train_student
 from compdd_eval.config.protocol import Protocol
-from compdd_eval.models.cost import count_flops
+from compdd_eval.models.cost import count_flops, count_parameters, smallest_resolution
 from compdd_eval.models.pools import EVAL_MODES, eval_pool
 from compdd_eval.models.registry import create_model, list_models, register_model
 from compdd_eval.utils.errors import InputError
@@ -275,6 +275,46 @@ def test_costs():
     assert torch.equal(state, torch.get_rng_state())
     with pytest.raises(InputError, match="at least 16"):
         count_flops("LeNet", 10, (8, 8))
+
+
+def test_names_by_a_pattern():
+    assert list_models("*d3*") == list_models("*D3*") == ["ConvNetD3", "ConvNetD3BN"]
+    assert list_models("ResNet18") == ["ResNet18"] and list_models("x") == []
+
+
+def test_the_smallest_images_of_every_student():
+    for name in ("ConvNetD5", "LeNet", "VGG11", "ResNet18ImageNet", "MLP"):
+        side = smallest_resolution(name)
+        on_meta(name, side)
+        if side > 1:
+            with pytest.raises(InputError):
+                on_meta(name, side - 1)
+    assert smallest_resolution("VGG11") == 32
+
+
+def test_the_list_of_students(run):
+    status, out, _ = run("models", "convnetd5*", "--json")
+    first, second = json.loads(out)
+    assert status == 0 and first == {
+        "name": "ConvNetD5",
+        "parameters": 615_690,
+        "resolution": 128,
+        "smallest_resolution": 2,
+    }
+    assert second["parameters"] == count_parameters("ConvNetD5BN", 10, (128, 128))
+    status, out, _ = run("models", "VGG11", "--res", 16, "--json")
+    assert json.loads(out)[0]["parameters"] is None and json.loads(out)[0]["smallest_resolution"] == 32
+    status, out, _ = run("models", "*D5")
+    assert "student    parameters  smallest images in px" in out and "ConvNetD5     615,690" in out
+    status, out, _ = run("models", "torchvision:resnet18", "--json")
+    assert json.loads(out)[0] | {"parameters": 0} == {
+        "name": "torchvision:resnet18",
+        "parameters": 0,
+        "resolution": 128,
+        "smallest_resolution": None,
+    }
+    status, _, (line,) = run("models", "ConvNetD55")
+    assert status == 2 and "unknown model 'ConvNetD55'; did you mean 'ConvNetD5'" in line
 
 
 @pytest.mark.parametrize("mode", EVAL_MODES)

@@ -13,6 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
+from compdd_eval import InputError, compare, report
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import read_methods
@@ -525,3 +526,19 @@ def test_a_wide_table_at_a_terminal_is_split_between_subsets(tmp_path, monkeypat
     cell = f"{100 * np.mean(LOW):.1f} ± {100 * np.std(LOW, ddof=1):.1f} ({100 * np.mean(LOW) / np.mean(FULL):.1f})"
     assert [row.count(cell) for row in rows] == [3, 2] and "(2 of 2)" in terminal.getvalue()
     assert render_tables(tables, "text").count(cell) == 5 and "of 2)" not in render_tables(tables, "text")
+
+
+def test_in_python(two, run, tmp_path):
+    found = compare(two, names=["A", "B"])
+    assert found.to_dict() == compared(run, *two, "--names", "A,B")
+    assert str(found).splitlines() == found.sentences and repr(found) == "Comparison(A, B: 1 table, 4 differences)"
+    written = report([*two], output=tmp_path / "page.html", title="T")
+    assert written.path == tmp_path / "page.html" and written.runs == 8 and "<title>T" in written.path.read_text()
+    with pytest.raises(InputError, match="^names A: expected 2 different names"):
+        compare(two, names="A")
+    with pytest.raises(InputError, match="^unknown setting 'name'; did you mean 'names'"):
+        compare(two, name="A")
+    with pytest.raises(InputError, match="^RESULTS '.*': expected a list"):
+        compare(str(two[0]))
+    with pytest.raises(InputError, match="^output 'x.txt': expected the name of a file that ends with .html"):
+        report(two, output="x.txt")

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from compdd_eval import create_model, diff_augment, soft_cross_entropy, train_student
+from compdd_eval import accuracy, create_model, diff_augment, load_comp_dd, soft_cross_entropy, train_student
 from compdd_eval.config.protocol import DSA_OPERATIONS, Protocol, parse_strategy
 from compdd_eval.data.label_kinds import infer_label_kind
 from compdd_eval.training.predict import predict
@@ -215,3 +215,16 @@ def test_predictions_do_not_depend_on_the_batch():
     expected = [int(model(image[None]).argmax()) for image in images]
     for batch_size in (1, 5, 256):
         assert predict(model, images, batch_size).tolist() == expected
+
+
+def test_accuracy_of_a_network(drawn, cache):
+    split = load_comp_dd(drawn, "bird-easy", im_size=16).dst_test
+    network = create_model("ConvNetD1BN", im_size=(16, 16)).train()
+    images, labels = split.tensors()
+    expected = (predict(network, images) == labels).double().mean().item()
+    network.train()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    assert accuracy(network, split) == accuracy(network, (images, labels)) == expected and network.training
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    with pytest.raises(InputError, match="50 images and 49 labels"):
+        accuracy(network, (images, labels[1:]))

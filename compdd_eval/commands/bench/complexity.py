@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torchvision import models
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.complexity.classifier import Classifier

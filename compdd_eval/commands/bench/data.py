@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torchvision import transforms
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.prepare import prepare
 from compdd_eval.config.bench import BenchConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.commands.bench.plain_methods import PlainMethod

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.commands.bench.students import begin_training

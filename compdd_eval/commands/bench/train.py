@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.commands.bench.students import Contestant, begin_training

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.utils.devices import out_of_memory, peak_memory
 from compdd_eval.utils.errors import InputError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.data.imagenet.reader import Reader
 from compdd_eval.data.imagenet.rows import ImageRow, check_class, official_name

@@ -2,14 +2,17 @@
 
 import itertools
 import logging
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.config.compare import CompareConfig
+from compdd_eval.config.settings import arguments_of, settings_from
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
-from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of
+from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of, table_json
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, Pairing, pair
 from compdd_eval.results.statistics import PairedDifference
 from compdd_eval.utils.console import counted
@@ -37,7 +40,7 @@ class Difference(Pairing):
     sentence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Methods, their numbers as tables, and the first one against each other one.
 
@@ -50,6 +53,28 @@ class Comparison:
     methods: list[MeasuredMethod]
     tables: list[Table]
     differences: list[Difference]
+
+    def __repr__(self) -> str:
+        names = ", ".join(method.name for method in self.methods)
+        return (
+            f"Comparison({names}: {counted(len(self.tables), 'table')}, {counted(len(self.differences), 'difference')})"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `compare --json` prints; accuracies, differences and ratios are fractions."""
+        methods, comparisons = [], []
+        for method in self.methods:
+            files = [clean(path) for path in dict.fromkeys(cell.run.place for cell in method.cells.values())]
+            methods.append({"name": method.name, "source": clean(method.source), "files": files})
+        for entry in self.differences:
+            sides = {"first": entry.first, "other": entry.other, **vars(entry.setting), "seeds": entry.seeds}
+            difference = entry.difference and vars(entry.difference)
+            comparisons.append(sides | {"difference": difference, "verdict": entry.verdict, "sentence": entry.sentence})
+        tables = [table_json(table) for table in self.tables]
+        return {"methods": methods, "tables": tables, "comparisons": comparisons, "totals": self.totals()}
 
     def totals(self) -> list[dict[str, object]]:
         """Return for each other method how often the first is better, worse, or cannot be told from it."""
@@ -75,16 +100,28 @@ class Comparison:
 _COUNTED = {"better": BETTER, "worse": WORSE, "cannot_tell": UNCLEAR, "not_compared": NO_PAIRS}
 
 
-def compare(config: CompareConfig) -> Comparison:
-    """Read methods and compare the first with the others, seed by seed.
+def compare(results: CompareConfig | Sequence[str | os.PathLike], **settings: object) -> Comparison:
+    """Read methods and compare the first with the others, seed by seed; nothing is printed or written.
+
+        comparison = compare(["results_edf", "results_datm"], names=["EDF", "DATM"])
+        print(comparison)  # sentences; comparison.tables, comparison.differences, comparison.to_dict()
 
     Only numbers of the same subset, IPC, resolution, network, protocol, labels, teacher and validation images are
     compared. What was evaluated otherwise is warned of.
+
+    Args:
+        results: Folders with results of `evaluate`, or files summary.json, one for each method; or all settings.
+        settings: Those of `CompareConfig`, by name.
 
     Raises:
         InputError: Results cannot be read, or hold the same twice; a method has no setting in common with the first;
             `--output` cannot be written, or is one of the results.
     """
+    with arguments_of(CompareConfig, results):
+        return _compared(settings_from(CompareConfig, "results", results, settings))
+
+
+def _compared(config: CompareConfig) -> Comparison:
     if config.output is not None:
         _check_output(Path(config.output))
     methods = read_methods(config.results, config.listed_names)

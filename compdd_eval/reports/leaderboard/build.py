@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.config.leaderboard import LeaderboardConfig
 from compdd_eval.reports.leaderboard.pages import as_csv, index_page, readme, run_page, site_json

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.data.imagenet.hub_files import Address, is_commit, parse_address
 from compdd_eval.reports.checked_fields import is_sha256

@@ -1,12 +1,14 @@
 """One HTML file on the results of one run or many: nothing in it is loaded from elsewhere."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.config.report import ReportConfig
+from compdd_eval.config.settings import arguments_of, settings_from
 from compdd_eval.reports.html import asset, policy, render_page
 from compdd_eval.reports.report.overview import overview_of
 from compdd_eval.reports.report.run_section import Section, section_of
@@ -33,12 +35,24 @@ class Written:
     size: int
 
 
-def write_report(config: ReportConfig) -> Written:
-    """Read all runs and write the report.
+def report(results: ReportConfig | Sequence[str | os.PathLike], **settings: object) -> Written:
+    """Read all runs and write one HTML file on them, which needs no network and no other file.
+
+        written = report(["results_edf", "results_datm"], output="report.html")
+        print(written.path)
+
+    Args:
+        results: Folders that `evaluate` wrote (or folders of such), or files summary.json; or all settings.
+        settings: Those of `ReportConfig`, by name.
 
     Raises:
         InputError: Nothing to read, or the file cannot be written.
     """
+    with arguments_of(ReportConfig, results):
+        return _written(settings_from(ReportConfig, "results", results, settings))
+
+
+def _written(config: ReportConfig) -> Written:
     runs = _ordered([run for place in config.results for run in read_runs(place)])
     path = Path(config.output)
     check_writable(path.parent, "--output")
