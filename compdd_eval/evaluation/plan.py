@@ -26,6 +26,7 @@ from compdd_eval.results.student_result import (
 from compdd_eval.utils.digests import digest_of
 
 TEACHER_SEED = 0  # one teacher for all students, whatever their seeds
+_BASELINES = "baselines"  # folder in that of the results
 _SOME_SIZE = 128  # stands for a resolution that the set will say; decides depths of a pool, not their number
 _APART = ("protocol", "lr_net", "labels")  # fields of a protocol that do not decide a student's numbers by themselves
 
@@ -179,6 +180,7 @@ class Task:
         searching: Whether it is there to choose a rate.
         digests: `distilled` (its training images), `validation` (what it is tested on), `config`.
         path: Its result file.
+        in_file: Whether that is written; otherwise the path only says which student it is.
         weights: Where its weights are kept, or None.
     """
 
@@ -195,6 +197,7 @@ class Task:
     searching: bool
     digests: dict[str, str]
     path: Path
+    in_file: bool
     weights: Path | None
 
     @property
@@ -264,6 +267,7 @@ class Planner:
             searching=searching,
             digests=digests,
             path=path,
+            in_file=(config.output_dir if source == SET else baseline_dir(config)) is not None,
             weights=weights_path(path) if kept else None,
         )
 
@@ -347,7 +351,8 @@ def best_rates(tasks: list[Task], students: list[StudentResult]) -> dict[tuple, 
 
 def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: int, searching: bool) -> Path:
     """Return the result file: of a baseline in its own folder, of a search apart from the results."""
-    root = Path(inputs.config.output_dir) if source == SET else baseline_dir(inputs.config)
+    config = inputs.config
+    root = Path(config.output_dir or "") if source == SET else baseline_dir(config) or Path(_BASELINES)
     # baselines lie apart, without the set's name: those of one subset serve every set
     names = {SET: inputs.set_name, RANDOM: f"random-ipc{inputs.distilled.ipc:g}", FULL: FULL}
     if searching:
@@ -355,9 +360,11 @@ def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: 
     return student_path(root, names[source], inputs.subset.name, model, digest, seed)
 
 
-def baseline_dir(config: EvaluateConfig) -> Path:
-    """Return the folder of the baselines' students, images and teachers."""
-    return Path(config.baseline_dir or Path(config.output_dir) / "baselines")
+def baseline_dir(config: EvaluateConfig) -> Path | None:
+    """Return the folder of the baselines' students, images and teachers; None where there is none for results."""
+    if config.baseline_dir is None and config.output_dir is None:
+        return None
+    return Path(config.baseline_dir or Path(config.output_dir) / _BASELINES)
 
 
 def sources(config: EvaluateConfig) -> list[str]:

@@ -33,6 +33,8 @@ def seed_torch(device: torch.device, seed: int) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":  # of other kinds there is one device
+        torch.manual_seed(seed)
 
 
 def _seed(device: torch.device, seed: int) -> None:
