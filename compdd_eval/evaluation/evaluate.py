@@ -13,7 +13,6 @@ from accelerate import Accelerator
 
 from compdd_eval.config.arguments import arguments_of, checked_arguments
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.data.subset_files import Subset
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.cost import measure_costs
 from compdd_eval.evaluation.diagnosis import doubts_before_training
@@ -85,6 +84,7 @@ def evaluate(
     accelerator = accelerator or accelerator_of(config)
     with contextlib.ExitStack() as locks:
         run = Evaluation(config, accelerator, locks, distilled, cache_dir)
+        run.look_for_doubts()
         if config.dry_run:
             return run.plan(quiet)
         with run.recorded():
@@ -138,30 +138,40 @@ class Evaluation:
         config = config.changed(precision=precision, json=False)  # results do not record how they were printed
         repeatable(precision)
         # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
-        config, subset, distilled = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
+        config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
         self.config = with_networks(config)  # on every process: each runs the files of networks itself
         if resources is None or resources.config.res != config.res:
             here = environment(accelerator, threads, precision)
             resources = Resources(self.config, subset, accelerator, here, cache_dir, progress)
         self.resources = resources
-        self.inputs = self._inputs(subset, distilled)
+        name, made = name_of_set(distilled, digest), self.resources
+        known = made.validation, made.held_out, made.complexity
+        self.inputs = EvaluationInputs(self.config, subset, name, distilled, digest, *known)
         self._run_file = None if config.output_dir is None else RunFile(Path(config.output_dir), [])
 
-    def _inputs(self, subset: Subset, distilled: DistilledSet) -> EvaluationInputs:
-        """Put together what is evaluated, and warn of what can be known to be wrong with it."""
-        made, name = self.resources, name_of_set(distilled)
-        inputs = EvaluationInputs(self.config, subset, name, distilled, made.validation, made.held_out, made.complexity)
+    def look_for_doubts(self) -> None:
+        """Warn of what can be known to be wrong before a student is trained; seconds for thousands of images."""
+        self.warn()
 
         def doubts() -> tuple[str, ...]:
-            number, expected = len(made.validation.labels), made.validation.expected
-            if number != expected:
-                _logger.warning(f"{number} validation images, expected {expected}: no accuracy of the benchmark")
-            found = doubts_before_training(inputs)
+            found = doubts_before_training(self.inputs)
             for doubt in found:
                 _logger.warning(doubt)
             return found
 
-        return replace(inputs, doubts=on_main_process(self.accelerator, doubts))
+        self.inputs = replace(self.inputs, doubts=on_main_process(self.accelerator, doubts))
+
+    def warn(self) -> None:
+        """Warn of what is odd about the set, and of validation images that are missing."""
+        inputs, tested = self.inputs, self.inputs.validation
+        if not self.accelerator.is_main_process:
+            return
+        for remark in inputs.distilled.remarks(inputs.subset.class_map_inv):
+            _logger.warning(remark)
+        if len(tested.labels) != tested.expected:
+            _logger.warning(
+                f"{len(tested.labels)} validation images, expected {tested.expected}: no accuracy of the benchmark"
+            )
 
     def plan(self, quiet: bool) -> dict[str, object]:
         """Return what would be done, as of `planned`, and what it takes (`costs`), and print it."""

@@ -124,6 +124,7 @@ class Evaluator:
             self._resources = run.resources
             try:
                 summary, students = run.results(quiet=True)
+                run.warn()
             finally:
                 run.resources.records.forget(SET)  # the next set is another, or is to be trained on again
             return Score(summary, students, list(dict.fromkeys(remarks)), sheet_of(run.inputs.distilled))

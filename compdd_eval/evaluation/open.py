@@ -1,7 +1,6 @@
 """Open a run: read and check settings and set before anything is decoded or trained; cheap checks come first."""
 
 import contextlib
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,19 +18,20 @@ from compdd_eval.results.run_folder import INDEX_NAME, claim
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 
-_logger = logging.getLogger(__name__)
-
 
 def open_set(
     config: EvaluateConfig, given: object, locks: contextlib.ExitStack, lr: float | torch.Tensor | None = None
-) -> tuple[EvaluateConfig, Subset, DistilledSet]:
-    """Read the set, check settings and set, and take the output folder; return the settings with what the set says.
+) -> tuple[EvaluateConfig, Subset, DistilledSet, str]:
+    """Read the set, check settings and set, and take the output folder.
 
     Args:
         config: All settings.
         given: A set, or its images and labels, as of `DistilledSet.of`; None reads the files that the settings name.
         locks: Keeps the lock of the folder.
         lr: The learned rate, in place of the set's.
+
+    Returns:
+        The settings with what the set says, the subset, the set, and its digest.
 
     Raises:
         InputError: Set and settings do not go together, or the folder cannot be taken.
@@ -43,14 +43,15 @@ def open_set(
         _check_networks(config)
     config = _with_pool(config)
     subset = config.load_subset()
-    check_distilled(config, distilled, subset)
+    check_distilled(config, distilled)
     _check_soft_labels(config, distilled)
+    digest = distilled.sha256
     if not config.dry_run:
         if config.output_dir is not None:
-            claim_output_dir(Path(config.output_dir), name_of_set(distilled), subset.name, locks)
+            claim_output_dir(Path(config.output_dir), name_of_set(distilled, digest), subset.name, locks)
         if (config.baselines or config.teacher) and baseline_dir(config) is not None:
             check_writable(baseline_dir(config), "--baseline_dir")
-    return config, subset, distilled
+    return config, subset, distilled, digest
 
 
 def checked(config: EvaluateConfig) -> EvaluateConfig:
@@ -67,9 +68,9 @@ def as_distilled(given: object, config: EvaluateConfig, lr: float | torch.Tensor
     return DistilledSet.of(given, lr=lr, statistics=config.statistics(), **said)
 
 
-def name_of_set(distilled: DistilledSet) -> str:
+def name_of_set(distilled: DistilledSet, digest: str) -> str:
     """Return the name of a set's folder: its IPC and its digest."""
-    return f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
+    return f"ipc{distilled.ipc:g}-{digest[:12]}"
 
 
 def with_networks(config: EvaluateConfig) -> EvaluateConfig:
@@ -156,13 +157,11 @@ def fill_subset(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConf
     return config
 
 
-def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Subset) -> None:
-    """Refuse a set of another resolution; say what is odd about it."""
+def check_distilled(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse a set of another resolution."""
     if distilled.resolution != config.res:
         size = distilled.resolution
         raise InputError(
             f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
             "leave it out"
         )
-    for remark in distilled.remarks(subset.class_map_inv):
-        _logger.warning(remark)

@@ -83,10 +83,11 @@ class TrainingSet:
     remark: str = ""
 
     @classmethod
-    def of(cls, distilled: DistilledSet, remark: str = "") -> "TrainingSet":
-        """Return images and labels of a set."""
+    def of(cls, distilled: DistilledSet, digest: str | None = None) -> "TrainingSet":
+        """Return images and labels of a set, whose digest is taken where it is not given."""
         files = distilled.metadata.get("file_names")
-        return cls(distilled.images, distilled.labels, distilled.label_kind, distilled.sha256, files, remark)
+        digest = digest or distilled.sha256
+        return cls(distilled.images, distilled.labels, distilled.label_kind, digest, files)
 
 
 @dataclass(frozen=True)
@@ -146,20 +147,23 @@ class EvaluationInputs:
         subset: The subset.
         set_name: Folder name of the set: its IPC and its digest.
         distilled: The set as it was given.
+        digest: That of the set.
         validation: Validation images.
         held_out: Training images that are held out for the search of the rate, or None.
         complexity: Complexity of each validation image, in [0, 1], where it is asked for.
-        doubts: What can be known to be wrong with the set before a student is trained, one line each.
+        doubts: What can be known to be wrong with the set before a student is trained, one line each; None where
+            nobody has looked.
     """
 
     config: EvaluateConfig
     subset: Subset
     set_name: str
     distilled: DistilledSet
+    digest: str
     validation: TestSet
     held_out: TestSet | None = None
     complexity: list[float] | None = None
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
     with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as folder, contextlib.ExitStack() as locks:
         settings = settings.changed(output_dir=str(Path(folder) / "out"), baseline_dir=None)
         run = Evaluation(settings, accelerator, locks)
+        run.look_for_doubts()
         trainer = StudentTrainer(run.inputs, run.resources)
         teacher, condition = run.teacher(trainer), _condition(record, settings)
         if record.source == FULL:

@@ -51,17 +51,20 @@ def processes_here() -> PartialState:
         InputError: More processes than GPUs on this machine.
     """
     _check_gpus()
-    return PartialState(timeout=_TIMEOUT)
+    return PartialState(_on_cpu(), timeout=_TIMEOUT)
 
 
 def _check_gpus() -> None:
     local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    if torch.cuda.is_available() and local > gpus and not on_cpu:
+    if torch.cuda.is_available() and local > gpus and not _on_cpu():
         raise InputError(
             f"{local} processes on a machine with {counted(gpus, 'GPU')}: each needs its own; "
             f"give --num_processes {gpus}"
         )
+
+
+def _on_cpu() -> bool:
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
 
 
 def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
