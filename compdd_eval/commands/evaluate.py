@@ -1,11 +1,9 @@
 """Train students on a distilled set and test them on real images."""
 
-from pathlib import Path
-
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
 from compdd_eval.evaluation.grid import grid_content, raise_failures, run_grid
-from compdd_eval.results.student_result import SUMMARY_NAME
+from compdd_eval.evaluation.summary import summary_path
 from compdd_eval.utils.console import print_json, stdout_to_stderr
 
 
@@ -18,8 +16,8 @@ def run(config: EvaluateConfig) -> None:
             cells = run_grid(config, accelerator, quiet=config.json)
             content = grid_content(config, cells)
         else:
-            path = None if config.dry_run else str(Path(config.output_dir) / SUMMARY_NAME)
-            content = {"summary": path, **evaluate(config, accelerator=accelerator, quiet=config.json)}
+            path = summary_path(config)
+            content = {"summary": path and str(path), **evaluate(config, accelerator=accelerator, quiet=config.json)}
     if config.json and accelerator.is_main_process:
         print_json(content)
     raise_failures(cells)

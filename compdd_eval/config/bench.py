@@ -18,17 +18,17 @@ class BenchConfig(Settings):
     Args:
         what: "data": building, opening and decoding subsets, against copying files and plain PIL. "train": passes of
             students, against a plain loop. "distill": steps of dm, dc, mtt and edf, against loops as the releases write
-            them. "scaling": students in one process and in several at a time. "complexity": scoring images, against
-            the bare passes through the network.
+            them. "evaluator": calls of an Evaluator, against the release's way. "scaling": students in one process and
+            in several at a time. "complexity": scoring images, against the bare passes through the network.
         images: Training images of each class in the source that is drawn, in each of the sixteen subsets; for
             `complexity`, images that are scored.
         side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.
         repeats: Timings of each figure, of which the best counts.
         output_dir: Folder for the source and the copies, which is removed in the end; default: a temporary one.
-        res: Resolution in pixels, for `train`, `distill` and `scaling`, as are the flags below.
+        res: Resolution in pixels, for `train`, `distill`, `evaluator` and `scaling`, as are the flags below.
         ipc: Images per class, or several numbers joined by commas.
         model: Student network, as --model of `evaluate` takes it.
-        passes: Timed passes, or steps, of each loop, after one that is not timed.
+        passes: Timed passes, or steps, of each loop, after one that is not timed; passes of a call of `evaluator`.
         method: Methods that `distill` times, joined by commas.
         syn_steps: Student steps of mtt and edf.
         threads: CPU threads, shared by the processes that work at a time; 0 takes all cores.
@@ -36,7 +36,7 @@ class BenchConfig(Settings):
         json: Print JSON, for programs.
     """
 
-    what: Literal["data", "train", "distill", "scaling", "complexity"] = "data"
+    what: Literal["data", "train", "distill", "evaluator", "scaling", "complexity"] = "data"
     images: int = 20
     side: int = 400
     repeats: int = 3

@@ -53,7 +53,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         complexity: Folder that `complexity --split validation` wrote: the accuracy is shown on each quarter of the
             validation images, from the least to the most complex.
         parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
-        output_dir: Folder for the results, of one distilled set and one subset.
+        output_dir: Folder for the results, of one distilled set and one subset. In Python None writes nothing.
         overwrite: Train finished students again.
         save_students: Keep the weights of every student of the set beside its result, as seedK.safetensors, for
             `push --student`; finished students without them are trained again.
@@ -89,7 +89,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     eval_every: int = 0
     complexity: str | None = None
     parallel: Literal["students", "ddp"] = "students"
-    output_dir: str = "results"
+    output_dir: str | None = "results"
     overwrite: bool = False
     save_students: bool = False
     grid: str | None = None
@@ -121,6 +121,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         self._check_together()
         require("--model", self.model, bool(self.models), "the name of a student network")
         self._check_comparisons()
+        self._check_output()
         self._expand_home("output_dir", "baseline_dir", "complexity")
 
     def _check_comparisons(self) -> None:
@@ -141,6 +142,18 @@ class EvaluateConfig(Protocol, ReadConfig):
             raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")
         if "ars" in self.listed("scores") and not self.augmented:
             raise InputError("--scores ars compares with and without augmentation, and this protocol has none")
+
+    def _check_output(self) -> None:
+        """Refuse what needs a folder where there is none."""
+        if self.output_dir is not None:
+            return
+        for name in ("grid", "save_students", "log_with"):
+            if getattr(self, name):
+                raise InputError(f"--{name} writes files; give --output_dir")
+        if self.teacher is not None and self.teacher_file is None and self.baseline_dir is None:
+            raise InputError(
+                f"--teacher {self.teacher} is trained first, and kept in a folder; give --baseline_dir, or NAME=FILE"
+            )
 
     def listed(self, name: str) -> list[str]:
         """Return the parts of a setting whose values are joined by commas, each once; `none` has none."""

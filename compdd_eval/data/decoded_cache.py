@@ -21,7 +21,7 @@ _DECODERS = ("pillow", "torch", "torchvision")  # another version may give other
 
 
 def decode_once(
-    split: SubsetSplit, cache_dir: str | os.PathLike | None, progress: bool = False
+    split: SubsetSplit, cache_dir: str | os.PathLike | None, progress: bool = False, keep: bool = True
 ) -> tuple[torch.Tensor, str]:
     """Return what `split.decode` returns, from disk where these very images were decoded before.
 
@@ -31,6 +31,7 @@ def decode_once(
         split: The images.
         cache_dir: Cache to keep them in; default: that of `datasets`. Nothing is kept where it cannot be written.
         progress: Show a bar where images are decoded.
+        keep: Keep what is decoded.
     """
     digest = split.digest()
     versions = [metadata.version(name) for name in _DECODERS]
@@ -40,7 +41,7 @@ def decode_once(
     if images is not None:
         return images, digest
     images, found = split.decode(progress)
-    if found == digest:  # else an image was replaced in between
+    if keep and found == digest:  # else an image was replaced in between
         _keep(path, images)
     return images, found
 

@@ -36,13 +36,27 @@ class Picture:
     soft_label: list[float] | None
 
 
-def save_pictures(distilled: SetTensors, folder: Path) -> None:
-    """Write one PNG sheet with the first `MOST_OF_A_CLASS` images of each class, and their labels as JSON.
+@dataclass(frozen=True)
+class Sheet:
+    """The pictures of a set.
 
-    Args:
-        distilled: The set.
-        folder: Where to; `pictures.png` and `pictures.json` are replaced.
+    Attributes:
+        picture: All images, RGB, 8 bits.
+        facts: Their labels, and side in pixels, as JSON can hold it.
     """
+
+    picture: Image.Image
+    facts: dict[str, object]
+
+    def write(self, folder: Path) -> None:
+        """Write the picture as PNG and the facts as JSON; `pictures.png` and `pictures.json` are replaced."""
+        with atomic_write(folder / SHEET_NAME) as temporary:
+            self.picture.save(temporary)
+        write_json(folder / LABELS_NAME, self.facts)
+
+
+def sheet_of(distilled: SetTensors) -> Sheet:
+    """Return one sheet with the first `MOST_OF_A_CLASS` images of each class."""
     indices = _shown(distilled.classes)
     side = distilled.resolution
     sheet = Image.new("RGB", _size(len(indices), side))
@@ -53,13 +67,11 @@ def save_pictures(distilled: SetTensors, folder: Path) -> None:
         {"label": int(distilled.classes[index]), "soft_label": None if soft is None else soft[index]}
         for index in indices
     ]
-    with atomic_write(folder / SHEET_NAME) as temporary:
-        sheet.save(temporary)
-    write_json(folder / LABELS_NAME, {"side": side, "images_of_the_set": len(distilled.images), "images": entries})
+    return Sheet(sheet, {"side": side, "images_of_the_set": len(distilled.images), "images": entries})
 
 
 def read_pictures(folder: Path) -> list[Picture]:
-    """Read what `save_pictures` wrote; nothing where there are none.
+    """Read what a `Sheet` wrote; nothing where there are none.
 
     Raises:
         InputError: The files are damaged, or no such pictures.

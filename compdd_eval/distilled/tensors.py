@@ -4,7 +4,8 @@ import json
 import math
 import numbers
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 
@@ -15,7 +16,7 @@ from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.subsets import selected_subset
 from compdd_eval.distilled.limits import check_size, is_plain
 from compdd_eval.distilled.mosaics import FACTOR
-from compdd_eval.distilled.pixel_range import guess_pixel_range
+from compdd_eval.distilled.pixel_range import Statistics, guess_pixel_range, to_normalised
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError, unknown
 
@@ -58,6 +59,39 @@ class SetTensors:
         set_field(self, "label_kind", checked_kind(self.label_kind, labels))
         set_field(self, "lr", checked_rate(self.lr))
         _check_metadata(self.metadata, len(self.images))
+
+    @classmethod
+    def of(
+        cls,
+        given: object,
+        *,
+        lr: float | torch.Tensor | None = None,
+        label_kind: str | None = None,
+        pixel_range: str = "normalised",
+        statistics: Statistics | None = None,
+    ) -> Self:
+        """Return what is given as a set.
+
+        Args:
+            given: A set, or `(images, labels)`: tensors as the attributes say, on any device, which may have gradients
+                (their graph is left alone).
+            lr: The learned rate, a number or a tensor of one; None: that of the set.
+            label_kind: What the labels of a pair are; None takes what they look like.
+            pixel_range: Range of the images of a pair: `normalised`, `0-1` or `0-255`.
+            statistics: Mean and standard deviation by which they are normalised; None: ImageNet's.
+
+        Raises:
+            InputError: It is neither, or no set can be made of it.
+        """
+        if isinstance(lr, torch.Tensor) and lr.numel() == 1:
+            lr = lr.item()
+        if isinstance(given, SetTensors):
+            return given if lr is None else replace(given, lr=lr)
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            what = f"{len(given)} things" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+            raise InputError(f"the set is {what}, expected a DistilledSet, or two tensors: images and labels")
+        images, labels = (_plain(tensor, name) for tensor, name in zip(given, ("images", "labels"), strict=True))
+        return cls(to_normalised(images, pixel_range, statistics), labels, label_kind, lr)
 
     def __repr__(self) -> str:
         shape, lr = list(self.images.shape), "no rate" if self.lr is None else f"rate {self.lr:g}"

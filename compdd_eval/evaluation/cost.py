@@ -51,7 +51,7 @@ def measure_costs(inputs: EvaluationInputs, trainer: GroupTrainer, real_images: 
         trainer: Trains its students.
         real_images: Training images of the subset, all of which students of `--baseline full` see.
     """
-    config, own = inputs.config, TrainingSet.of(inputs.distilled)
+    config, own = inputs.config, TrainingSet.of(inputs.distilled, inputs.digest)
     planner, costs = Planner(inputs, defaultdict(lambda: own)), []
     for model in config.models:
         task = planner.task(SET, conditions(config)[0], model, config.seed, config.rate, "measured")

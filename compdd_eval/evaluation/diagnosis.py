@@ -21,7 +21,8 @@ def diagnose(inputs: EvaluationInputs, entry: Students) -> list[str]:
     found = _permutation(inputs, entry)
     if not found and any(beyond_chance(round(accuracy * total), total, chance) for accuracy in entry.accuracies):
         return []
-    found += [*_odd(_checks(inputs)), *inputs.doubts]
+    doubts = doubts_before_training(inputs) if inputs.doubts is None else inputs.doubts
+    found += [*_odd(_checks(inputs)), *doubts]
     if entry.diverged_seeds:
         found.append(f"training: the loss was not finite (rate {entry.lr:g}); a lower rate may help")
     if not found:

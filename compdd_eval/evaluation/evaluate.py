@@ -1,19 +1,22 @@
 """Evaluate a distilled set: its students and those of its baselines, shared out over the processes."""
 
 import contextlib
-import functools
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+import torch
 from accelerate import Accelerator
 
+from compdd_eval.config.arguments import arguments_of, checked_arguments
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.cost import measure_costs
-from compdd_eval.evaluation.open import open_inputs, with_networks
+from compdd_eval.evaluation.diagnosis import doubts_before_training
+from compdd_eval.evaluation.open import name_of_set, open_set, with_networks
 from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import (
     Condition,
@@ -26,30 +29,33 @@ from compdd_eval.evaluation.plan import (
     conditions,
     expected_students,
 )
-from compdd_eval.evaluation.summary import finish, planned
+from compdd_eval.evaluation.resources import Resources
+from compdd_eval.evaluation.summary import finish, planned, summary_path
 from compdd_eval.evaluation.tables import print_plan, print_results
 from compdd_eval.evaluation.teachers import load_teacher, teacher_task
 from compdd_eval.evaluation.trackers import Tracker, check_trackers, logging_dir
-from compdd_eval.evaluation.train_group import GroupTrainer
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.evaluation.training_images import make_training_sets
 from compdd_eval.results.run_folder import RunFile
-from compdd_eval.results.student_result import FULL, SUMMARY_NAME
+from compdd_eval.results.student_result import FULL, StudentResult
+from compdd_eval.results.summary import Summary
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.environment import environment
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads, shared_from_main_process
+from compdd_eval.utils.errors import named_as_arguments
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 
-T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 def evaluate(
     config: EvaluateConfig,
-    distilled: DistilledSet | None = None,
+    distilled: DistilledSet | tuple[torch.Tensor, torch.Tensor] | None = None,
     accelerator: Accelerator | None = None,
     cache_dir: str | os.PathLike | None = None,
     quiet: bool = False,
+    **changes: Any,
 ) -> dict[str, object]:
     """Train students on a distilled set and test them on the real validation images of its subset.
 
@@ -57,13 +63,14 @@ def evaluate(
 
     Args:
         config: All settings.
-        distilled: The set; None reads the files that the configuration names.
+        distilled: The set, or its images and labels; None reads the files that the configuration names.
         accelerator: Devices and processes; None makes one.
         cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
         quiet: Print no tables.
+        changes: Settings that replace those of `config`, such as `output_dir=None`, with which nothing is written.
 
     Returns:
-        The summary that is also written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
+        The summary, as it is written to `summary.json`: `category`, `subset`, `ipc`, `resolution`, `results` (a
         list as of `compdd_eval.evaluation.outcome.Outcome.entries`), `regimes`, `scores`, `rate_search`, and what
         the numbers were made from. With `config.dry_run`, as of `compdd_eval.evaluation.summary.planned`,
         and `costs`, one `compdd_eval.evaluation.cost.Cost` a network.
@@ -71,13 +78,17 @@ def evaluate(
     Raises:
         InputError: Anything in the settings or the data that the user can mend.
     """
+    arguments = arguments_of(EvaluateConfig)
+    with named_as_arguments(arguments):
+        config = config.changed(**checked_arguments(EvaluateConfig, changes, arguments))
     accelerator = accelerator or accelerator_of(config)
     with contextlib.ExitStack() as locks:
         run = Evaluation(config, accelerator, locks, distilled, cache_dir)
+        run.look_for_doubts()
         if config.dry_run:
             return run.plan(quiet)
         with run.recorded():
-            return run.results(quiet)
+            return run.results(quiet)[0].content()
 
 
 def accelerator_of(config: EvaluateConfig) -> Accelerator:
@@ -94,8 +105,15 @@ class Evaluation:
         config: All settings.
         accelerator: Devices and processes.
         locks: Keeps the lock of the output folder, on the main process.
-        distilled: The set; None reads the files that the configuration names.
+        distilled: The set, or its images and labels; None reads the files that the configuration names.
         cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
+        lr: The learned rate, in place of the set's.
+        resources: Those of an earlier run with the same settings, for what does not depend on the set.
+        progress: Show bars.
+
+    Attributes:
+        inputs: What is evaluated.
+        resources: What a later run with the same settings can use.
 
     Raises:
         InputError: Set, validation images or settings do not go together, or the output folder is in use.
@@ -106,8 +124,12 @@ class Evaluation:
         config: EvaluateConfig,
         accelerator: Accelerator,
         locks: contextlib.ExitStack,
-        distilled: DistilledSet | None = None,
+        distilled: object = None,
         cache_dir: str | os.PathLike | None = None,
+        *,
+        lr: float | torch.Tensor | None = None,
+        resources: Resources | None = None,
+        progress: bool = True,
     ) -> None:
         self.accelerator = accelerator
         threads = set_threads(config.threads, accelerator)
@@ -115,30 +137,57 @@ class Evaluation:
         precision = precision_of(config.precision, accelerator.device)
         config = config.changed(precision=precision, json=False)  # results do not record how they were printed
         repeatable(precision)
-        self.environment = environment(accelerator, threads, precision)
+        # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
+        config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
+        self.config = with_networks(config)  # on every process: each runs the files of networks itself
+        if resources is None or resources.config.res != config.res:
+            here = environment(accelerator, threads, precision)
+            resources = Resources(self.config, subset, accelerator, here, cache_dir, progress)
+        self.resources = resources
+        name, made = name_of_set(distilled, digest), self.resources
+        known = made.validation, made.held_out, made.complexity
+        self.inputs = EvaluationInputs(self.config, subset, name, distilled, digest, *known)
+        self._run_file = None if config.output_dir is None else RunFile(Path(config.output_dir), [])
 
-        def read() -> EvaluationInputs:
-            # real images stay on the main process, which sends the others what they need
-            inputs, self._real = open_inputs(config, distilled, cache_dir, locks)
-            return inputs
+    def look_for_doubts(self) -> None:
+        """Warn of what can be known to be wrong before a student is trained; seconds for thousands of images."""
+        self.warn()
 
-        self.inputs: EvaluationInputs = on_main_process(accelerator, read)
-        self.config = with_networks(self.inputs.config)  # on every process: each runs the files of networks itself
-        self._run_file = RunFile(Path(self.config.output_dir), [])
+        def doubts() -> tuple[str, ...]:
+            found = doubts_before_training(self.inputs)
+            for doubt in found:
+                _logger.warning(doubt)
+            return found
+
+        self.inputs = replace(self.inputs, doubts=on_main_process(self.accelerator, doubts))
+
+    def warn(self) -> None:
+        """Warn of what is odd about the set, and of validation images that are missing."""
+        inputs, tested = self.inputs, self.inputs.validation
+        if not self.accelerator.is_main_process:
+            return
+        for remark in inputs.distilled.remarks(inputs.subset.class_map_inv):
+            _logger.warning(remark)
+        if len(tested.labels) != tested.expected:
+            _logger.warning(
+                f"{len(tested.labels)} validation images, expected {tested.expected}: no accuracy of the benchmark"
+            )
 
     def plan(self, quiet: bool) -> dict[str, object]:
         """Return what would be done, as of `planned`, and what it takes (`costs`), and print it."""
-        number = expected_students(self.config)
-        trainer = GroupTrainer(self.config, self.accelerator)
-        real_images = on_main_process(self.accelerator, lambda: self._real.number_of_training_images())
-        costs = measure_costs(self.inputs, trainer, real_images)
+        number, here = expected_students(self.config), self.resources.environment
+        real_images = on_main_process(self.accelerator, self.resources.real.number_of_training_images)
+        costs = measure_costs(self.inputs, self.resources.group_trainer, real_images)
         if self.accelerator.is_main_process and not quiet:
-            print_plan(self.inputs, self.environment, number, [], None, [cost.in_words() for cost in costs])
-        return planned(self.inputs, self.environment, number) | {"costs": [asdict(cost) for cost in costs]}
+            print_plan(self.inputs, here, number, [], None, [cost.in_words() for cost in costs])
+        return planned(self.inputs, here, number) | {"costs": [asdict(cost) for cost in costs]}
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
-        """Keep `run.json`, with the error where the run ends with one."""
+        """Keep `run.json`, with the error where the run ends with one; not where nothing is written."""
+        if self._run_file is None:
+            yield
+            return
         self._write_run_file()
         try:
             yield
@@ -155,10 +204,10 @@ class Evaluation:
         if self.accelerator.is_main_process:
             self._run_file.write()
 
-    def results(self, quiet: bool) -> dict[str, object]:
-        """Train, test and compare everything; return the summary."""
+    def results(self, quiet: bool) -> tuple[Summary, list[StudentResult]]:
+        """Train, test and compare everything; return the summary, and its students in the order of it."""
         main, tracker = self.accelerator.is_main_process, Tracker(self.accelerator, self.config, self.inputs)
-        trainer = StudentTrainer(self.inputs, self.accelerator, self.environment, tracker.log)
+        trainer = StudentTrainer(self.inputs, self.resources, tracker.log)
 
         # The teacher comes first, since training images may get their labels from it.
         teacher = self.teacher(trainer)
@@ -173,7 +222,7 @@ class Evaluation:
         tasks = planner.students(best_rates(search, searched))
         self._expect(tasks)
         if main and not quiet:
-            print_plan(self.inputs, self.environment, len(tasks), tasks, teacher)
+            print_plan(self.inputs, self.resources.environment, len(tasks), tasks, teacher)
         outcome = Outcome(tasks, trainer.run(tasks))
 
         summary = on_main_process(
@@ -182,16 +231,19 @@ class Evaluation:
         )
         tracker.close()
         if main and not quiet:
-            print_results(summary, Path(self.config.output_dir) / SUMMARY_NAME)
-        return summary
+            print_results(summary.content(), summary_path(self.config))
+        return summary, outcome.students
 
     def teacher(self, trainer: StudentTrainer) -> Teacher | None:
         """Read the teacher, training it first where it has no file."""
-        if self.config.teacher is None:
-            return None
+        if self.config.teacher is not None and self.resources.teacher is None:
+            self.resources.teacher = self._teacher(trainer)
+        return self.resources.teacher
+
+    def _teacher(self, trainer: StudentTrainer) -> Teacher:
         task, accuracy = None, None
         if self.config.teacher_file is None:
-            task = teacher_task(self.inputs, self.everything)
+            task = teacher_task(self.inputs, self.resources.everything)
             self._expect([task])
             accuracy = trainer.run([task])[0].accuracy
         return on_main_process(self.accelerator, lambda: load_teacher(self.inputs, task, accuracy))
@@ -200,21 +252,13 @@ class Evaluation:
         self, conditions: list[Condition], seeds: Sequence[int], teacher: Teacher | None
     ) -> dict[str, TrainingSet]:
         """Make what students train on, by `training_set_key`, on the main process, and give it to the others."""
-        full = {FULL: self.everything} if FULL in self.config.baselines else {}
-        device = self.accelerator.device
-        return full | self._shared(
-            lambda: make_training_sets(self.inputs, self._real, conditions, seeds, teacher, device)
+        full = {FULL: self.resources.everything} if FULL in self.config.baselines else {}
+        real, device = self.resources.real, self.accelerator.device
+        return full | self.resources.shared(
+            lambda: make_training_sets(self.inputs, real, conditions, seeds, teacher, device)
         )
-
-    @functools.cached_property
-    def everything(self) -> TrainingSet:
-        """All training images, with hard labels; every process must ask for them."""
-        return self._shared(lambda: self._real.everything())
-
-    def _shared(self, work: Callable[[], T]) -> T:
-        return shared_from_main_process(self.accelerator, work, Path(self.config.output_dir))
 
     def _expect(self, tasks: list[Task]) -> None:
         """Write down which students will be there, for `status`."""
-        if tasks and self.accelerator.is_main_process:
+        if tasks and self.accelerator.is_main_process and self._run_file is not None:
             self._run_file.add([task.path for task in tasks])

@@ -5,10 +5,10 @@ import itertools
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
 
 from accelerate import Accelerator
 
+from compdd_eval.config.arguments import arguments_of, wrong_type
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subsets import config_names, related_names
 from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
@@ -24,7 +24,6 @@ from compdd_eval.utils.processes import on_main_process
 
 CELLS = "cells"
 _MOST = 60  # letters of a name that a list of classes makes
-_KINDS = {str: "a text", list: "a list", bool: "true or false", int: "a whole number", float: "a number"}
 _OWN = ("grid", "output_dir", "dry_run", "overwrite", "json")  # of the command, not of a cell
 
 
@@ -119,24 +118,17 @@ def _given(config: EvaluateConfig) -> dict[str, object]:
 
 
 def _check_types(file: str, settings: dict[str, object]) -> None:
-    hints = get_type_hints(EvaluateConfig)
+    known = arguments_of(EvaluateConfig)
     for name, value in settings.items():
         if name in _OWN:
             raise InputError(
                 f"{file}: {name} is of the whole grid, not of its cells; give --{name} on the command line"
             )
-        if name not in hints:
-            raise unknown(f"setting in {file}", name, [key for key in [*hints, CELLS] if key not in _OWN])
-        # its very type: to Python true is an int; to a reader of the file it is no number
-        kinds, accepted = {type(value)} | ({float} if type(value) is int else set()), _parts(hints[name])
-        if not kinds & accepted:
-            expected = " or ".join(words for kind, words in _KINDS.items() if kind in accepted)
+        if name not in known:
+            raise unknown(f"setting in {file}", name, [key for key in [*known, CELLS] if key not in _OWN])
+        expected = wrong_type(EvaluateConfig, name, value)
+        if expected is not None:
             raise InputError(f"{file}: {name} {value}: expected {expected}")
-
-
-def _parts(hint: object) -> set[object]:
-    parts = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
-    return {str if get_origin(part) is Literal else part for part in parts}
 
 
 def _slug(name: str, value: object) -> str:

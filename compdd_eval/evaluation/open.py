@@ -1,8 +1,6 @@
-"""Open a run: read and check everything before the first student; cheap checks come first."""
+"""Open a run: read and check settings and set before anything is decoded or trained; cheap checks come first."""
 
 import contextlib
-import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,51 +12,65 @@ from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_ne
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
-from compdd_eval.evaluation.by_complexity import complexity_of
-from compdd_eval.evaluation.diagnosis import doubts_before_training
-from compdd_eval.evaluation.plan import EvaluationInputs, baseline_dir, conditions, student_names
-from compdd_eval.evaluation.real_images import RealImages
+from compdd_eval.evaluation.plan import baseline_dir, conditions, student_names
 from compdd_eval.models.registry import create_model, find_model
 from compdd_eval.results.run_folder import INDEX_NAME, claim
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 
-_logger = logging.getLogger(__name__)
 
+def open_set(
+    config: EvaluateConfig, given: object, locks: contextlib.ExitStack, lr: float | torch.Tensor | None = None
+) -> tuple[EvaluateConfig, Subset, DistilledSet, str]:
+    """Read the set, check settings and set, and take the output folder.
 
-def open_inputs(
-    config: EvaluateConfig,
-    distilled: DistilledSet | None,
-    cache_dir: str | os.PathLike | None,
-    locks: contextlib.ExitStack,
-) -> tuple[EvaluationInputs, RealImages]:
-    """Read the set and the validation images, and take the output folder; `locks` keeps that of the folder."""
-    # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
-    config = with_networks(config)
-    _check_networks(config)
-    _check_teacher_file(config)
-    distilled = distilled or load_distilled(config)
+    Args:
+        config: All settings.
+        given: A set, or its images and labels, as of `DistilledSet.of`; None reads the files that the settings name.
+        locks: Keeps the lock of the folder.
+        lr: The learned rate, in place of the set's.
+
+    Returns:
+        The settings with what the set says, the subset, the set, and its digest.
+
+    Raises:
+        InputError: Set and settings do not go together, or the folder cannot be taken.
+    """
+    config = checked(config)
+    distilled = load_distilled(config) if given is None else as_distilled(given, config, lr)
     asked, config = config, fill_subset(config, distilled)
     if asked.res is None:  # they were checked without a resolution, which the set has said by now
         _check_networks(config)
     config = _with_pool(config)
     subset = config.load_subset()
-    check_distilled(config, distilled, subset)
+    check_distilled(config, distilled)
     _check_soft_labels(config, distilled)
-    set_name = f"ipc{distilled.ipc:g}-{distilled.sha256[:12]}"
-    root = Path(config.output_dir)
+    digest = distilled.sha256
     if not config.dry_run:
-        claim_output_dir(root, set_name, subset.name, locks)
-        if config.baselines or config.teacher:
+        if config.output_dir is not None:
+            claim_output_dir(Path(config.output_dir), name_of_set(distilled, digest), subset.name, locks)
+        if (config.baselines or config.teacher) and baseline_dir(config) is not None:
             check_writable(baseline_dir(config), "--baseline_dir")
-    real = RealImages(config, subset, cache_dir)
-    complexity = complexity_of(config.complexity, real.validation_names(), subset.wnids) if config.complexity else None
-    held_out = real.held_out() if config.lr_net == AUTO else None
-    inputs = EvaluationInputs(config, subset, set_name, distilled, real.validation(), held_out, complexity)
-    inputs = replace(inputs, doubts=doubts_before_training(inputs))
-    for doubt in inputs.doubts:
-        _logger.warning(doubt)
-    return inputs, real
+    return config, subset, distilled, digest
+
+
+def checked(config: EvaluateConfig) -> EvaluateConfig:
+    """Check what can be checked without the set; return the settings with the content of the networks' files."""
+    config = with_networks(config)
+    _check_networks(config)
+    _check_teacher_file(config)
+    return config
+
+
+def as_distilled(given: object, config: EvaluateConfig, lr: float | torch.Tensor | None) -> DistilledSet:
+    """Return a set that is given, as of `DistilledSet.of`; of images and labels the settings say what they are."""
+    said = {name: value for name in ("label_kind", "pixel_range") if (value := getattr(config, name)) != AUTO}
+    return DistilledSet.of(given, lr=lr, statistics=config.statistics(), **said)
+
+
+def name_of_set(distilled: DistilledSet, digest: str) -> str:
+    """Return the name of a set's folder: its IPC and its digest."""
+    return f"ipc{distilled.ipc:g}-{digest[:12]}"
 
 
 def with_networks(config: EvaluateConfig) -> EvaluateConfig:
@@ -145,13 +157,11 @@ def fill_subset(config: EvaluateConfig, distilled: DistilledSet) -> EvaluateConf
     return config
 
 
-def check_distilled(config: EvaluateConfig, distilled: DistilledSet, subset: Subset) -> None:
-    """Refuse a set of another resolution; say what is odd about it."""
+def check_distilled(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse a set of another resolution."""
     if distilled.resolution != config.res:
         size = distilled.resolution
         raise InputError(
             f"{name_of(distilled.origin)}: images of {size} pixels, expected --res {config.res}; give --res {size}, or "
             "leave it out"
         )
-    for remark in distilled.remarks(subset.class_map_inv):
-        _logger.warning(remark)

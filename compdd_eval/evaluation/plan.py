@@ -26,6 +26,7 @@ from compdd_eval.results.student_result import (
 from compdd_eval.utils.digests import digest_of
 
 TEACHER_SEED = 0  # one teacher for all students, whatever their seeds
+_BASELINES = "baselines"  # folder in that of the results
 _SOME_SIZE = 128  # stands for a resolution that the set will say; decides depths of a pool, not their number
 _APART = ("protocol", "lr_net", "labels")  # fields of a protocol that do not decide a student's numbers by themselves
 
@@ -82,10 +83,11 @@ class TrainingSet:
     remark: str = ""
 
     @classmethod
-    def of(cls, distilled: DistilledSet, remark: str = "") -> "TrainingSet":
-        """Return images and labels of a set."""
+    def of(cls, distilled: DistilledSet, digest: str | None = None) -> "TrainingSet":
+        """Return images and labels of a set, whose digest is taken where it is not given."""
         files = distilled.metadata.get("file_names")
-        return cls(distilled.images, distilled.labels, distilled.label_kind, distilled.sha256, files, remark)
+        digest = digest or distilled.sha256
+        return cls(distilled.images, distilled.labels, distilled.label_kind, digest, files)
 
 
 @dataclass(frozen=True)
@@ -145,20 +147,23 @@ class EvaluationInputs:
         subset: The subset.
         set_name: Folder name of the set: its IPC and its digest.
         distilled: The set as it was given.
+        digest: That of the set.
         validation: Validation images.
         held_out: Training images that are held out for the search of the rate, or None.
         complexity: Complexity of each validation image, in [0, 1], where it is asked for.
-        doubts: What can be known to be wrong with the set before a student is trained, one line each.
+        doubts: What can be known to be wrong with the set before a student is trained, one line each; None where
+            nobody has looked.
     """
 
     config: EvaluateConfig
     subset: Subset
     set_name: str
     distilled: DistilledSet
+    digest: str
     validation: TestSet
     held_out: TestSet | None = None
     complexity: list[float] | None = None
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,7 @@ class Task:
         searching: Whether it is there to choose a rate.
         digests: `distilled` (its training images), `validation` (what it is tested on), `config`.
         path: Its result file.
+        in_file: Whether that is written; otherwise the path only says which student it is.
         weights: Where its weights are kept, or None.
     """
 
@@ -195,6 +201,7 @@ class Task:
     searching: bool
     digests: dict[str, str]
     path: Path
+    in_file: bool
     weights: Path | None
 
     @property
@@ -264,6 +271,7 @@ class Planner:
             searching=searching,
             digests=digests,
             path=path,
+            in_file=(config.output_dir if source == SET else baseline_dir(config)) is not None,
             weights=weights_path(path) if kept else None,
         )
 
@@ -347,7 +355,8 @@ def best_rates(tasks: list[Task], students: list[StudentResult]) -> dict[tuple, 
 
 def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: int, searching: bool) -> Path:
     """Return the result file: of a baseline in its own folder, of a search apart from the results."""
-    root = Path(inputs.config.output_dir) if source == SET else baseline_dir(inputs.config)
+    config = inputs.config
+    root = Path(config.output_dir or "") if source == SET else baseline_dir(config) or Path(_BASELINES)
     # baselines lie apart, without the set's name: those of one subset serve every set
     names = {SET: inputs.set_name, RANDOM: f"random-ipc{inputs.distilled.ipc:g}", FULL: FULL}
     if searching:
@@ -355,9 +364,11 @@ def _path(inputs: EvaluationInputs, source: str, model: str, digest: str, seed: 
     return student_path(root, names[source], inputs.subset.name, model, digest, seed)
 
 
-def baseline_dir(config: EvaluateConfig) -> Path:
-    """Return the folder of the baselines' students, images and teachers."""
-    return Path(config.baseline_dir or Path(config.output_dir) / "baselines")
+def baseline_dir(config: EvaluateConfig) -> Path | None:
+    """Return the folder of the baselines' students, images and teachers; None where there is none for results."""
+    if config.baseline_dir is None and config.output_dir is None:
+        return None
+    return Path(config.baseline_dir or Path(config.output_dir) / _BASELINES)
 
 
 def sources(config: EvaluateConfig) -> list[str]:

@@ -32,18 +32,20 @@ _HELD_OUT_SEED = 0  # the same images for every set, so that rates of sets are c
 class RealImages:
     """Real images of one subset, at the resolution of a run; nothing is decoded before it is asked for."""
 
-    def __init__(self, config: EvaluateConfig, subset: Subset, cache_dir: str | os.PathLike | None) -> None:
-        self._config, self._subset, self._cache_dir = config, subset, cache_dir
+    def __init__(
+        self, config: EvaluateConfig, subset: Subset, cache_dir: str | os.PathLike | None, progress: bool = True
+    ) -> None:
+        self._config, self._subset, self._cache_dir, self._progress = config, subset, cache_dir, progress
         self._splits: dict[str, SubsetSplit] = {}
+        self._drawn: dict[tuple, TrainingSet] = {}
         self._decoded_training: tuple[torch.Tensor, str] | None = None
         self._whitening: Whitening | None = None
 
     def validation(self) -> TestSet:
         """Decode the validation images."""
         split, expected = self._split("validation"), self._subset.splits["validation"]
-        if len(split) != expected:
-            _logger.warning(f"{len(split)} validation images, expected {expected}: no accuracy of the benchmark")
-        images, digest = decode_once(split, self._cache_dir, progress=True)
+        keep = self._config.output_dir is not None
+        images, digest = decode_once(split, self._cache_dir, self._progress, keep)
         return TestSet(self._whitened(images), split.labels, digest, split.origin, expected)
 
     def validation_names(self) -> list[str]:
@@ -79,6 +81,12 @@ class RealImages:
 
     def drawn(self, ipc: float, seed: int, exclude: list[int]) -> TrainingSet:
         """Return random training images, drawn by a seed; kept in the baselines' folder."""
+        key = ipc, seed, *exclude
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(ipc, seed, exclude)
+        return self._drawn[key]
+
+    def _draw(self, ipc: float, seed: int, exclude: list[int]) -> TrainingSet:
         if ipc != int(ipc):
             raise InputError(f"--baseline random: the set has {ipc:g} images per class, expected a whole number")
         train = self._split("train")
@@ -103,7 +111,10 @@ class RealImages:
 
     def _cached(self, name: str, draw: Callable[[], DistilledSet]) -> DistilledSet:
         """Return what lies in the baselines' folder under a name, or draw it and put it there."""
-        folder = baseline_dir(self._config) / "images" / name
+        root = baseline_dir(self._config)
+        if root is None:
+            return draw()
+        folder = root / "images" / name
         if folder.exists():
             try:
                 return DistilledSet.load(folder)
@@ -117,7 +128,7 @@ class RealImages:
 
     def _decode_all(self) -> tuple[torch.Tensor, str]:
         if self._decoded_training is None:
-            self._decoded_training = self._split("train").decode(progress=True)
+            self._decoded_training = self._split("train").decode(self._progress)
         return self._decoded_training
 
     def _whitened(self, images: torch.Tensor) -> torch.Tensor:

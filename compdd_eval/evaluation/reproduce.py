@@ -136,10 +136,11 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
     with tempfile.TemporaryDirectory(prefix="compdd_reproduce_") as folder, contextlib.ExitStack() as locks:
         settings = settings.changed(output_dir=str(Path(folder) / "out"), baseline_dir=None)
         run = Evaluation(settings, accelerator, locks)
-        trainer = StudentTrainer(run.inputs, accelerator, run.environment)
+        run.look_for_doubts()
+        trainer = StudentTrainer(run.inputs, run.resources)
         teacher, condition = run.teacher(trainer), _condition(record, settings)
         if record.source == FULL:
-            training_sets = {FULL: run.everything}
+            training_sets = {FULL: run.resources.everything}
         else:
             training_sets = run.training_sets([condition], [record.seed], teacher)
         task = Planner(run.inputs, training_sets, teacher).task(
@@ -155,10 +156,12 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
         again = None
         if same_images and accelerator.is_main_process:
             # as it was trained, where the last bits can be the same
-            same_device = record.environment["device"] == run.environment["device"]
+            same_device = record.environment["device"] == run.resources.environment["device"]
             as_it_was = (record.students_at_a_time, record.images_at_a_time) if same_device else ()
             again = trainer.repeat(task, *as_it_was)
-        return on_main_process(accelerator, lambda: _compare(str(path), record, task.digests, again, run.environment))
+        return on_main_process(
+            accelerator, lambda: _compare(str(path), record, task.digests, again, run.resources.environment)
+        )
 
 
 def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:

@@ -13,8 +13,8 @@ from compdd_eval.utils.processes import on_main_process
 
 
 def is_done(task: Task) -> bool:
-    """Whether a student has its result, and its weights where they are to be kept."""
-    return task.path.exists() and (task.weights is None or task.weights.exists())
+    """Whether a student has its file, and its weights where they are to be kept."""
+    return task.in_file and task.path.exists() and (task.weights is None or task.weights.exists())
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

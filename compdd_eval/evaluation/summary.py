@@ -4,14 +4,15 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import Protocol
-from compdd_eval.distilled.result_pictures import save_pictures
+from compdd_eval.distilled.result_pictures import sheet_of
 from compdd_eval.evaluation.by_complexity import by_quartile
 from compdd_eval.evaluation.diagnosis import diagnose
 from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import Condition, EvaluationInputs, Task, Teacher
 from compdd_eval.results.aggregate import environments
-from compdd_eval.results.student_result import SET, StudentResult
+from compdd_eval.results.student_result import SET, SUMMARY_NAME, StudentResult
 from compdd_eval.results.summary import Compared, Evaluated, RateSearch, Regime, Summary, SummaryEntry
 
 _logger = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ def finish(
     teacher: Teacher | None,
     search: list[Task],
     searched: list[StudentResult],
-) -> dict[str, object]:
-    """Write pictures of the set; write and return the summary of all students of this run."""
-    config, root = inputs.config, Path(inputs.config.output_dir)
+) -> Summary:
+    """Return the summary of all students of this run; write it, and pictures of the set, where there is a folder."""
+    config = inputs.config
     entries = [_entry(inputs, outcome, conditions[0], compared) for compared in outcome.entries(conditions[0])]
     for entry in entries:
         _warn(entry)
@@ -52,9 +53,15 @@ def finish(
         _logger.warning(
             "the students were made in different environments (see summary.json); their last bits may differ"
         )
-    save_pictures(inputs.distilled, root / inputs.set_name)
-    summary.write(root)
-    return summary.content()
+    if config.output_dir is not None:
+        sheet_of(inputs.distilled).write(Path(config.output_dir) / inputs.set_name)
+        summary.write(Path(config.output_dir))
+    return summary
+
+
+def summary_path(config: EvaluateConfig) -> Path | None:
+    """Return the file of the summary; None where none is written."""
+    return None if config.dry_run or config.output_dir is None else Path(config.output_dir) / SUMMARY_NAME
 
 
 def planned(inputs: EvaluationInputs, environment: dict[str, object], students: int) -> dict[str, object]:

@@ -38,9 +38,13 @@ def print_plan(
         ("students", _students(inputs, number, tasks)),
         ("processes", "{processes} on {device}, {threads} CPU threads each, {precision}".format(**environment)),
         *[("measured" if cost == costs[0] else "", cost) for cost in costs],
-        ("results", str(Path(config.output_dir) / inputs.set_name / inputs.subset.name)),
+        *([("results", _results(inputs))] if config.output_dir is not None else []),
     ]
     print_table("Comp-DD evaluation", ["", ""], rows)
+
+
+def _results(inputs: EvaluationInputs) -> str:
+    return str(Path(inputs.config.output_dir) / inputs.set_name / inputs.subset.name)
 
 
 def _labels(inputs: EvaluationInputs) -> str:
@@ -75,7 +79,8 @@ def _baselines(inputs: EvaluationInputs) -> str:
     if FULL in config.baselines:
         recipe = config.full_protocol
         parts.append(f"full: all training images, {recipe.passes} passes, {recipe.optimizer}, rate {recipe.lr_net:g}")
-    return f"{'; '.join(parts)}; kept in {baseline_dir(config)}"
+    folder = baseline_dir(config)
+    return "; ".join([*parts, *([] if folder is None else [f"kept in {folder}"])])
 
 
 def _students(inputs: EvaluationInputs, number: int, tasks: list[Task]) -> str:
@@ -86,8 +91,8 @@ def _students(inputs: EvaluationInputs, number: int, tasks: list[Task]) -> str:
     return f"{', '.join(config.models)}; seeds {seeds}; {some}"
 
 
-def print_results(summary: dict[str, object], path: Path) -> None:
-    """Show the numbers of a run."""
+def print_results(summary: dict[str, object], path: Path | None) -> None:
+    """Show the numbers of a run, and where its summary lies."""
     entries = summary["results"]
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
     guessing = f"chance: {100 * chance(entries[0]):.3g}"
@@ -108,7 +113,8 @@ def print_results(summary: dict[str, object], path: Path) -> None:
     for entry in summary["scores"]:
         parts = [f"{name.upper()} {entry[name]:.3f}" for name in ("lrs", "ars") if name in entry]
         print(f"{entry['model']}: {', '.join(parts)} (in [0, 1]; from accuracies as fractions, w = gamma = 0.5)")
-    print(f"summary: {path}")
+    if path is not None:
+        print(f"summary: {path}")
 
 
 def _row(entry: dict[str, object]) -> list[object]:

@@ -28,6 +28,7 @@ from compdd_eval.utils.console import counted
 from compdd_eval.utils.devices import peak_memory
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
+from compdd_eval.utils.random_state import seed_torch
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -205,10 +206,10 @@ class GroupTrainer:
         teacher = None
         networks = []
         for member in group:
-            torch.manual_seed(member.seed)
+            seed_torch(self._device, member.seed)
             networks.append(self._on_device(member.model))
         if self.as_team:  # each process has other images in hand, for which dropout has to draw anew
-            torch.manual_seed(task.seed + self._accelerator.process_index * _APART)
+            seed_torch(self._device, task.seed + self._accelerator.process_index * _APART)
         network = networks[0] if len(group) == 1 else Stack(networks)
         if task.protocol.labels == "soft+kd":
             teacher = teacher_network(task.teacher, self._config.res).to(self._device)

@@ -6,36 +6,21 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.evaluation.plan import EvaluationInputs, Task
-from compdd_eval.evaluation.student_weights import collect_weights, is_done, save_weights
-from compdd_eval.evaluation.train_group import GroupTrainer
+from compdd_eval.evaluation.resources import Resources
+from compdd_eval.evaluation.student_weights import collect_weights, save_weights
 from compdd_eval.results.aggregate import join_labels
 from compdd_eval.results.statistics import confusion_matrix
-from compdd_eval.results.student_result import (
-    SCHEMA_VERSION,
-    StudentResult,
-    finite_or_none,
-    read_student,
-    weights_path,
-    write_student,
-)
+from compdd_eval.results.student_result import SCHEMA_VERSION, StudentResult, finite_or_none
 from compdd_eval.utils.processes import on_main_process
 
 _logger = logging.getLogger(__name__)
-T = TypeVar("T")
-_WARM_UP = {False: 1, True: 4}  # steps that are not timed, on a CPU and on a GPU, which records its graphs in the third
-_TIMED = 2
-_TIMING_PAYS = 60.0  # seconds of training, from which on it is worth the seconds of finding out how to train
-_GAIN = 0.95  # of the time of half as many students together
-_APART = 2**32  # between the seeds of the processes of one student: further than seeds of students
 
 
 class StudentTrainer:
@@ -43,22 +28,21 @@ class StudentTrainer:
 
     Args:
         inputs: The run.
-        accelerator: Devices and processes.
-        environment: Where the numbers are made.
+        resources: Where they are trained, and their results kept.
         finished: Called with every new result, on the main process.
     """
 
     def __init__(
         self,
         inputs: EvaluationInputs,
-        accelerator: Accelerator,
-        environment: dict[str, object],
+        resources: Resources,
         finished: Callable[[StudentResult], None] = lambda student: None,
     ) -> None:
-        self._inputs, self._accelerator, self._environment = inputs, accelerator, environment
+        accelerator = resources.accelerator
+        self._inputs, self._accelerator, self._environment = inputs, accelerator, resources.environment
         self._config, self._device, self._main = inputs.config, accelerator.device, accelerator.is_main_process
-        self._finished = finished
-        self._group_trainer = GroupTrainer(inputs.config, accelerator)
+        self._finished, self._shows = finished, resources.progress and accelerator.is_main_process
+        self._group_trainer, self._records = resources.group_trainer, resources.records
         self._made: set[Path] = set()  # results of this run, which --overwrite does not make twice
 
     def run(self, tasks: list[Task]) -> list[StudentResult]:
@@ -75,21 +59,19 @@ class StudentTrainer:
         passes = sum(task.protocol.passes for task in mine)
         if self._main and any(self._group_trainer.compiler.compiles(task.model) for task in mine):
             _logger.info("students are compiled (--compile): the first pass of a network takes some seconds longer")
-        with tqdm(total=passes, unit="pass", disable=not self._main or not mine) as bar:
+        with tqdm(total=passes, unit="pass", disable=not self._shows or not mine) as bar:
             for group in self._groups(mine):
                 for task, result in zip(group, self._run(group, bar), strict=True):
                     if self._main or not self._group_trainer.as_team:
-                        if task.weights is None:  # those of an earlier training are not of this result
-                            weights_path(task.path).unlink(missing_ok=True)
                         # at once, not at the end: a run that is stopped loses only the students in training
-                        write_student(task.path, result)
+                        self._records.write(task, result)
                         new.append((task.path, result))
                     if self._main:
                         self._finished(result)
-        self._collect(new)
+        self._collect(new, {task.path: task for task in pending})
         collect_weights(self._accelerator, pending)
         self._made |= {task.path for task in pending}
-        return on_main_process(self._accelerator, lambda: [read_student(task.path) for task in tasks])
+        return on_main_process(self._accelerator, lambda: [self._records.read(task) for task in tasks])
 
     def repeat(self, task: Task, students: int = 1, part: int | None = None) -> StudentResult:
         """Train one student once more, and write nothing.
@@ -101,21 +83,21 @@ class StudentTrainer:
             part: Images of a student that went through the network at a time; None: what this device likes.
         """
         self._group_trainer.choose_compiled([task])
-        with tqdm(total=students * task.protocol.passes, unit="pass", disable=not self._main) as bar:
+        with tqdm(total=students * task.protocol.passes, unit="pass", disable=not self._shows) as bar:
             return self._run([task] * students, bar, part)[0]
 
     def _pending(self, tasks: list[Task]) -> list[Task]:
         """Return the tasks without a result; the main process looks, so that all agree."""
 
         def is_pending(task: Task) -> bool:
-            return task.path not in self._made and (self._config.overwrite or not is_done(task))
+            return task.path not in self._made and (self._config.overwrite or not self._records.has(task))
 
         pending = on_main_process(self._accelerator, lambda: [is_pending(task) for task in tasks])
         # conditions may share a student, so a path may be there twice
         unique = {task.path: task for task, needed in zip(tasks, pending, strict=True) if needed}
         return list(unique.values())
 
-    def _collect(self, new: list[tuple[Path, StudentResult]]) -> None:
+    def _collect(self, new: list[tuple[Path, StudentResult]], tasks: dict[Path, Task]) -> None:
         """Let the main process have what the others made, and write it where their disk is another."""
         if self._accelerator.num_processes == 1:
             return
@@ -123,8 +105,8 @@ class StudentTrainer:
         for path, result in gather_object(new):
             if not self._main:
                 continue
-            if not path.exists():
-                write_student(path, result)
+            if not self._records.has(tasks[path]):
+                self._records.write(tasks[path], result)
             if path not in own:
                 self._finished(result)
 

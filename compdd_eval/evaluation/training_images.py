@@ -23,7 +23,7 @@ def make_training_sets(
 ) -> dict[str, TrainingSet]:
     """Return what the students of all conditions train on, by `training_set_key`; random images for each seed."""
     exclude = real.held_out_indices() if inputs.held_out is not None else []
-    images = {(SET, 0): TrainingSet.of(inputs.distilled)}  # by source and seed
+    images = {(SET, 0): TrainingSet.of(inputs.distilled, inputs.digest)}  # by source and seed
     if RANDOM in sources(inputs.config):
         images |= {(RANDOM, seed): real.drawn(inputs.distilled.ipc, seed, exclude) for seed in seeds}
     training_sets = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import reduce
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -80,7 +81,7 @@ class GradientSync:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         # one message for all: a network has dozens of small tensors, and each message costs a round trip
         flat = torch.cat([loss.reshape(1), *[gradient.flatten() for gradient in gradients]])
-        flat = self._accelerator.reduce(flat, reduction="sum")
+        flat = reduce(flat, reduction="sum")
         loss, *summed = flat.split([1, *[parameter.numel() for parameter in parameters]])
         for parameter, gradient in zip(parameters, summed, strict=True):
             parameter.grad = gradient.view_as(parameter).clone()

@@ -40,6 +40,30 @@ def counted(number: int, noun: str) -> str:
 
 
 @contextlib.contextmanager
+def warnings_kept(shown: bool) -> Iterator[list[str]]:
+    """Yield a list that gets the library's warnings of a block; unless they are to be `shown`, they go nowhere else."""
+    kept: list[str] = []
+    handler = _KeepingHandler(kept)
+    logger = logging.getLogger("compdd_eval")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [*(handlers if shown else []), handler], propagate and shown
+    try:
+        yield kept
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+class _KeepingHandler(logging.Handler):
+    def __init__(self, kept: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
+        self._kept.append(record.getMessage())
+
+
+@contextlib.contextmanager
 def stdout_to_stderr(wanted: bool) -> Iterator[None]:
     """Where it is wanted, send what is printed meanwhile, by libraries too, to stderr: stdout is for the JSON alone."""
     with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():

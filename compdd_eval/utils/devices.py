@@ -11,6 +11,7 @@ from compdd_eval.utils.process_memory import peak_of_process
 
 # texts of CUDA's driver, cuBLAS, cuDNN and Triton, which raise plain RuntimeErrors
 _OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "NCCL_ALLOC_FAILED")
+_HIGHEST = "highest"  # what `torch.set_float32_matmul_precision` calls float32 that is nothing less
 _WORKSPACE = ":4096:8"  # of cuBLAS, with which it repeats itself (NVIDIA, cuBLAS manual, "Results Reproducibility")
 
 
@@ -37,14 +38,27 @@ def repeatable_here(precision: str = "float32") -> Iterator[None]:
         older = matmul.allow_tf32, cudnn.allow_tf32
     except RuntimeError:  # the newer ones were set to what these cannot say
         older = False, False
+    of_products = _precision_of_products()
+    if of_products != _HIGHEST:  # which is of CPUs, too
+        torch.set_float32_matmul_precision(_HIGHEST)
     repeatable(precision)
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = flags
         matmul.allow_tf32, cudnn.allow_tf32 = older
+        if of_products != _HIGHEST:
+            torch.set_float32_matmul_precision(of_products)
         for module, value in zip(_newer_settings(), newer, strict=True):
             module.fp32_precision = value
+
+
+def _precision_of_products() -> str:
+    """Return what `torch.set_float32_matmul_precision` was given."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # newer settings were set to what this one cannot say
+        return _HIGHEST
 
 
 def _allow_tf32(allowed: bool) -> None:

@@ -97,11 +97,12 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def named_as_arguments(settings: Iterable[str]) -> Iterator[None]:
-    """Let the errors of a block name settings as Python does: `steps` in place of `--steps`."""
+    """Let the errors of a block name settings as Python does: `steps` in place of `--steps`; commands stay."""
     try:
         yield
     except InputError as error:
-        error.args = (re.sub(rf"--(?=(?:{'|'.join(settings)})\b)", "", str(error)),)
+        flag = rf"(compdd_eval \w+(?: --\w+ [^ -]+)+)|--(?=(?:{'|'.join(settings)})\b)"
+        error.args = (re.sub(flag, lambda match: match[1] or "", str(error)),)
         raise
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from compdd_eval.utils.console import counted
@@ -33,19 +33,38 @@ def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLik
         trackers: What `Accelerator.log` writes to.
         logging_dir: Where trackers that write files put them.
     """
-    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    if torch.cuda.is_available() and local > gpus and not on_cpu:
-        raise InputError(
-            f"{local} processes on a machine with {counted(gpus, 'GPU')}: each needs its own; "
-            f"give --num_processes {gpus}"
-        )
+    _check_gpus()
     return Accelerator(
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
         log_with=list(trackers) or None,
         project_dir=logging_dir,
     )
+
+
+def processes_here() -> PartialState:
+    """Return devices and processes of a program that is somebody else's, and may make an `Accelerator` of its own.
+
+    An `Accelerator` fixes the mixed precision of all later ones; this is the part of it that does not.
+
+    Raises:
+        InputError: More processes than GPUs on this machine.
+    """
+    _check_gpus()
+    return PartialState(_on_cpu(), timeout=_TIMEOUT)
+
+
+def _check_gpus() -> None:
+    local, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if torch.cuda.is_available() and local > gpus and not _on_cpu():
+        raise InputError(
+            f"{local} processes on a machine with {counted(gpus, 'GPU')}: each needs its own; "
+            f"give --num_processes {gpus}"
+        )
+
+
+def _on_cpu() -> bool:
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
 
 
 def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
@@ -63,7 +82,7 @@ def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def shared_from_main_process(accelerator: Accelerator, work: Callable[[], T], folder: Path) -> T:
+def shared_from_main_process(accelerator: Accelerator, work: Callable[[], T], folder: Path | None) -> T:
     """Do as `on_main_process` for results with many images: through a file, where all processes see the same folder.
 
     A broadcast would hold them twice more in memory and send them through the GPUs; a file is mapped, so that the
@@ -72,10 +91,10 @@ def shared_from_main_process(accelerator: Accelerator, work: Callable[[], T], fo
     Args:
         accelerator: The processes.
         work: Gives the result, which pickle can write.
-        folder: Where the file lies for a moment.
+        folder: Where the file lies for a moment; None writes none.
     """
-    if accelerator.num_processes == 1:
-        return work()
+    if accelerator.num_processes == 1 or folder is None:
+        return on_main_process(accelerator, work)
     result: list[T] = []
 
     def write() -> Path:

@@ -27,10 +27,17 @@ def own_random_state(device: torch.device, seed: int | None = None) -> Iterator[
             random.setstate(of_python)
 
 
-def _seed(device: torch.device, seed: int) -> None:
-    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed every GPU
+def seed_torch(device: torch.device, seed: int) -> None:
+    """Seed torch's generators of the CPU and of one device; `torch.manual_seed` would seed every GPU."""
+    torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":  # of other kinds there is one device
+        torch.manual_seed(seed)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    seed_torch(device, seed)
     np.random.seed(seed % 2**32)  # it takes no more
     random.seed(seed)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compdd_eval import create_model, diff_augment
-from compdd_eval.commands.bench import distill, plain_methods
+from compdd_eval.commands.bench import distill, evaluator, plain_methods
 from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
@@ -135,6 +135,18 @@ def test_bench_distill_prints_rows(capsys, run):
         assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
     distill.print_rows(BenchConfig("distill", res=8, model="ConvNetD1", syn_steps=2), rows)
     assert "Students of mtt and edf make 2 steps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_bench_evaluator_prints_rows(capsys, run):
+    flags = ["--res", 8, "--ipc", 1, "--model", "ConvNetD1", "--passes", 2, "--repeats", 2, "--threads", 1]
+    status, out, lines = run("bench", "evaluator", *flags, "--json")
+    assert status == 0, lines
+    rows = json.loads(out)["rows"]
+    assert [row["name"] for row in rows] == ["plain loop", "Evaluator, eager", "Evaluator, compiled"]
+    assert rows[0]["ratio_to_plain"] == 1 and all(row["first_call_seconds"] > 0 for row in rows)
+    evaluator.print_rows(BenchConfig("evaluator", res=8, model="ConvNetD1", passes=2), rows)
+    assert "ConvNetD1 at 8 px, 3 passes" in capsys.readouterr().out
 
 
 def test_a_method_that_is_not_timed(run):

@@ -26,14 +26,15 @@ from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise, 
 from compdd_eval.data.zca import Whitening
 from compdd_eval.distilled.push import summaries_of
 from compdd_eval.distilled.set import read_distilled
+from compdd_eval.evaluation.evaluate import Evaluation
 from compdd_eval.evaluation.grid import read_cells
-from compdd_eval.evaluation.open import open_inputs
 from compdd_eval.evaluation.teachers import load_teacher
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import OfImageNet, statistics_of
 from compdd_eval.results.student_result import read_student
 from compdd_eval.training.augment import augment_batch, mix_batch
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import make_accelerator
 from tests.conftest import FAST, students
 from tests.support.forked import Forked, forked, launched
 
@@ -246,7 +247,8 @@ CHECKPOINTS = {  # as they are saved by torchvision's hub, timm's, RDED's and to
 def test_a_teacher_of_imagenet_gives_its_logits_of_the_subset(settings, tmp_path, file):
     whole = checkpoint(tmp_path / file, wrap=CHECKPOINTS[file])
     teacher = f"torchvision:squeezenet1_1={tmp_path / file}"
-    inputs, _ = open_inputs(settings(labels="soft", teacher=teacher), None, None, contextlib.ExitStack())
+    config = settings(labels="soft", teacher=teacher)
+    inputs = Evaluation(config, make_accelerator(), contextlib.ExitStack()).inputs
     found = load_teacher(inputs, None, None)
     network, images = teacher_network(found, 32), torch.randn(4, 3, 32, 32)
     classes = [inputs.subset.class_map_inv[label] for label in range(10)]

@@ -18,7 +18,7 @@ from PIL import Image
 from compdd_eval import DistilledSet, EvaluateConfig, evaluate, load_comp_dd
 from compdd_eval.data.transforms import denormalise
 from compdd_eval.distilled.random_images import random_images
-from compdd_eval.distilled.result_pictures import MOST_OF_A_CLASS, read_pictures, save_pictures
+from compdd_eval.distilled.result_pictures import MOST_OF_A_CLASS, read_pictures, sheet_of
 from compdd_eval.reports.html import as_link, json_for_script, points, short
 from compdd_eval.reports.learning_curves import loss_curve, read_students
 from compdd_eval.reports.report.overview import overview_of
@@ -200,14 +200,14 @@ def test_pictures_are_the_set(tmp_path):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(23, 3, 8, 8, generator=generator) * 4 - 2
     labels = torch.tensor([7] * 12 + [0] * 11)
-    save_pictures(DistilledSet(images, labels), tmp_path)
+    sheet_of(DistilledSet(images, labels)).write(tmp_path)
     found = read_pictures(tmp_path)
     assert [picture.label for picture in found] == [0] * MOST_OF_A_CLASS + [7] * MOST_OF_A_CLASS
     expected = (denormalise(images[12]).clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
     assert np.array_equal(np.asarray(found[0].image), expected)
     assert np.array_equal(np.asarray(found[10].image)[0, 0], (denormalise(images[0]).clamp(0, 1) * 255).byte()[:, 0, 0])
     logits = torch.randn(23, 10, generator=generator)
-    save_pictures(DistilledSet(images, logits, label_kind="logits"), tmp_path)
+    sheet_of(DistilledSet(images, logits, label_kind="logits")).write(tmp_path)
     probabilities = logits.softmax(dim=1)
     first = next(place for place in range(23) if probabilities[place].argmax() == read_pictures(tmp_path)[0].label)
     assert read_pictures(tmp_path)[0].soft_label == pytest.approx(probabilities[first].tolist(), abs=1e-4)
@@ -226,7 +226,7 @@ def test_pictures_are_the_set(tmp_path):
     ],
 )
 def test_damaged_pictures(tmp_path, damage):
-    save_pictures(DistilledSet(torch.zeros(3, 3, 8, 8), torch.tensor([1, 1, 1])), tmp_path)
+    sheet_of(DistilledSet(torch.zeros(3, 3, 8, 8), torch.tensor([1, 1, 1]))).write(tmp_path)
     facts = json.loads((tmp_path / "pictures.json").read_text())
     (tmp_path / "pictures.json").write_text(json.dumps(damage(facts)))
     with pytest.raises(InputError, match="no pictures of a set"):

@@ -11,7 +11,7 @@ import torch._dynamo.exc
 from compdd_eval import create_model, evaluate
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.reproduce import ReproduceConfig
-from compdd_eval.evaluation.open import open_inputs
+from compdd_eval.evaluation.evaluate import Evaluation
 from compdd_eval.evaluation.plan import Condition, Planner, TrainingSet
 from compdd_eval.evaluation.reproduce import reproduce
 from compdd_eval.evaluation.train_group import GroupTrainer, Timing
@@ -256,8 +256,8 @@ def test_a_gpu_trains_as_many_students_together_as_measured(seconds, together, s
         "timed",
         lambda trainer, task, number, compiled: Timing(number, 1, compiled, seconds[number], 0.0, 0),
     )
-    inputs, _ = open_inputs(settings(), None, None, contextlib.ExitStack())
-    trainer = GroupTrainer(inputs.config, make_accelerator())
+    run = Evaluation(settings(), make_accelerator(), contextlib.ExitStack())
+    inputs, trainer = run.inputs, run.resources.group_trainer
     own = TrainingSet.of(inputs.distilled)
     task = Planner(inputs, {"distilled/given": own}).task("distilled", Condition("given"), "ConvNetD1", 0, 0.01, "")
     trainer._device = torch.device("cuda")

@@ -206,12 +206,14 @@ def write_published(distilled: SetTensors, folder: Path) -> None:
     write_record(folder, distilled)
 
 
-def save_published(distilled: SetTensors, folder: str | os.PathLike) -> None:
+def save_published(distilled: SetTensors | tuple[torch.Tensor, torch.Tensor], folder: str | os.PathLike) -> None:
     """Write `images.pt`, `labels.pt` and, if there is a learned rate, `lr.pt` (float64, so that nothing is lost).
+
+    A pair of images and labels is taken as of `SetTensors.of`.
 
     The `lr.pt` and the `distilled.json` of a set that lay there before are removed: they would be read with this one.
     """
-    folder = Path(folder)
+    folder, distilled = Path(folder), SetTensors.of(distilled)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("lr.pt", RECORD_NAME):
         (folder / name).unlink(missing_ok=True)
