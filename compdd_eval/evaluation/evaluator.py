@@ -78,7 +78,7 @@ class Evaluator:
         self._resources: Resources | None = None
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with named_as_arguments(_ARGUMENTS), callers_state_kept(device):
-            config = EvaluateConfig(**_selected(subset), **_checked(settings), output_dir=None)
+            config = EvaluateConfig(*([] if subset is None else [subset]), **_checked(settings), output_dir=None)
             self.accelerator = accelerator or processes_here()
             precision_of(config.precision, self.accelerator.device)
             config = on_main_process(self.accelerator, lambda: self._checked(config))
@@ -151,17 +151,6 @@ class Evaluator:
         config = self.config
         students = f"{counted(config.num_eval, 'student')} of {config.passes} passes"
         return f"Evaluator({config.load_subset().name}, {', '.join(config.models)}, {students})"
-
-
-def _selected(name: object) -> dict[str, object]:
-    """Return the settings that mean a subset in one word."""
-    if name is None:
-        return {}
-    if not isinstance(name, str):
-        raise InputError(f"subset {name!r}: expected a text, for example 'bird-easy'")
-    published = name.endswith("-published")
-    category, dash, subset = name.removesuffix("-published").rpartition("-")
-    return {"category": category, "subset": subset, "published": published} if dash else {"classes": name}
 
 
 def _checked(settings: dict[str, object]) -> dict[str, object]:
