@@ -276,6 +276,7 @@ def made_small(code, imagenet):
     """Let an example read drawn images, and train a second."""
     code = code.replace("/path/to/imagenet", str(imagenet))
     code = code.replace("insect", "bird").replace("im_size=(128, 128))\nbaseline", "im_size=(32, 32))\nbaseline")
+    code = code.replace('model="ConvNetD5", num_eval=3', 'epoch_eval_train=1, num_eval=2, model="ConvNetD1"')
     return code.replace(', output_dir="', ', epoch_eval_train=1, num_eval=1, model="ConvNetD1", output_dir="')
 
 
