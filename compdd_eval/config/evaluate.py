@@ -53,7 +53,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         complexity: Folder that `complexity --split validation` wrote: the accuracy is shown on each quarter of the
             validation images, from the least to the most complex.
         parallel: "students" gives each process students of its own, "ddp" trains every student on all processes.
-        output_dir: Folder for the results, of one distilled set and one subset. In Python None writes nothing.
+        output_dir: Folder for the results, of one distilled set and one subset.
         overwrite: Train finished students again.
         save_students: Keep the weights of every student of the set beside its result, as seedK.safetensors, for
             `push --student`; finished students without them are trained again.

@@ -119,7 +119,7 @@ def settings_from(kind: type[Settings], field: str, given: object, settings: Map
     return replace(given, **plain) if isinstance(given, kind) else kind(**{field: _plain(given)}, **plain)
 
 
-def arguments_of(kind: type[Settings], given: object) -> AbstractContextManager:
+def named_as_given(kind: type[Settings], given: object) -> AbstractContextManager:
     """Let errors name settings as Python does, unless they are given as a command has them."""
     return nullcontext() if isinstance(given, kind) else named_as_arguments([each.name for each in fields(kind)])
 

@@ -289,7 +289,7 @@ def _refuse_unknown(category: str | None, difficulty: str | None, folder: str | 
     if singular(alone) not in known:
         names = [*subset_names(), *related_names()] if folder is None else own_names(Path(folder).expanduser())
         _refuse_own(alone)
-        raise unknown(kind, alone, [*known, *names])
+        raise unknown(kind, alone, [*known, *(name for name in names if ("-" in name) == ("-" in alone))])
 
 
 def selected_subset(selection: Mapping[str, object], prefix: str = "") -> Subset | None:

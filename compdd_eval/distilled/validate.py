@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from compdd_eval.config.checks import no_subset
-from compdd_eval.config.settings import arguments_of, settings_from
+from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.config.validate import ValidateConfig
 from compdd_eval.data.splits import images_at_hand, open_split
 from compdd_eval.data.subset_files import Subset
@@ -102,7 +102,7 @@ def validate(
             the set is in the report.
     """
     raw = _in_memory(distilled)
-    with arguments_of(ValidateConfig, distilled):
+    with named_as_given(ValidateConfig, distilled):
         config = settings_from(ValidateConfig, "path", distilled if raw is None else raw.name, settings)
         return _checked(raw, config) if raw is not None else _read_and_checked(config)
 

@@ -306,7 +306,7 @@ WRONG = [
     (["--threshold", 0], "--threshold 0"),
     (["--threshold", 1.5], "--threshold 1.5"),
     (["--layer", "layer9"], "unknown layer 'layer9'"),
-    (["--category", "brid"], "--category brid"),
+    (["--category", "brid"], "unknown category 'brid'; did you mean 'bird'?"),
     (["--subset", "easy"], "--subset is given without --category"),
     (["--classes", "n99999999"], "unknown class in --classes: 'n99999999'"),
     (["--method", "gradcamm"], "unknown value of --method 'gradcamm'; did you mean 'gradcam'"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import device_type, machine
 from compdd_eval.commands.bench.plain_loop import plain_passes

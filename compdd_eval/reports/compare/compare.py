@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.config.compare import CompareConfig
-from compdd_eval.config.settings import arguments_of, settings_from
+from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of, table_json
@@ -117,7 +117,7 @@ def compare(results: CompareConfig | Sequence[str | os.PathLike], **settings: ob
         InputError: Results cannot be read, or hold the same twice; a method has no setting in common with the first;
             `--output` cannot be written, or is one of the results.
     """
-    with arguments_of(CompareConfig, results):
+    with named_as_given(CompareConfig, results):
         return _compared(settings_from(CompareConfig, "results", results, settings))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from compdd_eval.config.report import ReportConfig
-from compdd_eval.config.settings import arguments_of, settings_from
+from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.reports.html import asset, policy, render_page
 from compdd_eval.reports.report.overview import overview_of
 from compdd_eval.reports.report.run_section import Section, section_of
@@ -48,7 +48,7 @@ def report(results: ReportConfig | Sequence[str | os.PathLike], **settings: obje
     Raises:
         InputError: Nothing to read, or the file cannot be written.
     """
-    with arguments_of(ReportConfig, results):
+    with named_as_given(ReportConfig, results):
         return _written(settings_from(ReportConfig, "results", results, settings))
 
 
