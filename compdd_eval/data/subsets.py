@@ -289,7 +289,9 @@ def _refuse_unknown(category: str | None, difficulty: str | None, folder: str | 
     if singular(alone) not in known:
         names = [*subset_names(), *related_names()] if folder is None else own_names(Path(folder).expanduser())
         _refuse_own(alone)
-        raise unknown(kind, alone, [*known, *(name for name in names if ("-" in name) == ("-" in alone))])
+        if kind == "category" and "-" not in alone:  # the nearest of these, not one of their subsets
+            names = [name for name in names if "-" not in name]
+        raise unknown(kind, alone, [*known, *names])
 
 
 def selected_subset(selection: Mapping[str, object], prefix: str = "") -> Subset | None:

@@ -77,6 +77,8 @@ class Evaluator:
         self._cache_dir, self._progress = cache_dir, progress
         self._resources: Resources | None = None
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not isinstance(subset, str | None):
+            raise InputError(f"subset {subset!r}: expected a text, for example 'bird-easy'")
         with named_as_arguments(_ARGUMENTS), callers_state_kept(device):
             config = EvaluateConfig(*([] if subset is None else [subset]), **_checked(settings), output_dir=None)
             self.accelerator = accelerator or processes_here()
