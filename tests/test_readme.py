@@ -181,7 +181,8 @@ def made_tiny(words):
         return [*words, *category, "--images_per_class", "1"]
     if command == "bench":
         tiny = "--images 1 --side 64 --repeats 1 --res 8 --ipc 1 --model ConvNetD1 --passes 1"
-        return [*words, *tiny.split()]
+        compiling_once = ["--method", "dm"] if words[1] == "distill" else []
+        return [*words, *tiny.split(), *compiling_once]
     return words
 
 
