@@ -164,7 +164,8 @@ def _network(job: Job, synthetic: Synthetic, step: int) -> nn.Module:
 
 def _kept(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return all that the next step needs of a network: its state, and the momentum of its optimiser."""
-    memory = {_NETWORK + name: tensor.detach() for name, tensor in network.state_dict().items()}
+    # copies: the next network may lie where this one does
+    memory = {_NETWORK + name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():
         velocity = optimizer.state[parameter].get("momentum_buffer")
         if velocity is not None:
