@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from compdd_eval.utils.errors import InputError
 
 _logger = logging.getLogger(__name__)
+_LOOK = 1.0  # seconds: who looks whether a lock is held, as `status` does, holds it for a moment
 
 
 def check_writable(folder: Path, flag: str) -> None:
@@ -58,7 +59,7 @@ def locked(path: Path, waiting_for: str) -> Iterator[None]:
 def locked_or_refused(path: Path, message: str) -> Iterator[None]:
     """Hold the lock of a file; raise InputError with the message where another process holds it."""
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=_LOOK):
             yield
     except Timeout as error:
         raise InputError(message) from error

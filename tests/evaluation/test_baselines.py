@@ -398,12 +398,18 @@ def test_a_grid_that_is_killed_or_interrupted_is_unfinished(run, tmp_path, drawn
         assert status == 0, errors
         return [(state["name"], state["state"], state["note"]) for state in json.loads(text)]
 
+    def written_after(begun):
+        """Whether this grid has begun the second cell: until then `status` tells of the grid before."""
+        record = out / names[1] / "run.json"
+        return record.exists() and record.stat().st_mtime_ns > begun
+
     command = ["-m", "compdd_eval", "--grid", file, "--output_dir", out]
     stale, told = ["done", "running", "waiting"], ["done", "unfinished", "unfinished"]
     for sent, exit_status, index in ((signal.SIGKILL, -9, stale), (signal.SIGINT, 130, told)):
+        begun = time.time_ns()
         process = Forked(*command, cwd=tmp_path)
         try:
-            until(process, lambda: (out / names[1] / "run.json").exists() and states(out)[1][1] == "running")
+            until(process, lambda: written_after(begun))  # noqa: B023, it ends in this round
             waits = f"waits for {names[1]}, which runs now"
             assert states(out) == list(zip(names, ["done", "running", "waiting"], [None, None, waits], strict=True))
             assert states(out / names[1]) == [(names[1], "running", None)]

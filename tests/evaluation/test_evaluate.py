@@ -2,6 +2,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -338,4 +339,15 @@ def test_a_folder_in_use_is_refused(settings):
     evaluate(settings(num_eval=1))
     with FileLock("results/.lock"), pytest.raises(InputError, match="results: another run writes into it now"):
         evaluate(settings())
+    evaluate(settings(num_eval=1))
+
+
+def test_who_only_looks_does_not_stop_a_run(settings):
+    """As `status` does, it takes the lock of a folder to see whether a run holds it."""
+    from filelock import FileLock
+
+    evaluate(settings(num_eval=1))
+    lock = FileLock("results/.lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(0.3, lock.release).start()
     evaluate(settings(num_eval=1))
