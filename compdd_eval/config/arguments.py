@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from compdd_eval.config.settings import Settings
-from compdd_eval.utils.errors import InputError, unknown
+from compdd_eval.utils.errors import InputError, named_as_arguments, unknown
 
 S = TypeVar("S", bound=Settings)
 _KINDS = {str: "a text", list: "a list", bool: "true or false", int: "a whole number", float: "a number"}
@@ -52,3 +53,35 @@ def wrong_type(kind: type[Settings], name: str, value: object) -> str | None:
 def _parts(hint: object) -> set[object]:
     parts = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
     return {str if get_origin(part) is Literal else part for part in parts}
+
+
+def settings_from(kind: type[Settings], field: str, given: object, settings: Mapping[str, object]) -> Settings:
+    """Return the settings that a function of Python is called with.
+
+    Args:
+        kind: Their class.
+        field: The one that stands first, without a name.
+        given: Its value, or all settings.
+        settings: Others, by name; paths may be `Path`, and lists tuples.
+
+    Raises:
+        InputError: An unknown setting, or a wrong value.
+    """
+    names = arguments_of(kind)
+    for name in settings:
+        if name not in names:
+            raise unknown("setting", name, names)
+    plain = {name: _plain(value) for name, value in settings.items()}
+    return replace(given, **plain) if isinstance(given, kind) else kind(**{field: _plain(given)}, **plain)
+
+
+def named_as_given(kind: type[Settings], given: object) -> AbstractContextManager:
+    """Let errors name settings as Python does, unless they are given as a command has them."""
+    return nullcontext() if isinstance(given, kind) else named_as_arguments(arguments_of(kind))
+
+
+def _plain(value: object) -> object:
+    """Return a value as the command line gives it."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

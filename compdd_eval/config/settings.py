@@ -2,12 +2,11 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from compdd_eval.config.checks import AUTO, MANY, MOST_CORES
-from compdd_eval.utils.errors import InputError, named_as_arguments, require, unknown
+from compdd_eval.utils.errors import InputError, require
 
 
 @dataclass(frozen=True)
@@ -97,35 +96,3 @@ class Settings:
             raise InputError(
                 f"{shown} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}"
             )
-
-
-def settings_from(kind: type[Settings], field: str, given: object, settings: Mapping[str, object]) -> Settings:
-    """Return the settings that a function of Python is called with.
-
-    Args:
-        kind: Their class.
-        field: The one that stands first, without a name.
-        given: Its value, or all settings.
-        settings: Others, by name; paths may be `Path`, and lists tuples.
-
-    Raises:
-        InputError: An unknown setting, or a wrong value.
-    """
-    names = [each.name for each in fields(kind)]
-    for name in settings:
-        if name not in names:
-            raise unknown("setting", name, names)
-    plain = {name: _plain(value) for name, value in settings.items()}
-    return replace(given, **plain) if isinstance(given, kind) else kind(**{field: _plain(given)}, **plain)
-
-
-def named_as_given(kind: type[Settings], given: object) -> AbstractContextManager:
-    """Let errors name settings as Python does, unless they are given as a command has them."""
-    return nullcontext() if isinstance(given, kind) else named_as_arguments([each.name for each in fields(kind)])
-
-
-def _plain(value: object) -> object:
-    """Return a value as the command line gives it."""
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value

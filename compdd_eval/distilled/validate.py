@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.checks import no_subset
-from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.config.validate import ValidateConfig
 from compdd_eval.data.splits import images_at_hand, open_split
 from compdd_eval.data.subset_files import Subset

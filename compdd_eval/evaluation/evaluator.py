@@ -83,10 +83,10 @@ class Evaluator:
             config = EvaluateConfig(*([] if subset is None else [subset]), **_checked(settings), output_dir=None)
             self.accelerator = accelerator or processes_here()
             precision_of(config.precision, self.accelerator.device)
-            config = on_main_process(self.accelerator, lambda: self._checked(config))
+            config = on_main_process(self.accelerator, lambda: self._before_a_set(config))
             self.config = with_networks(config)  # on every process: each runs the files of networks itself
 
-    def _checked(self, config: EvaluateConfig) -> EvaluateConfig:
+    def _before_a_set(self, config: EvaluateConfig) -> EvaluateConfig:
         """Refuse what can be refused before there is a set: networks, and a copy of ImageNet that is not there."""
         config = checked(config)
         options = {"layout": config.layout, "cache_dir": self._cache_dir}

@@ -5,7 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from compdd_eval.config.arguments import named_as_given
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.data.splits import SubsetSplit, open_split
@@ -32,7 +33,7 @@ from compdd_eval.methods.learning_loop import (
     read_checkpoint,
     write_losses,
 )
-from compdd_eval.methods.registry import SETTINGS, Method, asked_for, fill_settings, find_method, load_plugin
+from compdd_eval.methods.registry import Method, asked_for, fill_settings, find_method, load_plugin
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
@@ -42,7 +43,7 @@ from compdd_eval.utils.code_digest import code_digest
 from compdd_eval.utils.devices import peak_memory, repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
-from compdd_eval.utils.errors import InputError, named_as_arguments
+from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 from compdd_eval.utils.random_state import own_random_state
@@ -80,8 +81,7 @@ def distill(
         InputError: Anything in the settings or the data that the user can mend.
     """
     accelerator = accelerator or make_accelerator()
-    naming = nullcontext() if isinstance(method, DistillConfig) else named_as_arguments(SETTINGS)
-    with naming, own_random_state(accelerator.device), ExitStack() as locks:
+    with named_as_given(DistillConfig, method), own_random_state(accelerator.device), ExitStack() as locks:
         distillation = _opened(*asked_for(method, settings), accelerator, quiet)
         if distillation.config.dry_run:
             return distillation.cost()

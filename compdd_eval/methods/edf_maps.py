@@ -6,7 +6,6 @@ asks that network for class 0-9, the label of an image; here its ImageNet class 
 """
 
 import functools
-import itertools
 
 import torch
 import torch.nn.functional as F
@@ -79,8 +78,8 @@ def activation_maps(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
             classes = torch.tensor([known[label] for label in classes.tolist()])
     with mapper_of(classifier, _SMOOTH) as mapper:
         parts = zip(images.split(_AT_A_TIME), classes.split(_AT_A_TIME), strict=True)
-        seeds = (job.generator("maps", step, number).initial_seed() for number in itertools.count())
-        maps = torch.cat([mapper(part, next(seeds), targets)[0] for part, targets in parts])
+        seeded = ((job.generator("maps", step, number).initial_seed(), *part) for number, part in enumerate(parts))
+        maps = torch.cat([mapper(part, seed, targets)[0] for seed, part, targets in seeded])
     if maps[0].numel() == 1:
         raise InputError(
             f"--map_model {name}: its layer {classifier.layer} is 1 x 1 at --res {job.config.res}, and a map the same "

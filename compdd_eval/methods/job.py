@@ -168,12 +168,8 @@ class Job:
 
     def in_place(self, network: nn.Module) -> nn.Module:
         """Return a network with these weights: where steps are compiled, the one that they are compiled for."""
-        if not self.compiled:
-            return network
-        kept = self.once("network", lambda: network)
-        if kept is not network:
-            kept.load_state_dict(network.state_dict())
-        return kept
+        config = self.config
+        return compiling.in_place(network, "distill", config.model, config.res) if self.compiled else network
 
     def augment(self, images: torch.Tensor, generator: torch.Generator, siamese: bool = True) -> torch.Tensor:
         """Augment images by DSA where the settings say so.

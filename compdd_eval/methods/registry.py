@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
+from compdd_eval.config.arguments import settings_from
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, MatchingConfig
 from compdd_eval.data.subsets import config_names
 from compdd_eval.utils.code_digest import code_name
@@ -20,7 +21,6 @@ _METHODS: dict[str, "Method"] = {}
 _OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
-SETTINGS = tuple(field.name for field in fields(DistillConfig))
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
 _FIRST_SUBSET = "bird-easy"  # whose values are those of subsets without any of their own
 
@@ -275,14 +275,10 @@ def asked_for(
     Raises:
         InputError: An unknown setting or function, or a value that no method can use.
     """
-    for name in settings:
-        if name not in SETTINGS:
-            raise unknown("setting", name, SETTINGS)
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     if isinstance(method, DistillConfig):
-        return replace(method, **settings), None
+        return settings_from(DistillConfig, "method", method, settings), None
     found = None if isinstance(method, str) else find_method(method)
-    return DistillConfig(method=found.name if found else method, **settings), found
+    return settings_from(DistillConfig, "method", found.name if found else method, settings), found
 
 
 def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:

@@ -8,6 +8,7 @@ from torch import nn
 
 from compdd_eval.config.network_names import is_user_network
 from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.models.layers import eval_mode
 from compdd_eval.models.registry import create_model, find_model
 from compdd_eval.utils.errors import InputError
 
@@ -65,12 +66,9 @@ def flops_of(network: nn.Module, images: torch.Tensor) -> int:
     """Return the same for a network that is there, which is given the images; its weights and mode stay."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter, modes = FlopCounterMode(display=False), [(module, module.training) for module in network.modules()]
-    network.eval()
-    with torch.enable_grad(), counter:  # without gradients, attention takes a fused path that is not counted
+    counter = FlopCounterMode(display=False)
+    with eval_mode(network), torch.enable_grad(), counter:  # without gradients, a fused attention is not counted
         network(images)
-    for module, mode in modes:
-        module.training = mode
     return counter.get_total_flops()
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from compdd_eval.models.layers import eval_mode
 from compdd_eval.utils.errors import InputError
 
 
@@ -45,12 +46,11 @@ def head_of(network: nn.Module, images: torch.Tensor) -> str | None:
     name, layer = linear[-1]
     made: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: made.append(output))
-    training = network.training
     try:
-        output = network.eval()(images)  # a single image has no statistics for batch norm
+        with eval_mode(network):  # a single image has no statistics for batch norm
+            output = network(images)
     finally:
         handle.remove()
-        network.train(training)
     return name if made and made[-1] is output else None
 
 

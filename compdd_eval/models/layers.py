@@ -1,7 +1,8 @@
-"""What several families share: norms, pooling to a fixed size, and how small an image may be."""
+"""What several families share: norms, pooling to a fixed size, how small an image may be; and eval mode for a while."""
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -14,6 +15,18 @@ Size = tuple[int, int]
 def norm_of(channels: int, batch_norm: bool) -> nn.Module:
     """Return batch norm, or instance norm as the field writes it: a group norm with one channel a group."""
     return nn.BatchNorm2d(channels) if batch_norm else nn.GroupNorm(channels, channels)
+
+
+@contextlib.contextmanager
+def eval_mode(network: nn.Module) -> Iterator[nn.Module]:
+    """Put a network into eval mode for a block; afterwards each of its modules is in the mode that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def map_size(im_size: Size, side_of: Callable[[int], int], least: int = 1) -> Size:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from compdd_eval.data.splits import SubsetSplit
+from compdd_eval.models.layers import eval_mode
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.utils.errors import InputError
 
@@ -37,12 +38,8 @@ def accuracy(model: nn.Module, split: SubsetSplit | tuple[torch.Tensor, torch.Te
     images, labels = split.tensors() if isinstance(split, SubsetSplit) else split
     if len(images) != len(labels) or not len(images):
         raise InputError(f"{len(images)} images and {len(labels)} labels: expected as many of both, at least one")
-    modes = [(module, module.training) for module in model.modules()]
-    try:
+    with eval_mode(model):
         return (predict(model, images) == labels.cpu()).double().mean().item()
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @torch.no_grad()

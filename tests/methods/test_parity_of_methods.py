@@ -82,13 +82,18 @@ def test_a_step_of_trajectory_matching(key, dtype, recompute):
     assert_near(gradients["images"] * factors, array(key, "enhanced_image_gradient"))
 
 
-@pytest.mark.parametrize("key", keys("gradient"))
-def test_the_distance_of_gradients(key):
-    facts = FACTS[key]
+def network_and_images(facts):
+    """Return what a distance is computed of: the network, real images, and synthetic ones that take gradients."""
     draw, size = Draw(facts["seed"]), facts["resolution"]
     network, _ = draw.network(facts)
     real, synthetic = (draw.normal(facts[kind], 3, size, size) for kind in ("real", "synthetic"))
-    synthetic.requires_grad_()
+    return network, real, synthetic.requires_grad_()
+
+
+@pytest.mark.parametrize("key", keys("gradient"))
+def test_the_distance_of_gradients(key):
+    facts = FACTS[key]
+    network, real, synthetic = network_and_images(facts)
 
     def gradients(images, **options):
         loss = F.cross_entropy(network(images), torch.full((len(images),), facts["label"]))
@@ -102,10 +107,7 @@ def test_the_distance_of_gradients(key):
 @pytest.mark.parametrize("key", keys("features"))
 def test_the_distance_of_features(key):
     facts = FACTS[key]
-    draw, size = Draw(facts["seed"]), facts["resolution"]
-    network, _ = draw.network(facts)
-    real, synthetic = (draw.normal(facts[kind], 3, size, size) for kind in ("real", "synthetic"))
-    synthetic.requires_grad_()
+    network, real, synthetic = network_and_images(facts)
     distance = compdd_eval.feature_distance(embed(network, real), embed(network, synthetic))
     assert distance.item() == pytest.approx(facts["distance"], rel=1e-5)
     assert_near(torch.autograd.grad(distance, synthetic)[0], array(key, "image_gradient"))

@@ -10,19 +10,18 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
-from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.machine import machine
 from compdd_eval.commands.bench.plain_methods import PlainMethod
-from compdd_eval.commands.bench.worker import Turns, take_turns
+from compdd_eval.commands.bench.worker import Turns, before_workers, take_turns
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.distill import DistillConfig
-from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.config.network_names import without_folders
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.methods.expert_files import open_experts
 from compdd_eval.methods.job import Job, Synthetic, TrainingImages
 from compdd_eval.methods.learning_loop import Learning
 from compdd_eval.methods.registry import fill_settings, find_method
 from compdd_eval.methods.trajectory_matching import match_expert
-from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import keep_memory
@@ -69,9 +68,7 @@ def bench_distill(config: BenchConfig) -> list[dict[str, object]]:
     Raises:
         InputError: An unknown network, or one that cannot take such images; memory that ran out.
     """
-    device = device_type()
-    config = replace(config, model=pinned(config.model))  # its processes read the same
-    count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
+    config, device = before_workers(config)
     rows = []
     with tempfile.TemporaryDirectory(prefix="compdd_bench_") as folder:
         experts = _write_expert(Path(folder), config)
@@ -117,9 +114,6 @@ class _RandomImages(TrainingImages):
         self.labels = torch.arange(NUM_CLASSES).repeat_interleave(len(images) // NUM_CLASSES)
         self.classes, self.digest = list(range(NUM_CLASSES)), None
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
 
 def _ours(config: DistillConfig, images: torch.Tensor, device: torch.device, compile: str) -> Iterator[float]:
     """Make steps of the method for ever."""
@@ -162,11 +156,6 @@ def _turns(
                 "memory_to_plain": peak / memory,
                 "first_step_seconds": worker.first,
             }
-
-
-def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Return what `--json` prints."""
-    return {"rows": rows}
 
 
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:

@@ -2,23 +2,22 @@
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from tqdm.auto import tqdm
 
-from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.machine import machine
 from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.commands.bench.worker import Turns, take_turns
+from compdd_eval.commands.bench.worker import Turns, before_workers, take_turns
 from compdd_eval.config.bench import BenchConfig
-from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.config.network_names import without_folders
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.subset_files import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS
 from compdd_eval.evaluation.evaluator import Evaluator
-from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.utils.console import print_table
 
@@ -87,9 +86,7 @@ def bench_evaluator(config: BenchConfig) -> list[dict[str, object]]:
     Raises:
         InputError: An unknown network, or one that cannot take such images; memory that ran out.
     """
-    device, model = device_type(), pinned(config.model)  # its processes read the same
-    config = replace(config, model=model)
-    count_flops(model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
+    config, device = before_workers(config)
     rows = []
     with TemporaryDirectory(prefix="compdd_bench_", dir=config.output_dir) as place:
         source = Path(place) / "imagenet"
@@ -117,11 +114,6 @@ def _turns(config: BenchConfig, ipc: int, field: list[Scoring], device: str, bar
                 "ratio_to_plain": plain / seconds,
                 "first_call_seconds": worker.first,
             }
-
-
-def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Return what `--json` prints."""
-    return {"rows": rows}
 
 
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:

@@ -4,19 +4,17 @@ import contextlib
 import functools
 import os
 import statistics
-from dataclasses import replace
 
 import torch
 from tqdm.auto import tqdm
 
-from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.machine import machine
 from compdd_eval.commands.bench.students import begin_training
 from compdd_eval.commands.bench.train import contestants
-from compdd_eval.commands.bench.worker import Worker
+from compdd_eval.commands.bench.worker import Worker, before_workers
 from compdd_eval.config.bench import BenchConfig
-from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.config.network_names import without_folders
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.models.cost import count_flops
 from compdd_eval.utils.console import print_table
 
 
@@ -30,9 +28,7 @@ def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
     Raises:
         InputError: An unknown network; memory that ran out.
     """
-    device = device_type()
-    config = replace(config, model=pinned(config.model))
-    count_flops(config.model, NUM_CLASSES, (config.res, config.res))
+    config, device = before_workers(config)
     rows = []
     for ipc in config.ipcs:
         with tqdm(desc=f"IPC {ipc}", total=2 * config.passes, leave=False) as bar:
@@ -79,11 +75,6 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
         }
         for team, rate in zip(teams, rates, strict=True)
     ]
-
-
-def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Return what `--json` prints."""
-    return {"rows": rows}
 
 
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:

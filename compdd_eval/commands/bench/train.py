@@ -3,18 +3,17 @@
 import functools
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from tqdm.auto import tqdm
 
-from compdd_eval.commands.bench.machine import device_type, machine
+from compdd_eval.commands.bench.machine import machine
 from compdd_eval.commands.bench.students import Contestant, begin_training
-from compdd_eval.commands.bench.worker import Worker, take_turns
+from compdd_eval.commands.bench.worker import Worker, before_workers, take_turns
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import pinned, without_folders
+from compdd_eval.config.network_names import without_folders
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.subsets import subset_names
@@ -52,9 +51,7 @@ def bench_train(config: BenchConfig) -> list[dict[str, object]]:
     Raises:
         InputError: An unknown network, or one that cannot take such images; memory that ran out.
     """
-    device = device_type()
-    config = replace(config, model=pinned(config.model))  # its processes read the same
-    count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any process
+    config, device = before_workers(config)
     rows = []
     for ipc in config.ipcs:
         field = contestants(device, _together(config, ipc, device))

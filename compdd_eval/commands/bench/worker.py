@@ -8,12 +8,17 @@ import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 import torch
 from tqdm.auto import tqdm
 
+from compdd_eval.commands.bench.machine import device_type
+from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.network_names import pinned
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.models.cost import count_flops
 from compdd_eval.utils.devices import out_of_memory, peak_memory
 from compdd_eval.utils.errors import InputError
 
@@ -87,6 +92,17 @@ class Worker:
         if isinstance(answer, str):
             raise InputError(f"{self._name}: {answer}; give a smaller --res, --ipc or --model")
         return answer
+
+
+def before_workers(config: BenchConfig) -> tuple[BenchConfig, str]:
+    """Return settings whose network every process reads the same, and the kind of device that they work on.
+
+    Raises:
+        InputError: An unknown network, or one that cannot take such images.
+    """
+    config = replace(config, model=pinned(config.model))
+    count_flops(config.model, NUM_CLASSES, (config.res, config.res))
+    return config, device_type()
 
 
 @contextlib.contextmanager

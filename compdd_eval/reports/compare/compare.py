@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.compare import CompareConfig
-from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of, table_json

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.report import ReportConfig
-from compdd_eval.config.settings import named_as_given, settings_from
 from compdd_eval.reports.html import asset, policy, render_page
 from compdd_eval.reports.report.overview import overview_of
 from compdd_eval.reports.report.run_section import Section, section_of
