@@ -113,25 +113,17 @@ def gradient_distance(
     return torch.stack(distances).sum()
 
 
-def _loss_gradients(
-    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, weight: float
-) -> tuple[torch.Tensor, ...]:
-    """Return the gradients of the mean loss, times a weight, by the parameters that count; of these a graph."""
-    matched = {name: parameter.detach() for name, parameter in network.named_parameters() if parameter.ndim > 1}
-
-    def loss(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
-        return weight * F.cross_entropy(functional_call(network, parameters, (images,)), labels)
-
-    return tuple(grad(loss)(matched).values())
-
-
 def _match(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, expected: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradient of the distance by the synthetic images `[m, 3, H, W]`, and the distance."""
+    weights = {name: parameter.detach() for name, parameter in network.named_parameters() if parameter.ndim > 1}
 
     def distance(images: torch.Tensor) -> torch.Tensor:
-        return gradient_distance(_loss_gradients(network, images, labels, 1.0), expected)
+        def loss(weights: dict[str, torch.Tensor]) -> torch.Tensor:
+            return F.cross_entropy(functional_call(network, weights, (images,)), labels)
+
+        return gradient_distance(tuple(grad(loss)(weights).values()), expected)
 
     return grad_and_value(distance)(images)
 
@@ -140,9 +132,12 @@ def _real_gradients(job: Job, network: nn.Module, images: torch.Tensor, label: i
     """Return the gradients of the mean loss, without a graph, as many images at a time as the device likes."""
     part = images_at_a_time(network, images, len(images), images.device)
     targets = torch.full((len(images),), label, device=images.device)
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     total: list[torch.Tensor] = []
     for batch, labels in zip(images.split(part), targets.split(part), strict=True):
-        found = job.compiled_call(_loss_gradients, network, batch, labels, len(batch) / len(images))
+        # not by `torch.func`, which keeps what gradients of gradients would need: three times the memory
+        loss = job.compiled_call(_loss, network, batch, labels) * (len(batch) / len(images))
+        found = torch.autograd.grad(loss, weights)
         total = [a + b for a, b in zip(total, found, strict=True)] if total else [tensor.clone() for tensor in found]
     return total
 

@@ -125,6 +125,24 @@ def test_dc_compares_the_gradients_of_each_class():
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
 
 
+def test_the_gradients_of_real_images_keep_no_more_than_one_backward_pass_needs():
+    """Three times as much memory is what gradients of gradients take, and real images need none."""
+    job = make_job("dc")
+    network, images = job.network("any"), job.real.at(range(6))
+
+    def kept(work):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: sizes.append(tensor.nbytes) or tensor, lambda x: x
+        ):
+            work()
+        return sum(sizes)
+
+    wanted = kept(lambda: F.cross_entropy(network(images), torch.zeros(6, dtype=torch.long)))
+    found = kept(lambda: dc._real_gradients(job, network, images, 0))
+    assert wanted <= found <= wanted + 100  # and a few numbers
+
+
 @pytest.mark.parametrize("settings", [{"method": "dm", "lr_img": 1.0}, {"method": "dc", "lr_img": 0.1}])
 def test_the_loss_falls(settings):
     job = make_job(**settings, dsa=False, batch_real=4)
