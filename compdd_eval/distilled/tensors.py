@@ -222,7 +222,8 @@ def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
     if whole.min() < 0 or whole.max() >= NUM_CLASSES:
         values = f"{whole.min().item()} to {whole.max().item()}"
         raise InputError(
-            f"labels must be 0-{NUM_CLASSES - 1}, found {values}; ImageNet indices need --label_order imagenet"
+            f"labels must be 0-{NUM_CLASSES - 1}, found {values}; ImageNet indices become labels by "
+            "--label_order imagenet (of files), or by the class_map of load_comp_dd (of tensors)"
         )
     return whole
 

@@ -27,7 +27,7 @@ from compdd_eval.utils.processes import on_main_process, processes_here
 
 _ARGUMENTS = arguments_of(EvaluateConfig)
 _AT_CALLS = "the set is given at each call, as images and labels or a DistilledSet"
-_NO_FILES = "an Evaluator writes no files; evaluator.save(score, folder) does"
+_NO_FILES = "an Evaluator writes no files; evaluator.save(score, output_dir) does"
 _NOT_TAKEN = {
     **dict.fromkeys(("distilled", "data_dir", "label_dir", "lr_dir", "label_order", "factor", "run"), _AT_CALLS),
     **dict.fromkeys(("output_dir", "overwrite", "save_students", "log_with", "grid"), _NO_FILES),
@@ -131,7 +131,7 @@ class Evaluator:
                 run.resources.records.forget(SET)  # the next set is another, or is to be trained on again
             return Score(summary, students, list(dict.fromkeys(remarks)), sheet_of(run.inputs.distilled))
 
-    def save(self, score: Score, folder: str | os.PathLike) -> None:
+    def save(self, score: Score, output_dir: str | os.PathLike) -> None:
         """Write the files that `evaluate` writes: `summary.json`, a file for each student, pictures of the set.
 
         Raises:
@@ -139,8 +139,10 @@ class Evaluator:
         """
         if not isinstance(score, Score):
             raise InputError(f"score is a {type(score).__name__}, expected what the Evaluator returned")
+        if not isinstance(output_dir, str | os.PathLike):
+            raise InputError(f"output_dir {output_dir!r}: expected the name of a folder")
         with named_as_arguments(_ARGUMENTS):
-            on_main_process(self.accelerator, lambda: score.write(Path(folder).expanduser()))
+            on_main_process(self.accelerator, lambda: score.write(Path(output_dir).expanduser()))
 
     @contextlib.contextmanager
     def _in_peace(self) -> Iterator[list[str]]:

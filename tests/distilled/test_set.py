@@ -96,7 +96,7 @@ def test_ipc_of_uneven_sets():
         (IMAGES, changed(LOGITS, (3, 3), float("inf")), {}, "labels hold 1 values"),
         (IMAGES, HARD + 1, {}, "0-9, found 1 to 10"),
         (IMAGES, HARD - 1, {}, "found -1 to 8"),
-        (IMAGES, HARD + 130, {}, "ImageNet indices need --label_order imagenet"),
+        (IMAGES, HARD + 130, {}, "--label_order imagenet .of files., or by the class_map of load_comp_dd"),
         (IMAGES, HARD + 0.5, {}, "whole numbers"),
         (IMAGES, LOGITS[..., None], {}, r"expected \[N\] or \[N, 10\]"),
         (IMAGES, LOGITS, {"label_kind": "probabilities"}, "look like logits"),

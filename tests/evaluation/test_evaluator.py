@@ -255,6 +255,8 @@ def test_what_is_no_set(make):
         evaluator(images, labels, lr=-1)
     with pytest.raises(InputError, match="score is a int"):
         evaluator.save(3, "saved")
+    with pytest.raises(InputError, match="^output_dir 3: expected the name of a folder"):
+        evaluator.save(evaluator(images, labels), 3)
     with pytest.raises(InputError, match="the set is a str, expected"):
         evaluate(evaluator.config, "set")
     with pytest.raises(InputError, match="^num_eval 'a': expected a whole number"):
