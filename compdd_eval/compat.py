@@ -53,6 +53,8 @@ def evaluate_synset(
     return_loss: bool = False,
     texture: bool = False,
     train_criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    Preciser_Scheduler: bool = False,  # noqa: N803
+    type: int = 1,  # noqa: A002
 ) -> tuple:
     """Train a network on synthetic images and test it, as the releases do.
 
@@ -75,6 +77,8 @@ def evaluate_synset(
         texture: Not taken.
         train_criterion: The loss on soft labels: soft cross-entropy with the softmax of the labels, or with
             probabilities. It is tried, not called in training; None looks at the labels.
+        Preciser_Scheduler: Not taken: DATM's and EDF's own evaluation has it off.
+        type: Of that schedule; no matter.
 
     Returns:
         `net, acc_train_list, acc_test`: accuracies in [0, 1], of each of the `epoch_eval_train + 1` passes on the
@@ -85,6 +89,7 @@ def evaluate_synset(
         InputError: A value that is none of the above, or settings of the releases that are not taken.
     """
     require("texture", texture, not texture, "False; textures are not taken")
+    require("Preciser_Scheduler", Preciser_Scheduler, not Preciser_Scheduler, "False; the rate drops once, halfway")
     device = torch.device(args.device)
     net = (net.module if isinstance(net, nn.DataParallel) else net).to(device)
     protocol = _protocol_of(args)

@@ -136,6 +136,7 @@ def test_labels_of_imagenet_as_mtt_tests_them():
     ("changes", "options", "message"),
     [
         ({}, {"texture": True}, "texture True: expected False"),
+        ({}, {"Preciser_Scheduler": True}, "Preciser_Scheduler True: expected False"),
         ({"dsa_param": SimpleNamespace(ratio_scale=1.5)}, {}, "args.dsa_param.ratio_scale 1.5: expected 1.2"),
         ({"dsa": False, "dc_aug_param": {"strategy": "crop_scale"}}, {}, "DC's own augmentation is not taken"),
         ({}, {"train_criterion": lambda outputs, labels: outputs.mean()}, "train_criterion: expected"),
