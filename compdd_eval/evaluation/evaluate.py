@@ -3,10 +3,10 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -46,6 +46,7 @@ from compdd_eval.utils.environment import environment
 from compdd_eval.utils.errors import named_as_arguments
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 
+T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 
@@ -104,7 +105,7 @@ class Evaluation:
     Args:
         config: All settings.
         accelerator: Devices and processes.
-        locks: Keeps the lock of the output folder, on the main process.
+        locks: Keeps the lock of the output folder, on the main process; None: another process has it.
         distilled: The set, or its images and labels; None reads the files that the configuration names.
         cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
         lr: The learned rate, in place of the set's.
@@ -123,7 +124,7 @@ class Evaluation:
         self,
         config: EvaluateConfig,
         accelerator: Accelerator,
-        locks: contextlib.ExitStack,
+        locks: contextlib.ExitStack | None,
         distilled: object = None,
         cache_dir: str | os.PathLike | None = None,
         *,
@@ -209,44 +210,61 @@ class Evaluation:
         main, tracker = self.accelerator.is_main_process, Tracker(self.accelerator, self.config, self.inputs)
         trainer = StudentTrainer(self.inputs, self.resources, tracker.log)
 
+        def train(tasks: list[Task]) -> list[StudentResult]:
+            self.expect(tasks)
+            return trainer.run(tasks)
+
+        summary, students = _answered(self.rounds(quiet), train)
+        tracker.close()
+        if main and not quiet:
+            print_results(summary.content(), summary_path(self.config))
+        return summary, students
+
+    def rounds(self, quiet: bool) -> Generator[list[Task], list[StudentResult], tuple[Summary, list[StudentResult]]]:
+        """Yield what is to be trained, round by round, each of which needs the results that are sent for the last.
+
+        Every process goes through all rounds.
+
+        Args:
+            quiet: Print no plan.
+
+        Returns:
+            The summary, and its students in the order of it.
+        """
         # The teacher comes first, since training images may get their labels from it.
-        teacher = self.teacher(trainer)
+        teacher = yield from self._teacher()
         training_sets = self.training_sets(conditions(self.config), self.config.seeds, teacher)
         planner = Planner(self.inputs, training_sets, teacher)
 
         # Rates are searched next (--lr_net auto), on held-out training images: validation images choose nothing.
         search = planner.search()
-        self._expect(search)
-        searched = trainer.run(search)
+        searched = (yield search) if search else []
 
         tasks = planner.students(best_rates(search, searched))
-        self._expect(tasks)
-        if main and not quiet:
+        if self.accelerator.is_main_process and not quiet:
             print_plan(self.inputs, self.resources.environment, len(tasks), tasks, teacher)
-        outcome = Outcome(tasks, trainer.run(tasks))
-
+        outcome = Outcome(tasks, (yield tasks))
         summary = on_main_process(
             self.accelerator,
             lambda: finish(self.inputs, conditions(self.config), outcome, teacher, search, searched),
         )
-        tracker.close()
-        if main and not quiet:
-            print_results(summary.content(), summary_path(self.config))
         return summary, outcome.students
 
     def teacher(self, trainer: StudentTrainer) -> Teacher | None:
         """Read the teacher, training it first where it has no file."""
-        if self.config.teacher is not None and self.resources.teacher is None:
-            self.resources.teacher = self._teacher(trainer)
-        return self.resources.teacher
+        return _answered(self._teacher(), trainer.run)
 
-    def _teacher(self, trainer: StudentTrainer) -> Teacher:
+    def _teacher(self) -> Generator[list[Task], list[StudentResult], Teacher | None]:
+        if self.config.teacher is None or self.resources.teacher is not None:
+            return self.resources.teacher
         task, accuracy = None, None
         if self.config.teacher_file is None:
             task = teacher_task(self.inputs, self.resources.everything)
-            self._expect([task])
-            accuracy = trainer.run([task])[0].accuracy
-        return on_main_process(self.accelerator, lambda: load_teacher(self.inputs, task, accuracy))
+            (student,) = yield [task]
+            accuracy = student.accuracy
+        read = on_main_process(self.accelerator, lambda: load_teacher(self.inputs, task, accuracy))
+        self.resources.teacher = read
+        return read
 
     def training_sets(
         self, conditions: list[Condition], seeds: Sequence[int], teacher: Teacher | None
@@ -258,7 +276,19 @@ class Evaluation:
             lambda: make_training_sets(self.inputs, real, conditions, seeds, teacher, device)
         )
 
-    def _expect(self, tasks: list[Task]) -> None:
+    def expect(self, tasks: list[Task]) -> None:
         """Write down which students will be there, for `status`."""
         if tasks and self.accelerator.is_main_process and self._run_file is not None:
             self._run_file.add([task.path for task in tasks])
+
+
+def _answered(
+    rounds: Generator[list[Task], list[StudentResult], T], train: Callable[[list[Task]], list[StudentResult]]
+) -> T:
+    """Train what each round asks for; return what the last one gives."""
+    try:
+        tasks = next(rounds)
+        while True:
+            tasks = rounds.send(train(tasks))
+    except StopIteration as end:
+        return end.value

@@ -20,14 +20,14 @@ from compdd_eval.utils.files import check_writable
 
 
 def open_set(
-    config: EvaluateConfig, given: object, locks: contextlib.ExitStack, lr: float | torch.Tensor | None = None
+    config: EvaluateConfig, given: object, locks: contextlib.ExitStack | None, lr: float | torch.Tensor | None = None
 ) -> tuple[EvaluateConfig, Subset, DistilledSet, str]:
     """Read the set, check settings and set, and take the output folder.
 
     Args:
         config: All settings.
         given: A set, or its images and labels, as of `DistilledSet.of`; None reads the files that the settings name.
-        locks: Keeps the lock of the folder.
+        locks: Keeps the lock of the folder; None takes none.
         lr: The learned rate, in place of the set's.
 
     Returns:
@@ -47,7 +47,7 @@ def open_set(
     _check_soft_labels(config, distilled)
     digest = distilled.sha256
     if not config.dry_run:
-        if config.output_dir is not None:
+        if config.output_dir is not None and locks is not None:
             claim_output_dir(Path(config.output_dir), name_of_set(distilled, digest), subset.name, locks)
         if (config.baselines or config.teacher) and baseline_dir(config) is not None:
             check_writable(baseline_dir(config), "--baseline_dir")

@@ -55,23 +55,33 @@ class StudentTrainer:
             self._group_trainer.choose_compiled(tasks)
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         mine = pending if self._group_trainer.as_team else share(pending, processes)[rank]
-        new: list[tuple[Path, StudentResult]] = []
         passes = sum(task.protocol.passes for task in mine)
         if self._main and any(self._group_trainer.compiler.compiles(task.model) for task in mine):
             _logger.info("students are compiled (--compile): the first pass of a network takes some seconds longer")
         with tqdm(total=passes, unit="pass", disable=not self._shows or not mine) as bar:
-            for group in self._groups(mine):
-                for task, result in zip(group, self._run(group, bar), strict=True):
-                    if self._main or not self._group_trainer.as_team:
-                        # at once, not at the end: a run that is stopped loses only the students in training
-                        self._records.write(task, result)
-                        new.append((task.path, result))
-                    if self._main:
-                        self._finished(result)
+            new = self.train(mine, bar)
         self._collect(new, {task.path: task for task in pending})
         collect_weights(self._accelerator, pending)
         self._made |= {task.path for task in pending}
         return on_main_process(self._accelerator, lambda: [self._records.read(task) for task in tasks])
+
+    def train(self, tasks: list[Task], bar: tqdm) -> list[tuple[Path, StudentResult]]:
+        """Train students here, alike ones together where that is faster, and keep their results; return them by path.
+
+        Args:
+            tasks: The students; `choose_compiled` knows of them.
+            bar: Counts passes.
+        """
+        new: list[tuple[Path, StudentResult]] = []
+        for group in self._groups(tasks):
+            for task, result in zip(group, self._run(group, bar), strict=True):
+                if self._main or not self._group_trainer.as_team:
+                    # at once, not at the end: a run that is stopped loses only the students in training
+                    self._records.write(task, result)
+                    new.append((task.path, result))
+                if self._main:
+                    self._finished(result)
+        return new
 
     def repeat(self, task: Task, students: int = 1, part: int | None = None) -> StudentResult:
         """Train one student once more, and write nothing.
@@ -111,14 +121,9 @@ class StudentTrainer:
                 self._finished(result)
 
     def _groups(self, tasks: list[Task]) -> list[list[Task]]:
-        """Return the tasks in groups that are trained together on this device: alike but for images and seeds."""
-        alike: dict[tuple, list[Task]] = {}
-        for task in tasks:
-            given = task.training_set
-            shapes = given.images.shape, given.labels.shape, given.label_kind
-            alike.setdefault((task.model, task.protocol, task.lr, task.searching, shapes), []).append(task)
+        """Return the tasks in groups that are trained together on this device."""
         groups = []
-        for members in alike.values():
+        for members in alike(tasks):
             most = self._group_trainer.students_at_a_time(members[0], len(members))
             groups += [members[start : start + most] for start in range(0, len(members), most)]
         return groups
@@ -209,6 +214,16 @@ class StudentTrainer:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             **measured,
         )
+
+
+def alike(tasks: list[Task]) -> list[list[Task]]:
+    """Return tasks that are the same but for images and seeds together."""
+    found: dict[tuple, list[Task]] = {}
+    for task in tasks:
+        given = task.training_set
+        shapes = given.images.shape, given.labels.shape, given.label_kind
+        found.setdefault((task.model, task.protocol, task.lr, task.searching, shapes), []).append(task)
+    return list(found.values())
 
 
 def share(tasks: list[Task], processes: int) -> list[list[Task]]:
