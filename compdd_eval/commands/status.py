@@ -118,21 +118,23 @@ def _of_run(folder: Path) -> State:
 
 def _of_cell(root: Path, cell: dict, cells: list[dict], held: bool) -> State:
     """Return the state of a cell: what its folder says, or else its grid, which may still run (`held`)."""
-    folder, waits = root / cell["name"], held and cell.get("state") == "waiting"
+    folder, stands = root / cell["name"], cell.get("state") if held else None
     try:
         state = _of_run(folder)
     except InputError:  # it has not begun
         state = State(folder.name, "running" if _held(folder) else "unfinished", 0, cell.get("students", 0))
-    if state.state in ("done", "running"):
+    if state.state == "done":
         return state
-    if waits:
+    if stands == "running":
+        return replace(state, state="running", error=None, note=None)
+    if stands == "waiting":  # while it is planned, its folder is held
         running = [other["name"] for other in cells if other.get("state") == "running"]
         note = f"waits for {running[0]}, which runs now" if running else "waits for its turn"
         return replace(state, state="waiting", error=None, note=note)
+    if state.state == "running":  # by another command
+        return state
     if cell.get("state") == "failed":
         return replace(state, state="failed", error=cell.get("error"), note=None)
-    if held and cell.get("state") == "running":  # it begins
-        return replace(state, state="running", error=None, note=None)
     return replace(state, note=f"the grid was interrupted; {_GO_ON}") if state.state == "unfinished" else state
 
 

@@ -133,11 +133,9 @@ class Evaluation:
         progress: bool = True,
     ) -> None:
         self.accelerator = accelerator
-        threads = set_threads(config.threads, accelerator)
-        keep_memory()
         precision = precision_of(config.precision, accelerator.device)
         config = config.changed(precision=precision, json=False)  # results do not record how they were printed
-        repeatable(precision)
+        threads = set_torch(config, accelerator)
         # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
         config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
         self.config = with_networks(config)  # on every process: each runs the files of networks itself
@@ -207,8 +205,9 @@ class Evaluation:
 
     def results(self, quiet: bool) -> tuple[Summary, list[StudentResult]]:
         """Train, test and compare everything; return the summary, and its students in the order of it."""
-        main, tracker = self.accelerator.is_main_process, Tracker(self.accelerator, self.config, self.inputs)
-        trainer = StudentTrainer(self.inputs, self.resources, tracker.log)
+        main, inputs = self.accelerator.is_main_process, self.inputs
+        tracker = Tracker(self.accelerator, self.config, inputs.set_name, inputs.subset.name)
+        trainer = StudentTrainer(inputs, self.resources, tracker.log)
 
         def train(tasks: list[Task]) -> list[StudentResult]:
             self.expect(tasks)
@@ -276,10 +275,18 @@ class Evaluation:
             lambda: make_training_sets(self.inputs, real, conditions, seeds, teacher, device)
         )
 
-    def expect(self, tasks: list[Task]) -> None:
-        """Write down which students will be there, for `status`."""
-        if tasks and self.accelerator.is_main_process and self._run_file is not None:
+    def expect(self, tasks: list[Task], finished: bool = False) -> None:
+        """Write down which students will be there, and whether the summary is, for `status`."""
+        if (tasks or finished) and self.accelerator.is_main_process and self._run_file is not None:
+            self._run_file.finished = finished
             self._run_file.add([task.path for task in tasks])
+
+
+def set_torch(config: EvaluateConfig, accelerator: Accelerator) -> int:
+    """Set threads, memory, and the precision and algorithms of GPUs for the students of a run; return the threads."""
+    keep_memory()
+    repeatable(config.precision)
+    return set_threads(config.threads, accelerator)
 
 
 def _answered(

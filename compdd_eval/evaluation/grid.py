@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from accelerate import Accelerator
+from tqdm.auto import tqdm
 
 from compdd_eval.config.arguments import arguments_of, wrong_type
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subsets import config_names, related_names
 from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
 from compdd_eval.evaluation.plan import expected_students
+from compdd_eval.evaluation.pool import BEGUN, DONE, FAILED, StudentPool
+from compdd_eval.evaluation.trackers import Tracker
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import INDEX_NAME, claim
-from compdd_eval.results.student_result import SUMMARY_NAME
+from compdd_eval.results.student_result import SUMMARY_NAME, read_student
 from compdd_eval.utils.console import print_table
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError, unknown
@@ -158,14 +161,74 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
         if config.dry_run:
             return cells
         try:
-            for cell in cells:
-                _run_cell(cell, cells, root, accelerator, quiet)
+            run_cells(cells, root, accelerator, quiet)
         except BaseException as error:
             _leave(cells, root, accelerator, error)
             raise
+        cells = on_main_process(accelerator, lambda: cells)  # which alone has heard how each has ended
         if not quiet:
             _report(cells, root)
     return cells
+
+
+def run_cells(cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
+    """Evaluate cells, all students in one pool; the main process's cells say how each has ended.
+
+    Args:
+        cells: What is evaluated; every process gives the same.
+        root: Where the index lies.
+        accelerator: Devices and processes.
+        quiet: Print no lines, show no bar.
+    """
+    several = accelerator.num_processes > 1
+    pooled = [cell for cell in cells if not (several and cell.config.parallel == "ddp")]
+
+    def changed(index: int, state: str, outcome: object) -> None:
+        cell = pooled[index]
+        if state == DONE:
+            _track(cell, outcome, accelerator)
+        _end(cell, cells, root, quiet, state, outcome)
+
+    StudentPool([cell.config for cell in pooled], accelerator, changed, quiet).run()
+    for cell in cells:
+        if cell not in pooled:  # all processes train each of its students together
+            _run_together(cell, cells, root, accelerator, quiet)
+
+
+def _run_together(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
+    try:
+        state, outcome = DONE, evaluate(cell.config, accelerator=accelerator, quiet=True)
+    except InputError as error:
+        state, outcome = FAILED, str(error)
+    if accelerator.is_main_process:
+        _end(cell, cells, root, quiet, state, outcome)
+
+
+def _end(cell: Cell, cells: list[Cell], root: Path, quiet: bool, state: str, outcome: object) -> None:
+    """Write down, and print, how a cell stands."""
+    cell.state = "running" if state == BEGUN else state
+    if state == FAILED:
+        cell.error = outcome
+    elif state == DONE:
+        cell.accuracies = {entry["model"]: _accuracy(entry) for entry in outcome["results"]}
+    _write_index(cells, root)
+    if not quiet and state != BEGUN:
+        ended = sum(each.state in (DONE, FAILED) for each in cells)
+        said = "; ".join(map(_in_words, outcome["results"])) if state == DONE else f"failed: {outcome}"
+        tqdm.write(f"{cell.name} ({ended} of {len(cells)}): {said}")
+
+
+def _in_words(entry: dict) -> str:
+    gain = f", {entry['improvement']['verdict']}" if entry["improvement"] else ""
+    return f"{entry['model']} {mean_and_spread(entry)} %{gain}"
+
+
+def _track(cell: Cell, summary: dict, accelerator: Accelerator) -> None:
+    """Send the curves of a cell's students to its trackers."""
+    tracker = Tracker(accelerator, cell.config, summary["set"], summary["config_name"])
+    for path in summary["students"]:
+        tracker.log(read_student(Path(path)))
+    tracker.close()
 
 
 def raise_failures(cells: list[Cell]) -> None:
@@ -205,21 +268,6 @@ def _students(config: EvaluateConfig) -> str:
     return f"{names}, seeds {config.seeds[0]}-{config.seeds[-1]}"
 
 
-def _run_cell(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
-    cell.state = "running"
-    _keep_index(cells, root, accelerator)
-    if not quiet:
-        print(f"\n{cell.name} ({cells.index(cell) + 1} of {len(cells)})")
-    try:
-        summary = evaluate(cell.config, accelerator=accelerator, quiet=quiet)
-    except InputError as error:
-        cell.state, cell.error = "failed", str(error)
-    else:
-        cell.state = "done"
-        cell.accuracies = {entry["model"]: _accuracy(entry) for entry in summary["results"]}
-    _keep_index(cells, root, accelerator)
-
-
 def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseException) -> None:
     """Write down that a grid ends before all of its cells have run."""
     for cell in cells:
@@ -227,17 +275,13 @@ def _leave(cells: list[Cell], root: Path, accelerator: Accelerator, error: BaseE
             cell.state, cell.error = "failed", str(error) or type(error).__name__
         elif cell.state in ("waiting", "running"):
             cell.state = "unfinished"
-    _keep_index(cells, root, accelerator)
+    if accelerator.is_main_process:
+        _write_index(cells, root)
 
 
 def _accuracy(entry: dict[str, object]) -> dict[str, object]:
     kept = {name: entry[name] for name in ("accuracy_mean", "accuracy_std")}
     return kept | {"students": entry["n"]}
-
-
-def _keep_index(cells: list[Cell], root: Path, accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        _write_index(cells, root)
 
 
 def _write_index(cells: list[Cell], root: Path) -> None:

@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from accelerate.utils import LoggerType
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.evaluation.plan import EvaluationInputs
 from compdd_eval.results.student_result import StudentResult
 from compdd_eval.utils.errors import InputError
 
@@ -31,11 +30,11 @@ class Tracker:
     Names are `SOURCE/LABELS/MODEL/seedK/...`: `loss` and `accuracy` with the pass as step.
     """
 
-    def __init__(self, accelerator: Accelerator, config: EvaluateConfig, inputs: EvaluationInputs) -> None:
+    def __init__(self, accelerator: Accelerator, config: EvaluateConfig, set_name: str, config_name: str) -> None:
         self._accelerator, self._used = accelerator, bool(config.listed("log_with"))
         if self._used:
             flat = {key: value for key, value in vars(config).items() if isinstance(value, str | int | float | bool)}
-            accelerator.init_trackers("comp_dd", flat | {"set": inputs.set_name, "config_name": inputs.subset.name})
+            accelerator.init_trackers("comp_dd", flat | {"set": set_name, "config_name": config_name})
 
     def log(self, student: StudentResult) -> None:
         """Send one student, on the main process."""
@@ -51,8 +50,10 @@ class Tracker:
 
     def close(self) -> None:
         """Finish the tracker's run."""
-        if self._used:
-            self._accelerator.end_training()
+        if self._used:  # not by `end_training`, which ends the process group, too
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
+            self._accelerator.trackers = []
 
 
 def logging_dir(config: EvaluateConfig) -> Path:

@@ -52,7 +52,7 @@ class StudentTrainer:
         """
         pending = self._pending(tasks)
         if pending:
-            self._group_trainer.choose_compiled(tasks)
+            self.choose_compiled(tasks)
         processes, rank = self._accelerator.num_processes, self._accelerator.process_index
         mine = pending if self._group_trainer.as_team else share(pending, processes)[rank]
         passes = sum(task.protocol.passes for task in mine)
@@ -64,6 +64,10 @@ class StudentTrainer:
         collect_weights(self._accelerator, pending)
         self._made |= {task.path for task in pending}
         return on_main_process(self._accelerator, lambda: [self._records.read(task) for task in tasks])
+
+    def choose_compiled(self, tasks: list[Task]) -> None:
+        """Decide which networks are compiled, by the work of all students of a round."""
+        self._group_trainer.choose_compiled(tasks)
 
     def train(self, tasks: list[Task], bar: tqdm) -> list[tuple[Path, StudentResult]]:
         """Train students here, alike ones together where that is faster, and keep their results; return them by path.

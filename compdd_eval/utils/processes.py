@@ -12,6 +12,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 
 from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.restarts import join_again
 
 if torch.distributed.is_available():  # imported with a group at hand, it would keep the threads of the group for ever
     import torch.distributed.nn.functional
@@ -34,6 +35,7 @@ def make_accelerator(trackers: Sequence[str] = (), logging_dir: str | os.PathLik
         logging_dir: Where trackers that write files put them.
     """
     _check_gpus()
+    join_again(_backend(), _TIMEOUT)
     return Accelerator(
         mixed_precision="no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
@@ -51,6 +53,7 @@ def processes_here() -> PartialState:
         InputError: More processes than GPUs on this machine.
     """
     _check_gpus()
+    join_again(_backend(), _TIMEOUT)
     return PartialState(_on_cpu(), timeout=_TIMEOUT)
 
 
@@ -63,8 +66,22 @@ def _check_gpus() -> None:
         )
 
 
+def _backend() -> str:
+    """Return what Accelerate takes."""
+    return "nccl" if torch.cuda.is_available() and not _on_cpu() else "gloo"
+
+
 def _on_cpu() -> bool:
     return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+
+
+class Alone:
+    """This process by itself, in the place of an `Accelerator`: for work that other processes take no part in."""
+
+    num_processes, process_index, is_main_process = 1, 0, True
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.device = accelerator.device
 
 
 def on_main_process(accelerator: Accelerator, work: Callable[[], T]) -> T:
