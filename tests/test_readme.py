@@ -34,7 +34,7 @@ DOCS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path i
 FENCED = r"```.*?```"
 # what stands beside our own flags: launchers, pip
 FOREIGN_FLAGS = {"multi_gpu", "cpu", "num_processes", "num_machines", "machine_rank", "main_process_ip"}
-FOREIGN_FLAGS |= {"main_process_port", "nproc_per_node", "mixed_precision"}
+FOREIGN_FLAGS |= {"main_process_port", "nproc_per_node", "max_restarts", "mixed_precision"}
 BIRDS = "--category bird --subset easy"
 TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 2 --num_eval 2 --res 32 --model ConvNetD1"
 TINY_METHOD = "--preset smoke --res 16 --model ConvNetD1"

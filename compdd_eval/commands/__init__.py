@@ -8,6 +8,7 @@ GROUPS = {
     },
     "Evaluate": {
         "evaluate": "train students on a distilled set and test them on real images (the default)",
+        "benchmark": "evaluate a method on all sixteen subsets, and print the table of a paper",
         "status": "what is done, running, failed or unfinished of evaluations and grids",
         "reproduce": "train recorded students again and compare",
         "models": "the students: their parameters, and the smallest images that they take",
@@ -40,4 +41,4 @@ GROUPS = {
 }
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 # the others run once, whatever launches them
-MULTI_PROCESS = ("evaluate", "reproduce", "demo", "complexity", "distill", "experts")
+MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "experts")

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -154,10 +155,16 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
     Raises:
         InputError: The grid is wrong.
     """
-    accelerator = accelerator or accelerator_of(config)
+    return evaluate_cells(lambda: read_cells(config), config, accelerator or accelerator_of(config), quiet)
+
+
+def evaluate_cells(
+    read: Callable[[], list[Cell]], config: EvaluateConfig, accelerator: Accelerator, quiet: bool
+) -> list[Cell]:
+    """Evaluate cells as `run_grid` does; `read` returns them, on the main process."""
     root, quiet = Path(config.output_dir), quiet or not accelerator.is_main_process  # one process prints
     with contextlib.ExitStack() as locks:
-        cells = on_main_process(accelerator, lambda: _open(config, root, locks, quiet))
+        cells = on_main_process(accelerator, lambda: _open(read(), config, root, locks, quiet))
         if config.dry_run:
             return cells
         try:
@@ -245,8 +252,9 @@ def grid_content(config: EvaluateConfig, cells: list[Cell]) -> dict[str, object]
     return {"index": index, CELLS: [_content_of(cell) for cell in cells]}
 
 
-def _open(config: EvaluateConfig, root: Path, locks: contextlib.ExitStack, quiet: bool) -> list[Cell]:
-    cells = read_cells(config)
+def _open(
+    cells: list[Cell], config: EvaluateConfig, root: Path, locks: contextlib.ExitStack, quiet: bool
+) -> list[Cell]:
     if not quiet:
         _print_plan(cells)
     if not config.dry_run:

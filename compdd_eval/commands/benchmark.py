@@ -1,0 +1,69 @@
+"""Evaluate a method on the whole benchmark, and print the table of a paper."""
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+
+from compdd_eval.config.benchmark import BenchmarkConfig
+from compdd_eval.evaluation.benchmark import benchmark_cells, find_sets
+from compdd_eval.evaluation.evaluate import accelerator_of
+from compdd_eval.evaluation.grid import Cell, evaluate_cells, grid_content, raise_failures
+from compdd_eval.reports.benchmark import BenchmarkTable, benchmark_tables, latex_of, markdown_of
+from compdd_eval.reports.compare.measured import read_methods
+from compdd_eval.utils.console import counted, print_json, print_table, stdout_to_stderr
+from compdd_eval.utils.files import write_json, write_text
+from compdd_eval.utils.processes import on_main_process
+
+_logger = logging.getLogger(__name__)
+NAME = "benchmark"  # of the files: .json, .txt, .md, .tex
+
+
+def run(config: BenchmarkConfig) -> None:
+    """Evaluate all sets; write and print the tables."""
+    with stdout_to_stderr(config.json):
+        accelerator = accelerator_of(config)
+        main = accelerator.is_main_process
+        sets, missing = on_main_process(accelerator, lambda: find_sets(config))
+        if main and missing:
+            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            _logger.warning(f"{counted(len(missing), 'set')} of {len(missing) + len(sets)} not there: {shown}")
+        cells = evaluate_cells(lambda: benchmark_cells(config, sets), config, accelerator, quiet=config.json)
+        tables = []
+        if main and not config.dry_run and any(cell.state == "done" for cell in cells):
+            tables = _tables(config, cells)
+            _write(config, tables, missing)
+    if main and config.json:
+        found = [table.to_dict() for table in tables]
+        print_json(grid_content(config, cells) | {"missing": missing, "tables": found})
+    elif main and tables:
+        _print(tables, config.across)
+        print(f"tables: {Path(config.output_dir) / NAME}.json, .txt, .md, .tex")
+    raise_failures(cells)
+
+
+def _tables(config: BenchmarkConfig, cells: list[Cell]) -> list[BenchmarkTable]:
+    """Read what the cells have found: of sets that are gone, older results may lie in the folder."""
+    (method,) = read_methods([config.output_dir], [config.method])
+    found = benchmark_tables(method, config.config_names, config.ipcs)
+    models = {model for cell in cells for model in cell.accuracies or {}}
+    return [table for table in found if table.title.partition(",")[0] in models]
+
+
+def _write(config: BenchmarkConfig, tables: list[BenchmarkTable], missing: list[str]) -> None:
+    root = Path(config.output_dir)
+    content = {"method": config.method, "sets": config.sets, "missing_sets": missing}
+    write_json(root / f"{NAME}.json", content | {"tables": [table.to_dict() for table in tables]})
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        _print(tables, config.across)
+    write_text(root / f"{NAME}.txt", printed.getvalue())
+    write_text(root / f"{NAME}.md", markdown_of(tables, config.across))
+    write_text(root / f"{NAME}.tex", latex_of(tables, config.across))
+
+
+def _print(tables: list[BenchmarkTable], across: str) -> None:
+    for table in tables:
+        header, rows = table.rows("text", across)
+        print_table(table.title, [header[0], *[f"{name}>" for name in header[1:]]], rows)
+        for note in table.notes:
+            print(note)

@@ -1,0 +1,231 @@
+"""The table of the whole benchmark, as papers print it: subsets x IPC, with the means over easy, hard and all."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from compdd_eval.data.subset_files import DIFFICULTIES
+from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
+from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown
+
+ALL, DROP = "all", "drop"
+_NAMES = {"easy": "mean of easy", "hard": "mean of hard", ALL: "mean of all", DROP: "drop from easy to hard"}
+_MISSING = "-"
+_FORMS = {  # of a number with its spread, of one alone
+    "text": ("{:.1f} ± {:.1f}", "{:.1f}"),
+    "markdown": ("{:.1f} ± {:.1f}", "{:.1f}"),
+    "latex": (r"${:.1f} \pm {:.1f}$", "${:.1f}$"),
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number over students, as a fraction.
+
+    Attributes:
+        mean: Its mean.
+        std: Sample standard deviation over the seeds that all have; None for fewer than two.
+    """
+
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class BenchmarkTable:
+    """What a method reaches with one network under one protocol.
+
+    Attributes:
+        method: Its name.
+        title: Network, resolution, protocol and labels in words.
+        config_names: Subsets that were asked for, in the order of the benchmark.
+        ipcs: Images per class that were asked for.
+        cells: (Subset, IPC) -> what was measured.
+    """
+
+    method: str
+    title: str
+    config_names: list[str]
+    ipcs: list[int]
+    cells: dict[tuple[str, int], MeasuredCell]
+
+    @property
+    def kinds(self) -> dict[str, Callable[[MeasuredCell], dict[int, float] | None]]:
+        """What is shown: name -> seed -> number; beside the accuracy, what was asked for."""
+        entries = [cell.entry for cell in self.cells.values()]
+        found = {"accuracy": _accuracies}
+        if any(entry.random for entry in entries):
+            found["gain over random"] = _gains
+        if any(entry.full for entry in entries):
+            found["recovery ratio"] = _ratios
+        return found
+
+    def number(self, kind: str, name: str, ipc: int) -> Number | None:
+        """Return what is shown of a subset; None where it is missing."""
+        return self._mean(kind, [name], ipc)
+
+    def average(self, kind: str, over: str, ipc: int) -> Number | None:
+        """Return the mean over subsets; None where one of them is missing, or there is none.
+
+        Its spread is that of the means of single seeds: of each seed the mean over the subsets.
+
+        Args:
+            kind: One of `kinds`.
+            over: `easy`, `hard`, `all`; or `drop`, the mean over easy subsets less that over hard ones.
+            ipc: Images per class.
+        """
+        easy, hard = ([name for name in self.config_names if name.endswith(f"-{end}")] for end in DIFFICULTIES)
+        if over != DROP:
+            return self._mean(kind, {"easy": easy, "hard": hard, ALL: self.config_names}[over], ipc)
+        if {name.partition("-")[0] for name in easy} != {name.partition("-")[0] for name in hard}:
+            return None
+        signs = dict.fromkeys(easy, 1) | dict.fromkeys(hard, -1)
+        return self._mean(kind, [*easy, *hard], ipc, [signs[name] * 2 for name in [*easy, *hard]])
+
+    def _mean(self, kind: str, names: Sequence[str], ipc: int, weights: Sequence[float] | None = None) -> Number | None:
+        by_seed = [self.kinds[kind](self.cells[name, ipc]) if (name, ipc) in self.cells else None for name in names]
+        if not by_seed or any(not found for found in by_seed):
+            return None
+        weights = weights or [1] * len(names)
+        means = [weight * statistics.mean(found.values()) for weight, found in zip(weights, by_seed, strict=True)]
+        seeds = set.intersection(*(set(found) for found in by_seed))
+        of_seeds = [
+            statistics.mean(weight * found[seed] for weight, found in zip(weights, by_seed, strict=True))
+            for seed in sorted(seeds)
+        ]
+        return Number(statistics.mean(means), statistics.stdev(of_seeds) if len(of_seeds) > 1 else None)
+
+    @property
+    def missing(self) -> list[str]:
+        """What was asked for and is not there, such as `bird-hard, IPC 50`."""
+        asked = [(name, ipc) for ipc in self.ipcs for name in self.config_names]
+        return [f"{name}, IPC {ipc}" for name, ipc in asked if (name, ipc) not in self.cells]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of the numbers, a sentence each."""
+        counts = sorted({len(cell.entry.students.seeds) for cell in self.cells.values()})
+        number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
+        notes = [f"mean and sample standard deviation over {number} seeds, in % (gains in points)"]
+        if self.missing:
+            number = len(self.missing)
+            notes.append(f"incomplete: {number} of {len(self.config_names) * len(self.ipcs)} are missing")
+            notes.append("no mean is taken over subsets of which one is missing")
+        part = [name for (name, _), cell in self.cells.items() if not cell.run.whole]
+        if part:
+            names = ", ".join(dict.fromkeys(part))
+            notes.append(f"not on all validation images, so no numbers of the benchmark: {names}")
+        return notes
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for programs; accuracies, gains and ratios are fractions."""
+        cells = [
+            {
+                "config_name": name,
+                "ipc": ipc,
+                "summary": str(cell.run.place),
+                "seeds": list(cell.entry.students.seeds),
+                "accuracies": list(cell.entry.students.accuracies),
+                **{kind.replace(" ", "_"): vars(self.number(kind, name, ipc)) for kind in self.kinds},
+            }
+            for (name, ipc), cell in self.cells.items()
+        ]
+        averages = [
+            {"ipc": ipc, "over": over, "kind": kind.replace(" ", "_"), **vars(found)}
+            for kind in self.kinds
+            for over in _NAMES
+            for ipc in self.ipcs
+            if (found := self.average(kind, over, ipc))
+        ]
+        named = {name: getattr(self, name) for name in ("method", "title", "config_names", "ipcs", "missing", "notes")}
+        return {**named, "cells": cells, "averages": averages}
+
+    def rows(self, form: str, across: str) -> tuple[list[str], list[list[str]]]:
+        """Return a header, and rows of texts whose first one names the row.
+
+        Args:
+            form: `text`, `markdown` or `latex`.
+            across: What stands in the columns: `ipc` or `configs`.
+        """
+        escape = {"text": str, "markdown": escape_markdown, "latex": escape_latex}[form]
+        columns = [(kind, ipc) for kind in self.kinds for ipc in self.ipcs]
+        header = [f"IPC {ipc}" if kind == "accuracy" else f"{kind}, IPC {ipc}" for kind, ipc in columns]
+        rows = [
+            [name, *[_shown(self.number(kind, name, ipc), form) for kind, ipc in columns]] for name in self.config_names
+        ]
+        rows += [
+            [said, *[_shown(self.average(kind, over, ipc), form) for kind, ipc in columns]]
+            for over, said in _NAMES.items()
+        ]
+        table = [[escape(self.method), *map(escape, header)], *([escape(name), *cells] for name, *cells in rows)]
+        if across == "configs":
+            table = [list(column) for column in zip(*table, strict=True)]
+        return table[0], table[1:]
+
+
+def benchmark_tables(method: MeasuredMethod, config_names: list[str], ipcs: list[int]) -> list[BenchmarkTable]:
+    """Return a table for each network, resolution, protocol, regime of labels and teacher."""
+    found: dict[tuple, dict[tuple[str, int], MeasuredCell]] = {}
+    for setting, cell in method.cells.items():
+        if setting.config_name in config_names and setting.ipc in ipcs:
+            found.setdefault(_head(setting), {})[setting.config_name, int(setting.ipc)] = cell
+    return [BenchmarkTable(method.name, ", ".join(head), config_names, ipcs, cells) for head, cells in found.items()]
+
+
+def _head(setting: Setting) -> tuple[str, ...]:
+    teacher = [f"teacher {setting.teacher}"] if setting.teacher else []
+    protocol, labels = f"protocol {setting.value('protocol')}", f"labels {setting.value('labels')}"
+    return setting.model, setting.value("resolution"), protocol, labels, *teacher
+
+
+def _accuracies(cell: MeasuredCell) -> dict[int, float]:
+    return cell.entry.students.by_seed
+
+
+def _gains(cell: MeasuredCell) -> dict[int, float] | None:
+    random = cell.entry.random.by_seed if cell.entry.random else {}
+    return {seed: value - random[seed] for seed, value in cell.entry.students.by_seed.items() if seed in random}
+
+
+def _ratios(cell: MeasuredCell) -> dict[int, float] | None:
+    full = cell.entry.full
+    if not full or not full.mean:
+        return None
+    return {seed: value / full.mean for seed, value in cell.entry.students.by_seed.items()}
+
+
+def _shown(number: Number | None, form: str) -> str:
+    if number is None:
+        return _MISSING
+    both, alone = _FORMS[form]
+    return alone.format(100 * number.mean) if number.std is None else both.format(100 * number.mean, 100 * number.std)
+
+
+def markdown_of(tables: Sequence[BenchmarkTable], across: str) -> str:
+    """Return tables in Markdown."""
+    lines: list[str] = []
+    for table in tables:
+        header, rows = table.rows("markdown", across)
+        ruler = ["---", *["---:"] * (len(header) - 1)]
+        lines += [f"{escape_markdown(table.title)}:", "", *[f"| {' | '.join(row)} |" for row in (header, ruler, *rows)]]
+        lines += ["", *[f"- {escape_markdown(note)}" for note in table.notes], ""]
+    return "\n".join(lines)
+
+
+def latex_of(tables: Sequence[BenchmarkTable], across: str) -> str:
+    """Return tables in LaTeX with booktabs; what belongs into their captions is in comments."""
+    lines: list[str] = []
+    for table in tables:
+        header, rows = table.rows("latex", across)
+        lines += [f"% {note}" for note in (table.title, *table.notes)] + [r"% needs \usepackage{booktabs}"]
+        lines += [rf"\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}", r"\toprule", _latex_row(header), r"\midrule"]
+        for number, row in enumerate(rows):
+            if across == "ipc" and number == len(table.config_names):
+                lines.append(r"\midrule")
+            lines.append(_latex_row(row))
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join(lines)
+
+
+def _latex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"

@@ -1,0 +1,169 @@
+"""`benchmark`: all subsets in one pool, and the table of a paper, whose numbers are computed here once more."""
+
+import json
+import re
+import shutil
+import signal
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from compdd_eval.data.drawn_imagenet import draw_imagenet
+from compdd_eval.data.splits import load_comp_dd
+from compdd_eval.data.subsets import subset_names
+from compdd_eval.distilled.random_images import random_images
+from tests.conftest import students
+from tests.support.forked import launched, ranks
+
+QUICK = ("--model", "MLP", "--epoch_eval_train", 2, "--threads", 1, "--compile", "never")
+SETS = "sets/{config}-ipc{ipc}"
+
+
+def save_sets(root, imagenet, names, ipcs, side=8):
+    """Save a set of random images for each subset and IPC."""
+    for name in names:
+        train = load_comp_dd(imagenet, name, im_size=(side, side)).dst_train
+        for ipc in ipcs:
+            random_images(train, ipc, seed=ipc).save(root / f"sets/{name}-ipc{ipc}")
+
+
+@pytest.fixture
+def place(tmp_path, drawn, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_sets(tmp_path, drawn, ["bird-easy", "bird-hard"], (1, 2))
+    return tmp_path
+
+
+def percent(values):
+    return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+
+
+def test_the_table_of_two_subsets(place, drawn, run):
+    words = ("benchmark", "--sets", SETS, "--method", "EDF_x", "--data_path", drawn, *QUICK, "--num_eval", 3)
+    words += ("--baseline", "random,full", "--full_epochs", 2, "--configs", "bird-easy,bird-hard", "--ipc", "1,2")
+    status, text, errors = run(*words)
+    assert status == 0, errors
+    found = {}
+    for path in Path("results").glob("*/summary.json"):
+        summary = json.loads(path.read_text())
+        (found[summary["config_name"], int(summary["ipc"])],) = summary["results"]
+    assert len(found) == 4
+
+    def row(name, values):
+        """What a row has to hold: accuracies, gains over random, recovery ratios, for IPC 1 and 2."""
+        return [name, *map(percent, values)]
+
+    def seeds(what, *weighted):
+        return [sum(weight * what(found[key])[seed] for key, weight in weighted) for seed in range(3)]
+
+    def accuracies(entry):
+        return entry["accuracies"]
+
+    def gains(entry):
+        return [a - b for a, b in zip(entry["accuracies"], entry["random"]["accuracies"], strict=True)]
+
+    def ratios(entry):
+        return [a / entry["full"]["accuracy_mean"] for a in entry["accuracies"]]
+
+    expected = []
+    for name, easy, hard in (
+        ("bird-easy", 1, 0),
+        ("bird-hard", 0, 1),
+        ("mean of easy", 1, 0),
+        ("mean of hard", 0, 1),
+        ("mean of all", 0.5, 0.5),
+        ("drop from easy to hard", 1, -1),
+    ):
+        columns = [
+            seeds(what, (("bird-easy", ipc), easy), (("bird-hard", ipc), hard))
+            for what in (accuracies, gains, ratios)
+            for ipc in (1, 2)
+        ]
+        expected.append(row(name, columns))
+    markdown = Path("results/benchmark.md").read_text()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if "|" in line]
+    kinds = ["", "gain over random, ", "recovery ratio, "]
+    assert lines[0] == ["EDF\\_x", *[f"{kind}IPC {ipc}" for kind in kinds for ipc in (1, 2)]]
+    assert lines[2:] == expected
+    latex = Path("results/benchmark.tex").read_text()
+    assert r"EDF\_x & IPC 1" in latex and latex.count(r"\\") == 7 and latex.count(r"\midrule") == 2
+    assert f"$ & ${expected[0][2].replace('±', chr(92) + 'pm')}$ &" in latex
+    assert Path("results/benchmark.txt").read_text() in text
+    content = json.loads(Path("results/benchmark.json").read_text())
+    (table,) = content["tables"]
+    (drop,) = [
+        each for each in table["averages"] if (each["ipc"], each["over"], each["kind"]) == (2, "drop", "accuracy")
+    ]
+    assert f"{100 * drop['mean']:.1f} ± {100 * drop['std']:.1f}" == expected[-1][2]
+    assert table["missing"] == content["missing_sets"] == []
+
+    status, text, _ = run(*words, "--across", "configs", "--json")
+    assert status == 0 and json.loads(text)["tables"] == content["tables"]
+    head = Path("results/benchmark.txt").read_text().splitlines()[1]
+    assert re.split(r"  +", head) == ["EDF_x", *[line[0] for line in expected]]
+
+
+def test_sets_that_are_missing_are_named_and_no_mean_is_taken(place, drawn, run):
+    words = ("benchmark", "--sets", SETS, "--data_path", drawn, *QUICK, "--num_eval", 1, "--ipc", "1")
+    status, text, errors = run(*words)
+    assert status == 0, errors
+    missing = [f"sets/{name}-ipc1" for name in subset_names() if not name.startswith("bird")]
+    assert f"14 sets of 16 not there: {', '.join(missing[:3])}, ..." in errors[0]
+    assert "incomplete: 14 of 16 are missing" in text
+    rows = [line for line in Path("results/benchmark.md").read_text().splitlines() if line.startswith("| mean of")]
+    assert len(rows) == 3 and all(row.endswith("| - |") for row in rows)
+    content = json.loads(Path("results/benchmark.json").read_text())
+    assert content["missing_sets"] == missing and content["tables"][0]["averages"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--sets is missing; give where the sets lie, as in distilled/{config}-ipc{ipc}"),
+        (("--sets", "x"), "--sets x: expected a name with {config}, which tells 16 sets apart"),
+        (("--sets", "x/{config}"), "--sets x/{config}: expected a name with {ipc}, which tells 3 sets apart"),
+        (("--sets", SETS, "--ipc", "one"), "--ipc one: expected whole numbers joined by commas, as in 1,10,50"),
+        (("--sets", SETS, "--category", "bird", "--subset", "easy"), "--category: benchmark goes over the subsets"),
+        (("--sets", SETS, "--distilled", "x"), "--distilled names one set, and benchmark evaluates many"),
+        (("--sets", SETS, "--configs", "bird-esy"), "did you mean 'bird-easy'?"),
+        (("--sets", "./none/{config}-{ipc}"), "none of 48 sets is there; the first would be ./none/bird-easy-1"),
+        (("--sets", SETS, "--num_eval", 0), "--num_eval 0: expected"),
+    ],
+)
+def test_bad_input(run, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run("benchmark", *words)
+    assert status == 2 and len(errors) == 1 and message in errors[0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_all_sixteen_killed_once_and_resumed(tmp_path, run, monkeypatch):
+    """Two processes, killed while they train; the end is that of an undisturbed run."""
+    monkeypatch.chdir(tmp_path)
+    for category in dict.fromkeys(name.partition("-")[0] for name in subset_names()):
+        draw_imagenet(tmp_path / category, category, train_images=3, validation_images=2)
+        shutil.copytree(tmp_path / category, tmp_path / "imagenet", dirs_exist_ok=True)
+    save_sets(tmp_path, tmp_path / "imagenet", subset_names(), (1, 2))
+    words = ("benchmark", "--sets", SETS, "--data_path", tmp_path / "imagenet", *QUICK, "--num_eval", 2)
+    words += ("--ipc", "1,2", "--baseline", "random")
+    assert run(*words, "--output_dir", "calm")[0] == 0
+    killed = ranks(2, "-m", "compdd_eval", *words, "--output_dir", "killed", cwd=tmp_path)
+    deadline = time.time() + 240
+    while len(students(tmp_path / "killed")) < 20 and killed[0].poll() is None and time.time() < deadline:
+        time.sleep(0.02)
+    for process in killed:
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+    kept = {path: path.stat().st_mtime_ns for path in students(tmp_path / "killed")}
+    assert 20 <= len(kept) < 16 * 2 * 4
+    resumed = launched(2, "-m", "compdd_eval", *words, "--output_dir", "killed", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    for name in ("benchmark.txt", "benchmark.md", "benchmark.tex"):
+        assert (tmp_path / "calm" / name).read_text() == (tmp_path / "killed" / name).read_text()
+    (table,) = json.loads((tmp_path / "killed/benchmark.json").read_text())["tables"]
+    assert not table["missing"] and len(table["cells"]) == 32
+    assert {each["over"] for each in table["averages"]} == {"easy", "hard", "all", "drop"}
