@@ -11,7 +11,7 @@ from compdd_eval.commands.bench import distill, evaluator, plain_methods
 from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.commands.bench.scaling import bench_scaling
+from compdd_eval.commands.bench.scaling import bench_scaling, plan_of_the_table
 from compdd_eval.commands.bench.scaling import print_rows as print_scaling
 from compdd_eval.commands.bench.train import as_json, bench_train, print_rows, whole_table_hours
 from compdd_eval.config.bench import TIMED_METHODS, BenchConfig
@@ -54,6 +54,18 @@ def test_the_whole_table_is_projected_from_what_was_measured():
 
 
 @pytest.mark.slow
+def test_the_whole_table_on_paper():
+    """Two devices of three take the longest students; of many, the longest student is all that counts."""
+    rows = [{"ipc": ipc, "images_per_second": 10.0, "processes": 1} for ipc in (1, 50)]
+    plans = {plan["devices"]: plan for plan in plan_of_the_table(rows)}
+    seconds = 1001 * 10 / 10.0  # of a student at IPC 1
+    assert plans[8]["hours"] == pytest.approx((10 * 50 + 10) * seconds / 3600)  # 80 of each, ten of each for a device
+    # 64 take a long one each, 16 of them another; the 80 short ones are done by then
+    assert plans[64]["hours"] == pytest.approx(100 * seconds / 3600)
+    assert plans[64]["share_of_ideal"] == pytest.approx(80 * 51 / 64 / 100)
+    assert plans[512]["hours"] == pytest.approx(50 * seconds / 3600) and plans[512]["share_of_ideal"] == 1
+
+
 def test_bench_scaling_prints_rows(capsys):
     config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
     rows = bench_scaling(config)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import heapq
 import os
 import statistics
 
@@ -13,9 +14,14 @@ from compdd_eval.commands.bench.students import begin_training
 from compdd_eval.commands.bench.train import contestants
 from compdd_eval.commands.bench.worker import Worker, before_workers
 from compdd_eval.config.bench import BenchConfig
+from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import without_folders
+from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.data.subsets import subset_names
 from compdd_eval.utils.console import print_table
+
+_DEVICES = (8, 64, 512)  # for which the whole table is planned
 
 
 def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
@@ -77,6 +83,33 @@ def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[s
     ]
 
 
+def plan_of_the_table(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Plan all of Comp-DD on paper, with the times measured here: the costliest student first, to whoever is idle.
+
+    That is how `benchmark` shares students out; reading images and compiling are left out.
+
+    Returns:
+        For each number of devices `devices`, `hours`, and `share_of_ideal`: the most that so many could do (their part
+        of all work, or the longest student) against that.
+    """
+    images = {row["ipc"]: Protocol().passes * row["ipc"] * NUM_CLASSES for row in rows}
+    costs = {row["ipc"]: images[row["ipc"]] / row["images_per_second"] for row in rows if row["processes"] == 1}
+    students = sorted(len(subset_names()) * EvaluateConfig.num_eval * list(costs.values()), reverse=True)
+    plans = []
+    for devices in _DEVICES:
+        ends = [0.0] * devices
+        for seconds in students:
+            heapq.heapreplace(ends, ends[0] + seconds)
+        ideal = max(sum(students) / devices, students[0])
+        plans.append({"devices": devices, "hours": max(ends) / 3600, "share_of_ideal": ideal / max(ends)})
+    return plans
+
+
+def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Return what `--json` prints."""
+    return {"rows": rows, "plan_of_the_table": plan_of_the_table(rows)}
+
+
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table."""
     lines = [
@@ -92,3 +125,7 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     header = ["IPC>", "students of", "threads of each>", "images/s>", "efficiency>"]
     title = f"Scaling: {without_folders(config.model)} at {config.res} px, compiled, {machine()}"
     print_table(title, header, lines)
+    print(f"All {len(subset_names())} subsets, {EvaluateConfig.num_eval} students each, on paper:")
+    for plan in plan_of_the_table(rows):
+        share = f"{100 * plan['share_of_ideal']:.0f} % of the ideal"
+        print(f"  {plan['devices']} such devices: {plan['hours']:,.2f} h, {share}")
