@@ -10,7 +10,8 @@ from compdd_eval.evaluation.benchmark import benchmark_cells, find_sets
 from compdd_eval.evaluation.evaluate import accelerator_of
 from compdd_eval.evaluation.grid import Cell, evaluate_cells, grid_content, raise_failures
 from compdd_eval.reports.benchmark import BenchmarkTable, benchmark_tables, latex_of, markdown_of
-from compdd_eval.reports.compare.measured import read_methods
+from compdd_eval.reports.compare.measured import method_of
+from compdd_eval.results.student_result import SUMMARY_NAME
 from compdd_eval.utils.console import counted, print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.files import write_json, write_text
 from compdd_eval.utils.processes import on_main_process
@@ -43,11 +44,10 @@ def run(config: BenchmarkConfig) -> None:
 
 
 def _tables(config: BenchmarkConfig, cells: list[Cell]) -> list[BenchmarkTable]:
-    """Read what the cells have found: of sets that are gone, older results may lie in the folder."""
-    (method,) = read_methods([config.output_dir], [config.method])
-    found = benchmark_tables(method, config.config_names, config.ipcs)
-    models = {model for cell in cells for model in cell.accuracies or {}}
-    return [table for table in found if table.title.partition(",")[0] in models]
+    """Make tables of what the cells have found: other results may lie in the folder, too."""
+    root = Path(config.output_dir)
+    files = [str(root / cell.name / SUMMARY_NAME) for cell in cells if cell.state == "done"]
+    return benchmark_tables(method_of(config.method, files), config.config_names, config.ipcs)
 
 
 def _write(config: BenchmarkConfig, tables: list[BenchmarkTable], missing: list[str]) -> None:

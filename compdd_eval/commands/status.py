@@ -123,6 +123,8 @@ def _of_cell(root: Path, cell: dict, cells: list[dict], held: bool) -> State:
         state = _of_run(folder)
     except InputError:  # it has not begun
         state = State(folder.name, "running" if _held(folder) else "unfinished", 0, cell.get("students", 0))
+    if not held and cell.get("state") == "failed":  # an older run of it may have come to its end
+        return replace(state, state="failed", error=cell.get("error"), note=None)
     if state.state == "done":
         return state
     if stands == "running":

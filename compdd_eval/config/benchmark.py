@@ -48,9 +48,10 @@ class BenchmarkConfig(EvaluateConfig):
         self._set("distilled", self.sets)  # what stands in for the set until there are several
         self._set("ipc", str(self.ipc))
         super().__post_init__()
+        require("--ipc", self.ipc, bool(comma_parts(self.ipc)), "numbers joined by commas, as in 1,10,50")
         for part in comma_parts(self.ipc):
             require(
-                "--ipc", self.ipc, part.isdigit() and int(part) > 0, "whole numbers joined by commas, as in 1,10,50"
+                "--ipc", self.ipc, part.isdecimal() and int(part) > 0, "whole numbers joined by commas, as in 1,10,50"
             )
         for name in comma_parts(self.configs or ""):
             if name not in subset_names():

@@ -9,7 +9,7 @@ from compdd_eval.evaluation.grid import Cell
 from compdd_eval.evaluation.plan import expected_students
 from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.hub_errors import clear_hub_error
+from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
 
 
 def find_sets(config: BenchmarkConfig) -> tuple[dict[tuple[str, int], str], list[str]]:
@@ -21,7 +21,8 @@ def find_sets(config: BenchmarkConfig) -> tuple[dict[tuple[str, int], str], list
     Raises:
         InputError: None is there, or the Hub does not answer.
     """
-    places = {(name, ipc): config.place(name, ipc) for ipc in config.ipcs for name in config.config_names}
+    # those of one subset one after the other: they share real images
+    places = {(name, ipc): config.place(name, ipc) for name in config.config_names for ipc in config.ipcs}
     found = {key: place for key, place in places.items() if _is_there(place)}
     missing = [place for place in places.values() if place not in found.values()]
     if not found:
@@ -37,12 +38,19 @@ def _is_there(place: str) -> bool:
     # a name such as distilled/bird-easy could be of the Hub, too: where its folder is there, it is not
     if address is None or os.path.isdir(place.partition("/")[0]):
         return False
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, errors
 
+    where = {"revision": address.revision, "repo_type": "dataset"}
     try:
-        return HfApi().repo_exists(address.repo_id, repo_type="dataset")
+        for _ in HfApi().list_repo_tree(address.repo_id, address.folder or None, **where):
+            return True
+    except (errors.EntryNotFoundError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        return False
     except Exception as error:
+        if no_connection(error):  # whether the cache has it is seen when it is read
+            return True
         raise clear_hub_error(error, place) from error
+    return False
 
 
 def benchmark_cells(config: BenchmarkConfig, sets: dict[tuple[str, int], str]) -> list[Cell]:
@@ -52,5 +60,5 @@ def benchmark_cells(config: BenchmarkConfig, sets: dict[tuple[str, int], str]) -
     for (config_name, ipc), place in sets.items():
         name = f"{config_name}-ipc{ipc}"
         settings = config.of_set(config_name, place, output_dir=str(root / name), baseline_dir=baselines)
-        cells.append(Cell(name, {"config": config_name, "ipc": ipc}, settings, expected_students(settings)))
+        cells.append(Cell(name, {"config": config_name, "ipc": ipc}, settings, expected_students(settings), ipc=ipc))
     return cells

@@ -29,6 +29,7 @@ from compdd_eval.evaluation.plan import (
     conditions,
     expected_students,
 )
+from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.resources import Resources
 from compdd_eval.evaluation.summary import finish, planned, summary_path
 from compdd_eval.evaluation.tables import print_plan, print_results
@@ -110,6 +111,7 @@ class Evaluation:
         cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
         lr: The learned rate, in place of the set's.
         resources: Those of an earlier run with the same settings, for what does not depend on the set.
+        real: Real images of an earlier run, which are used where they serve this one.
         progress: Show bars.
 
     Attributes:
@@ -130,6 +132,7 @@ class Evaluation:
         *,
         lr: float | torch.Tensor | None = None,
         resources: Resources | None = None,
+        real: RealImages | None = None,
         progress: bool = True,
     ) -> None:
         self.accelerator = accelerator
@@ -141,7 +144,7 @@ class Evaluation:
         self.config = with_networks(config)  # on every process: each runs the files of networks itself
         if resources is None or resources.config.res != config.res:
             here = environment(accelerator, threads, precision)
-            resources = Resources(self.config, subset, accelerator, here, cache_dir, progress)
+            resources = Resources(self.config, subset, accelerator, here, cache_dir, progress, real)
         self.resources = resources
         name, made = name_of_set(distilled, digest), self.resources
         known = made.validation, made.held_out, made.complexity

@@ -14,8 +14,8 @@ from compdd_eval.config.arguments import arguments_of, wrong_type
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subsets import config_names, related_names
 from compdd_eval.evaluation.evaluate import accelerator_of, evaluate
-from compdd_eval.evaluation.plan import expected_students
-from compdd_eval.evaluation.pool import BEGUN, DONE, FAILED, StudentPool
+from compdd_eval.evaluation.plan import EvaluationInputs, expected_students
+from compdd_eval.evaluation.pool import BEGUN, DONE, FAILED, TRAINED, StudentPool
 from compdd_eval.evaluation.trackers import Tracker
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.run_folder import INDEX_NAME, claim
@@ -43,6 +43,7 @@ class Cell:
         state: `waiting`, `running`, `done`, `failed`, or `unfinished` where the grid was interrupted.
         error: Why it failed.
         accuracies: By model, once it is done: `accuracy_mean` and `accuracy_std` as fractions, `students`.
+        ipc: Images per class that the set must have, or None.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Cell:
     state: str = "waiting"
     error: str | None = None
     accuracies: dict[str, dict[str, object]] | None = None
+    ipc: int | None = None
 
 
 def read_cells(config: EvaluateConfig) -> list[Cell]:
@@ -190,29 +192,44 @@ def run_cells(cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bo
     several = accelerator.num_processes > 1
     pooled = [cell for cell in cells if not (several and cell.config.parallel == "ddp")]
 
-    def changed(index: int, state: str, outcome: object) -> None:
-        cell = pooled[index]
-        if state == DONE:
-            _track(cell, outcome, accelerator)
-        _end(cell, cells, root, quiet, state, outcome)
+    new: dict[str, list[str]] = {cell.name: [] for cell in pooled}  # students that this grid has trained
 
-    StudentPool([cell.config for cell in pooled], accelerator, changed, quiet).run()
+    def changed(index: int, state: str, value: object) -> None:
+        cell = pooled[index]
+        if state == TRAINED:
+            new[cell.name] += value
+            return
+        if state == DONE:
+            _track(cell, value, new[cell.name], accelerator)
+        _set_state(cell, cells, root, quiet, state, value)
+
+    def check(index: int, inputs: EvaluationInputs) -> None:
+        wanted, found = pooled[index].ipc, inputs.distilled.ipc
+        if wanted is not None and found != wanted:
+            place = pooled[index].config.distilled
+            raise InputError(f"{place}: has {found:g} images per class, expected {wanted}; name it after what it holds")
+
+    StudentPool([cell.config for cell in pooled], accelerator, changed, quiet, check).run()
     for cell in cells:
         if cell not in pooled:  # all processes train each of its students together
             _run_together(cell, cells, root, accelerator, quiet)
 
 
 def _run_together(cell: Cell, cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:
+    if accelerator.is_main_process:
+        _set_state(cell, cells, root, quiet, BEGUN, None)
     try:
         state, outcome = DONE, evaluate(cell.config, accelerator=accelerator, quiet=True)
     except InputError as error:
         state, outcome = FAILED, str(error)
     if accelerator.is_main_process:
-        _end(cell, cells, root, quiet, state, outcome)
+        _set_state(cell, cells, root, quiet, state, outcome)
 
 
-def _end(cell: Cell, cells: list[Cell], root: Path, quiet: bool, state: str, outcome: object) -> None:
+def _set_state(cell: Cell, cells: list[Cell], root: Path, quiet: bool, state: str, outcome: object) -> None:
     """Write down, and print, how a cell stands."""
+    if state == BEGUN and cell.state != "waiting":
+        return  # it runs already, or another process has found that it fails
     cell.state = "running" if state == BEGUN else state
     if state == FAILED:
         cell.error = outcome
@@ -230,10 +247,12 @@ def _in_words(entry: dict) -> str:
     return f"{entry['model']} {mean_and_spread(entry)} %{gain}"
 
 
-def _track(cell: Cell, summary: dict, accelerator: Accelerator) -> None:
-    """Send the curves of a cell's students to its trackers."""
+def _track(cell: Cell, summary: dict, students: list[str], accelerator: Accelerator) -> None:
+    """Send the curves of a cell's new students to its trackers."""
+    if not students:
+        return
     tracker = Tracker(accelerator, cell.config, summary["set"], summary["config_name"])
-    for path in summary["students"]:
+    for path in students:
         tracker.log(read_student(Path(path)))
     tracker.close()
 

@@ -21,7 +21,7 @@ from compdd_eval.results.student_result import FULL
 from compdd_eval.utils.devices import repeatable_here, send
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.files import check_writable
+from compdd_eval.utils.files import check_writable, locked
 
 _logger = logging.getLogger(__name__)
 HELD_OUT = 50  # training images a class that choose the rate, as many as ImageNet has for validation
@@ -40,6 +40,16 @@ class RealImages:
         self._drawn: dict[tuple, TrainingSet] = {}
         self._decoded_training: tuple[torch.Tensor, str] | None = None
         self._whitening: Whitening | None = None
+
+    def serves(self, config: EvaluateConfig, subset: Subset) -> bool:
+        """Whether these are the images of other settings, too, so that nothing is decoded twice."""
+
+        def decisive(settings: EvaluateConfig) -> tuple:
+            kept = settings.output_dir is None, baseline_dir(settings)
+            names = ("data_path", "layout", "res", "antialias", "resize", "zca", "baselines")
+            return *kept, *(getattr(settings, name) for name in names)
+
+        return subset == self._subset and decisive(config) == decisive(self._config)
 
     def validation(self) -> TestSet:
         """Decode the validation images."""
@@ -115,16 +125,17 @@ class RealImages:
         if root is None:
             return draw()
         folder = root / "images" / name
-        if folder.exists():
-            try:
-                return DistilledSet.load(folder)
-            except InputError as error:  # of another version, or cut short
-                _logger.warning(f"{error}; drawn again")
-                shutil.rmtree(folder)
         check_writable(folder.parent, "--baseline_dir")
-        drawn = draw()
-        drawn.save(folder)
-        return drawn
+        with locked(root / ".images.lock", f"it draws {folder}"):
+            if folder.exists():
+                try:
+                    return DistilledSet.load(folder)
+                except InputError as error:  # of another version, or cut short
+                    _logger.warning(f"{error}; drawn again")
+                    shutil.rmtree(folder)
+            drawn = draw()
+            drawn.save(folder)
+            return drawn
 
     def _decode_all(self) -> tuple[torch.Tensor, str]:
         if self._decoded_training is None:

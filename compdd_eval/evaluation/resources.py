@@ -31,6 +31,7 @@ class Resources:
         environment: Where the numbers are made.
         cache_dir: Cache to look for the prepared subset in; default: that of `datasets`.
         progress: Show bars.
+        real: Real images of an earlier run, which are used where they serve this one.
 
     Attributes:
         real: Real images; those of the main process count.
@@ -50,9 +51,11 @@ class Resources:
         environment: dict[str, object],
         cache_dir: str | os.PathLike | None = None,
         progress: bool = True,
+        real: RealImages | None = None,
     ) -> None:
         self.config, self.accelerator, self.environment, self.progress = config, accelerator, environment, progress
-        self.real = RealImages(config, subset, cache_dir, progress)
+        fits = real is not None and real.serves(config, subset)
+        self.real = real if fits else RealImages(config, subset, cache_dir, progress)
         self.group_trainer, self.records = GroupTrainer(config, accelerator), Records()
         self.teacher: Teacher | None = None
 

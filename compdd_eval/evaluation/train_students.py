@@ -65,9 +65,14 @@ class StudentTrainer:
         self._made |= {task.path for task in pending}
         return on_main_process(self._accelerator, lambda: [self._records.read(task) for task in tasks])
 
-    def choose_compiled(self, tasks: list[Task]) -> None:
-        """Decide which networks are compiled, by the work of all students of a round."""
+    def choose_compiled(self, tasks: list[Task]) -> list[str]:
+        """Decide which networks are compiled, by the work of all students of a round; return these."""
         self._group_trainer.choose_compiled(tasks)
+        return [model for model in {task.model for task in tasks} if self._group_trainer.compiler.compiles(model)]
+
+    def compile_only(self, models: list[str]) -> None:
+        """Compile these networks, as was decided elsewhere."""
+        self._group_trainer.compiler.take(models)
 
     def train(self, tasks: list[Task], bar: tqdm) -> list[tuple[Path, StudentResult]]:
         """Train students here, alike ones together where that is faster, and keep their results; return them by path.

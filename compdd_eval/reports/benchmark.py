@@ -126,7 +126,10 @@ class BenchmarkTable:
                 "summary": str(cell.run.place),
                 "seeds": list(cell.entry.students.seeds),
                 "accuracies": list(cell.entry.students.accuracies),
-                **{kind.replace(" ", "_"): vars(self.number(kind, name, ipc)) for kind in self.kinds},
+                **{
+                    kind.replace(" ", "_"): (found := self.number(kind, name, ipc)) and vars(found)
+                    for kind in self.kinds
+                },
             }
             for (name, ipc), cell in self.cells.items()
         ]

@@ -127,6 +127,10 @@ class Compiler:
         always = self._how == "always"
         self._networks = {name for name, found in seconds.items() if always or found > _COMPILING_PAYS}
 
+    def take(self, networks: list[str]) -> None:
+        """Take these for compiled, as another process has chosen, unless compiling has failed here."""
+        self._networks = set() if self._failed else set(networks)
+
     def compiles(self, network: str) -> bool:
         """Return whether the steps of a network are compiled."""
         return network in self._networks

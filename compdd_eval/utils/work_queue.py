@@ -2,15 +2,18 @@
 
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from accelerate import Accelerator
-from torch.distributed import HashStore, PrefixStore, Store, TCPStore
+from torch import distributed
 
 from compdd_eval.utils.processes import on_main_process
 
+_TIMEOUT = timedelta(hours=1)  # of what another process has begun to find out
 _PAUSE = 0.1  # seconds between two looks for a piece
 _CLOSED = "closed"
 
@@ -26,9 +29,8 @@ class WorkQueue:
         self._heard = 0
         # a launcher that starts processes again keeps its store, with what those before have left in it
         name = on_main_process(accelerator, lambda: uuid.uuid4().hex)
-        self._store = PrefixStore(
-            f"compdd_{name}", _launchers_store() if accelerator.num_processes > 1 else HashStore()
-        )
+        store = _launchers_store() if accelerator.num_processes > 1 else _own_store()
+        self._store = distributed.PrefixStore(f"compdd_{name}", store)
 
     def put(self, piece: object) -> None:
         """Put a piece at the end."""
@@ -78,5 +80,12 @@ class WorkQueue:
         self._store.set(f"{kind}/{self._store.add(f'{kind}s', 1) - 1}", json.dumps(value))
 
 
-def _launchers_store() -> Store:
-    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+def _launchers_store() -> "distributed.Store":
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return distributed.TCPStore(*place, is_master=False, timeout=_TIMEOUT)
+
+
+def _own_store() -> "distributed.Store":
+    if sys.platform == "win32":  # torch has no other there
+        return distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    return distributed.HashStore()

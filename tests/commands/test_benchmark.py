@@ -124,6 +124,8 @@ def test_sets_that_are_missing_are_named_and_no_mean_is_taken(place, drawn, run)
         ((), "--sets is missing; give where the sets lie, as in distilled/{config}-ipc{ipc}"),
         (("--sets", "x"), "--sets x: expected a name with {config}, which tells 16 sets apart"),
         (("--sets", "x/{config}"), "--sets x/{config}: expected a name with {ipc}, which tells 3 sets apart"),
+        (("--sets", SETS, "--ipc", ","), "--ipc ,: expected numbers joined by commas"),
+        (("--sets", SETS, "--ipc", "²"), "--ipc ²: expected whole numbers"),
         (("--sets", SETS, "--ipc", "one"), "--ipc one: expected whole numbers joined by commas, as in 1,10,50"),
         (("--sets", SETS, "--category", "bird", "--subset", "easy"), "--category: benchmark goes over the subsets"),
         (("--sets", SETS, "--distilled", "x"), "--distilled names one set, and benchmark evaluates many"),
@@ -137,6 +139,15 @@ def test_bad_input(run, tmp_path, monkeypatch, words, message):
     status, _, errors = run("benchmark", *words)
     assert status == 2 and len(errors) == 1 and message in errors[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_set_of_another_ipc_is_refused_and_older_results_are_not_read(place, drawn, run):
+    words = ("benchmark", "--sets", SETS, "--data_path", drawn, *QUICK, "--num_eval", 1, "--configs", "bird-easy")
+    assert run(*words, "--ipc", "1,2")[0] == 0
+    (place / "sets/bird-easy-ipc2").rename(place / "sets/bird-easy-ipc3")
+    status, text, errors = run(*words, "--ipc", "1,2,3")
+    assert status == 2 and "sets/bird-easy-ipc3: has 2 images per class, expected 3" in errors[-1]
+    assert "incomplete: 2 of 3 are missing" in text
 
 
 @pytest.mark.slow

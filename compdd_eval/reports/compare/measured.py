@@ -140,6 +140,15 @@ def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
     return found
 
 
+def method_of(name: str, files: Sequence[str]) -> MeasuredMethod:
+    """Read one method from several files summary.json.
+
+    Raises:
+        InputError: One cannot be read, or two are of the same setting.
+    """
+    return MeasuredMethod(name, ", ".join(files), _cells([run for file in files for run in read_runs(file)]))
+
+
 def _cells(runs: list[Run]) -> dict[Setting, MeasuredCell]:
     cells: dict[Setting, MeasuredCell] = {}
     for run in runs:
