@@ -96,7 +96,7 @@ def plan_of_the_table(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     costs = {row["ipc"]: images[row["ipc"]] / row["images_per_second"] for row in rows if row["processes"] == 1}
     students = sorted(len(subset_names()) * EvaluateConfig.num_eval * list(costs.values()), reverse=True)
     plans = []
-    for devices in _DEVICES:
+    for devices in _DEVICES if students else ():
         ends = [0.0] * devices
         for seconds in students:
             heapq.heapreplace(ends, ends[0] + seconds)
