@@ -203,6 +203,48 @@ def test_gradients_are_added():
     assert_equal([tensor.grad for tensor in synthetic.learned().values()], [2 * grad for grad in on_main_process])
 
 
+def test_experts_are_read_while_the_step_before_is_made(monkeypatch):
+    job, over, read = toy_job(), threading.Event(), []
+    order = (0, 1, 2, 3, 1)  # the last one is not what was read ahead
+    expected = [gradients(toy_job(), step)[0].item() for step in order]
+
+    class Waiting(Experts):
+        def parameters(self, expert, epoch):
+            if len(read) == 2:  # of the second step, whose first snapshot is read before the first step is over
+                assert over.wait(20), "the first step waits for it"
+            read.append((expert, epoch))
+            return super().parameters(expert, epoch)
+
+    monkeypatch.setattr(trajectory_matching, "experts_of", lambda config: Waiting())
+    synthetic = toy_synthetic(job)
+    for step, value in zip(order, expected, strict=True):
+        assert find_method("mtt").run(job, synthetic, step).item() == pytest.approx(value, rel=1e-12)
+        over.set()
+    parts = [trajectory_matching.draw_part(job, step) for step in (0, 1, 2, 3, 4, 1)]
+    assert read[:12] == [(expert, epoch) for expert, start in parts for epoch in (start, start + 2)]
+
+
+def test_a_damaged_expert_stops_the_step_that_needs_it(monkeypatch):
+    job = toy_job()
+    needed = [trajectory_matching.draw_part(job, step) for step in range(20)]
+    last = next(step for step in range(2, 20) if needed[step] not in needed[:step])
+    bad = needed[last]
+
+    class Damaged(Experts):
+        def parameters(self, expert, epoch):
+            if (expert, epoch) == (bad[0], bad[1] + 2) and len(learning.progress.losses) >= last - 1:
+                raise InputError("damaged")
+            return super().parameters(expert, epoch)
+
+    monkeypatch.setattr(trajectory_matching, "experts_of", lambda config: Damaged())
+    learning = Learning(job, find_method("mtt"), toy_synthetic(job))
+    for _ in range(last):
+        learning.step()
+    with pytest.raises(InputError, match="damaged"):
+        learning.step()
+    assert learning.progress.step == last
+
+
 class RankJob(ToyJob):
     """One of three processes that are threads; their sums meet at a barrier."""
 
