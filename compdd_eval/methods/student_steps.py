@@ -262,7 +262,9 @@ class StudentSteps:
             gradients["labels"] = torch.zeros_like(self._labels)
         for step in reversed(range(len(self._batches))):
             gradients["lr"] -= slopes.pop() @ adjoint
-            adjoint = adjoint + self._sum(self._backward(thetas.pop(), adjoint, step, gradients))
+            of_theta = self._backward(thetas.pop(), adjoint, step, gradients)
+            if step:  # where the student starts is not learned
+                adjoint = adjoint + self._sum(of_theta)
         return value, gradients
 
     def _forward(self, theta: torch.Tensor, step: int) -> torch.Tensor:
@@ -278,18 +280,22 @@ class StudentSteps:
     def _backward(
         self, theta: torch.Tensor, adjoint: torch.Tensor, step: int, gradients: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        """Add this process's part of the gradients of a step; return its part of that of theta_k."""
+        """Add this process's part of the gradients of a step; return its part of that of theta_k, 0 of theta_0."""
         indices = self._batches[step]
         batch, labels = self._images[indices].requires_grad_(), self._labels[indices]
         images = self._augment(batch, step)
         leaf, of_images, of_labels = images.detach(), torch.zeros_like(images), torch.zeros_like(labels)
         total = torch.zeros_like(theta)
         # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
-        scaled = -self._lr * adjoint
+        scaled, weight = -self._lr * adjoint, 1 / len(indices)
+        by = (1, 2) if self._soft else (1,)
+        by = by if step == 0 else (0, *by)
         for part in self._shares(step):
-            found = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
-            total += found[0]
+            found = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, weight, by)
+            found = dict(zip(by, found, strict=True))
             of_images[part] = found[1]
+            if step:
+                total += found[0]
             if self._soft:
                 of_labels[part] = found[2]
         # from the augmented batch back through the augmentation
@@ -333,8 +339,9 @@ def _back(
     labels: torch.Tensor,
     direction: torch.Tensor,
     weight: float,
+    by: tuple[int, ...],
 ) -> tuple[torch.Tensor, ...]:
-    """Return the gradients of <`_slope`, direction> by theta, images and soft labels.
+    """Return the gradients of <`_slope`, direction> by some of theta (0), images (1) and soft labels (2).
 
     That number itself is not asked for: so the compiler leaves a ninth of the work out, the gradients of the weights.
     """
@@ -342,5 +349,4 @@ def _back(
     def along(theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return _slope(student, theta, images, labels, weight) @ direction
 
-    by = (0, 1, 2) if labels.is_floating_point() else (0, 1)
     return grad(along, argnums=by)(theta, images, labels)

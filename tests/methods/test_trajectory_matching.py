@@ -8,7 +8,7 @@ from torch import nn
 
 from compdd_eval import enhancement_factors
 from compdd_eval.config.distill import DistillConfig
-from compdd_eval.methods import edf, edf_maps, trajectory_matching
+from compdd_eval.methods import edf, edf_maps, student_steps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
 from compdd_eval.methods.registry import fill_settings, find_method
@@ -186,6 +186,23 @@ def test_gradients_are_those_of_an_unrolled_loop(recompute, soft):
 @pytest.mark.parametrize("step", range(4))  # other operations of DSA
 def test_recomputing_changes_nothing(step, soft):
     assert_equal(gradients(toy_job(recompute=True), step, soft), gradients(toy_job(recompute=False), step, soft))
+
+
+def test_nothing_is_differentiated_by_the_parameters_that_students_start_from():
+    by = []
+
+    def spy(function, *arguments, graphs=True):
+        by.extend(arguments[-1:] if function is student_steps._back else [])
+        return function(*arguments)
+
+    network, images = toy_network(), Real().images[:4]
+    labels, start = torch.randn(4, CLASSES, dtype=torch.float64), Student(network).flat(list(network.parameters()))
+    batches = [torch.arange(4)] * 3
+    for targets, learned in ((labels, (1, 2)), (labels.argmax(dim=1), (1,))):
+        steps = StudentSteps(Student(network), images, targets, torch.tensor(0.1).double(), batches, call=spy)
+        steps.match(start, start + 0.1)
+        assert by == [(0, *learned), (0, *learned), learned], "from the last step to the first"
+        by.clear()
 
 
 def test_a_batch_in_parts_is_the_batch(monkeypatch):
