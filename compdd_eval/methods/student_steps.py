@@ -24,6 +24,7 @@ from torch import nn
 from torch.func import functional_call, grad
 
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.training.precision import forward_pass
 from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
@@ -82,6 +83,7 @@ class Student:
 
     Args:
         network: A classifier `[N, 3, H, W]` -> `[N, K]`, in training mode.
+        precision: Of its passes, as `forward_pass` takes it.
 
     Attributes:
         network: The same.
@@ -90,7 +92,7 @@ class Student:
         InputError: It has state besides its parameters (batch norm), or dropout: its steps are no function of them.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, precision: str = "float32") -> None:
         name = type(network).__name__
         if any(True for _ in network.buffers()):
             raise InputError(
@@ -98,7 +100,7 @@ class Student:
             )
         if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p for module in network.modules()):
             raise InputError(f"--model {name}: has dropout, whose students match no expert; take ConvNetD5, ...")
-        self.network = network.train()
+        self.network, self._precision = network.train(), precision
         self._shapes = {key: parameter.shape for key, parameter in network.named_parameters()}
 
     def flat(self, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -110,7 +112,7 @@ class Student:
         """Return the logits `[N, K]` of the network with parameters `theta`, float `[P]`."""
         parts = theta.split([shape.numel() for shape in self._shapes.values()])
         named = {key: part.view(shape) for (key, shape), part in zip(self._shapes.items(), parts, strict=True)}
-        return functional_call(self.network, named, (images,))
+        return forward_pass(lambda images: functional_call(self.network, named, (images,)), images, self._precision)
 
 
 def trajectory_distance(

@@ -188,7 +188,7 @@ def student_of(job: Job) -> Student:
         InputError: It has state besides its parameters.
     """
     # one object for all steps: what is compiled is compiled for it
-    return job.once("student", lambda: Student(job.network("student")))
+    return job.once("student", lambda: Student(job.network("student"), job.config.precision))
 
 
 def trained_expert(job: Job, *purpose: object) -> nn.Module:
