@@ -23,7 +23,7 @@ def test_losses_and_gradients_are_those_of_float32(method):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dm", "dc", "mtt"])
 def test_compiled_steps(method):
-    (found,) = differences((method,), resolution=16, compile="always").values()
+    (found,) = differences((method,), "ConvNetD1", resolution=16, compile="always").values()
     assert found.loss < LOSS and 1e-4 < found.gradient < GRADIENT[method] and found.cosine > COSINE
 
 

@@ -20,7 +20,7 @@ from compdd_eval.models.registry import create_model
 from compdd_eval.training.compiling import Compiler
 
 METHODS = ("dm", "dc", "mtt", "datm", "edf")
-_MODEL, _IPC, _REAL = "ConvNetD3", 2, 16  # real images of each class
+_IPC, _REAL = 2, 16  # real images of each class
 _STUDENTS = {"syn_steps": 10, "max_start_epoch": 2, "expert_epochs": 2}
 _GROWING = {"min_start_epoch": 0, "first_max_start_epoch": 2, "match_threshold": 1e9}
 _MORE = {"datm": _GROWING, "edf": {**_GROWING, "loss_threshold": 0.25}}
@@ -42,18 +42,18 @@ class Difference(NamedTuple):
 
 
 def differences(
-    methods: tuple[str, ...] = METHODS, resolution: int = 32, compile: str = "never"
+    methods: tuple[str, ...] = METHODS, model: str = "ConvNetD3", resolution: int = 32, compile: str = "never"
 ) -> dict[str, Difference]:
     """Make the first step of methods in both precisions; return method -> difference."""
     images = _alike_by_class(resolution)
     with tempfile.TemporaryDirectory() as folder:
-        _write_expert(Path(folder), images)
-        return {name: _difference(name, folder, images, compile) for name in methods}
+        _write_expert(Path(folder), model, images)
+        return {name: _difference(name, model, folder, images, compile) for name in methods}
 
 
-def _difference(method: str, folder: str, images: torch.Tensor, compile: str) -> Difference:
+def _difference(method: str, model: str, folder: str, images: torch.Tensor, compile: str) -> Difference:
     (expected, wanted), (loss, found) = (
-        _step(method, folder, images, precision, compile) for precision in ("float32", "bfloat16")
+        _step(method, model, folder, images, precision, compile) for precision in ("float32", "bfloat16")
     )
     assert found.dtype == torch.float32
     return Difference(
@@ -64,16 +64,16 @@ def _difference(method: str, folder: str, images: torch.Tensor, compile: str) ->
 
 
 def _step(
-    name: str, folder: str, images: torch.Tensor, precision: str, compile: str
+    name: str, model: str, folder: str, images: torch.Tensor, precision: str, compile: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of a method's first step and the gradient of its images."""
     method, device = find_method(name), torch.device("cpu")
-    settings = {"model": _MODEL, "res": images.shape[-1], "ipc": _IPC, "precision": precision}
+    settings = {"model": model, "res": images.shape[-1], "ipc": _IPC, "precision": precision}
     if "experts" in method.settings("published", _IPC):
         settings |= {"experts": folder, **_STUDENTS, **_MORE.get(name, {})}
     config = DistillConfig(method=name, category="bird", subset="easy", **settings)
     compiler = Compiler(compile, "steps")
-    compiler.choose({_MODEL: 0})
+    compiler.choose({model: 0})
     job = Job(fill_settings(config, method), _RandomImages(images, device), device, None, compiler)
     synthetic = Synthetic.begin(job)
     if job.config.lr_label is not None:
@@ -94,11 +94,11 @@ def _alike_by_class(resolution: int) -> torch.Tensor:
     return F.interpolate(means, (resolution, resolution), mode="bilinear") + 0.5 * noise
 
 
-def _write_expert(folder: Path, images: torch.Tensor) -> None:
+def _write_expert(folder: Path, model: str, images: torch.Tensor) -> None:
     """Train an expert on the images, in float32, and write it as the published kind."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = create_model(_MODEL, NUM_CLASSES, images.shape[2:])
+        network = create_model(model, NUM_CLASSES, images.shape[2:])
     labels = torch.arange(NUM_CLASSES).repeat_interleave(_REAL)
     optimizer = torch.optim.SGD(network.parameters(), _RATE)
     trajectory = [[parameter.detach().clone() for parameter in network.parameters()]]
