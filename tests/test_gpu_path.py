@@ -179,6 +179,12 @@ def test_methods(method, per_step, experts, gpu, run, drawn, place, monkeypatch)
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["dm", "dc", "mtt"])
+def test_methods_in_bfloat16(method, per_step, experts):
+    words = ("distill", method, *DISTILL, *MORE[method], "--precision", "bfloat16")
+    assert_steps_do_not_wait(per_step(words, *METHODS[method]), READS[method])
+
+
 def test_maps_of_a_classifier(experts, gpu, run, drawn, place, monkeypatch):
     monkeypatch.chdir(place)
     layers = "nn.Conv2d(3, 4, 4, stride=4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 1000)"

@@ -147,7 +147,8 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
         compile: Compile the steps of dm, dc, mtt, datm and edf: "auto" where it pays, "always" or "never".
-        precision: "float32", or "tf32": matrix products and convolutions of NVIDIA GPUs.
+        precision: "float32", "tf32" (matrix products and convolutions of NVIDIA GPUs) or "bfloat16" (autocast of the
+            passes through networks that are matched; of dm, dc, mtt, datm and edf).
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         dry_run: Make a few steps, print the time and memory that all of them take, and stop; nothing is written.
         json: Print JSON, for programs.
@@ -168,7 +169,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     plugin: str | None = None
     options: dict[str, Any] | None = None
     compile: Literal["auto", "always", "never"] = AUTO
-    precision: Literal["float32", "tf32"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     threads: int = 0
     dry_run: bool = False
     json: bool = False

@@ -52,6 +52,7 @@ DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 20}
     cost=COST,
     needs=NEEDS,
     shared=True,
+    bfloat16=True,
     begin=begin_with_soft_labels,
     compiles=student_images,
     inputs=experts_digest,

@@ -23,6 +23,7 @@ from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.training.precision import forward_pass
 from compdd_eval.utils.devices import send
 
 # `get_loops` of the release (DatasetCondensation, utils.py): by images per class, the updates of the images by one
@@ -42,6 +43,7 @@ _NETWORK, _VELOCITY = "network.", "velocity."  # in the job's memory
     paper="Zhao et al., ICLR 2021; Zhao and Bilen, ICML 2021",
     cost="gradients of gradients for each class; from IPC 10 on mostly training networks",
     shared=True,
+    bfloat16=True,
     # gradients of gradients cost three times as much; then the network is trained
     compiles=lambda config: NUM_CLASSES * (config.batch_real + (3 + config.inner_loop) * config.ipc),
     settings={
@@ -83,7 +85,7 @@ def match_gradients(job: Job, synthetic: Synthetic, step: int) -> torch.Tensor:
             expected = _real_gradients(job, network, real, label)
             targets = torch.full((len(made),), label, device=job.device)
             # to the images alone: the network is trained in between, by its own loss
-            of_images, loss = job.compiled_call(_match, network, made.detach(), targets, expected)
+            of_images, loss = job.compiled_call(_match, network, made.detach(), targets, expected, job.config.precision)
         made.backward(of_images)
         total = total + loss
     return total
@@ -114,14 +116,19 @@ def gradient_distance(
 
 
 def _match(
-    network: nn.Module, images: torch.Tensor, labels: torch.Tensor, expected: Sequence[torch.Tensor]
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    expected: Sequence[torch.Tensor],
+    precision: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradient of the distance by the synthetic images `[m, 3, H, W]`, and the distance."""
     weights = {name: parameter.detach() for name, parameter in network.named_parameters() if parameter.ndim > 1}
 
     def distance(images: torch.Tensor) -> torch.Tensor:
         def loss(weights: dict[str, torch.Tensor]) -> torch.Tensor:
-            return F.cross_entropy(functional_call(network, weights, (images,)), labels)
+            logits = forward_pass(lambda images: functional_call(network, weights, (images,)), images, precision)
+            return F.cross_entropy(logits, labels)
 
         return gradient_distance(tuple(grad(loss)(weights).values()), expected)
 
@@ -136,7 +143,7 @@ def _real_gradients(job: Job, network: nn.Module, images: torch.Tensor, label: i
     total: list[torch.Tensor] = []
     for batch, labels in zip(images.split(part), targets.split(part), strict=True):
         # not by `torch.func`, which keeps what gradients of gradients would need: three times the memory
-        loss = job.compiled_call(_loss, network, batch, labels) * (len(batch) / len(images))
+        loss = job.compiled_call(_loss, network, batch, labels, job.config.precision) * (len(batch) / len(images))
         found = torch.autograd.grad(loss, weights)
         total = [a + b for a, b in zip(total, found, strict=True)] if total else [tensor.clone() for tensor in found]
     return total
@@ -179,7 +186,7 @@ def _recall(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer) -> N
 def _train(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, synthetic: Synthetic, step: int) -> None:
     """Train a network on the synthetic images, `inner_loop` passes; every image has its own augmentation."""
     images, labels, generator = synthetic.images.detach(), synthetic.labels, job.generator("train", step)
-    part = images_at_a_time(network, images, job.config.batch_train, job.device)
+    part, precision = images_at_a_time(network, images, job.config.batch_train, job.device), job.config.precision
     for _ in range(job.config.inner_loop):
         order = send(torch.randperm(len(images), generator=generator), job.device)
         for indices in order.split(job.config.batch_train):
@@ -187,14 +194,14 @@ def _train(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, synth
             optimizer.zero_grad()
             for batch, wanted in zip(inputs.split(part), targets.split(part), strict=True):
                 # a part's gradients would be written over by a CUDA graph of the next one
-                loss = job.compiled_call(_loss, network, batch, wanted, graphs=part >= len(inputs))
+                loss = job.compiled_call(_loss, network, batch, wanted, precision, graphs=part >= len(inputs))
                 (loss * (len(batch) / len(inputs))).backward()
             optimizer.step()
     optimizer.zero_grad()
 
 
-def _loss(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(network(images), labels)
+def _loss(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, precision: str) -> torch.Tensor:
+    return F.cross_entropy(forward_pass(network, images, precision), labels)
 
 
 def _freeze_batch_norm(job: Job, network: nn.Module, step: int) -> None:

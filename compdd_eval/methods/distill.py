@@ -322,6 +322,7 @@ class Distillation:
             "keep": config.keep,
             "notes": job.notes,
             "device": str(self.accelerator.device.type),
+            "precision": config.precision,
             "compiled": job.compiled,
             "processes": self.accelerator.num_processes,
             "commit": self.commit,

@@ -18,6 +18,7 @@ from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.models.embedding import embed, head_of, without_head
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.training.precision import forward_pass
 
 
 @register_method(
@@ -26,6 +27,7 @@ from compdd_eval.training.memory import images_at_a_time
     paper="Zhao and Bilen, WACV 2023",
     cost="a pass over a real batch of each class, a step; least of those that learn",
     shared=True,
+    bfloat16=True,
     # real images pass forward alone: a third of both passes
     compiles=lambda config: NUM_CLASSES * (config.batch_real / 3 + config.ipc),
     settings={
@@ -108,18 +110,20 @@ def siamese_pair(job: Job, synthetic: Synthetic, step: int, label: int) -> tuple
 
 def _features(job: Job, network: nn.Module) -> tuple[nn.Module, Callable[[torch.Tensor], torch.Tensor]]:
     """Return a network with these weights and what makes its features, `[N, 3, H, W]` -> `[N, D]`."""
+    precision = job.config.precision
+    eager = functools.partial(forward_pass, functools.partial(embed, network), precision=precision)
     if not job.compiled:
-        return network, functools.partial(embed, network)
+        return network, eager
     # what finds the features of any network cannot be compiled; those of most are what they return without their head
     head = job.once("head", lambda: head_of(network, job.real.at([0])))
     if head is None:
-        return network, functools.partial(embed, network)
+        return network, eager
     network = job.in_place(without_head(network, head))
-    return network, functools.partial(job.compiled_call, _outputs, network)
+    return network, functools.partial(job.compiled_call, _outputs, network, precision)
 
 
-def _outputs(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return network(images).flatten(1)
+def _outputs(network: nn.Module, precision: str, images: torch.Tensor) -> torch.Tensor:
+    return forward_pass(network, images, precision).flatten(1)
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ def _inputs(config: DistillConfig) -> list[str]:
     cost=COST,
     needs=f"{NEEDS}, TorchCAM",
     shared=True,
+    bfloat16=True,
     begin=begin_with_soft_labels,
     compiles=student_images,
     inputs=_inputs,

@@ -43,6 +43,7 @@ MTT_SMOKE = {
     cost=COST,
     needs=NEEDS,
     shared=True,
+    bfloat16=True,
     begin=begin,
     compiles=student_images,
     inputs=experts_digest,

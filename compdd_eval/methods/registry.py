@@ -63,6 +63,7 @@ class Method:
         begin: `(job) -> Synthetic`, where the beginning is not `Synthetic.begin`.
         compiles: `(config) -> number of images` that pass a network forward and backward in a step, where what the
             method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
+        bfloat16: Whether its passes through networks have the precision of `job.config.precision`, this one, too.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
     """
@@ -79,6 +80,7 @@ class Method:
     shared: bool = False
     begin: Callable | None = None
     compiles: Callable | None = None
+    bfloat16: bool = False
     inputs: Callable | None = None
 
     @property
@@ -130,6 +132,7 @@ def register_method(
     shared: bool = False,
     begin: Callable | None = None,
     compiles: Callable | None = None,
+    bfloat16: bool = False,
     inputs: Callable | None = None,
     settings: Mapping[str, object] = MappingProxyType({}),
     smoke: Mapping[str, object] = MappingProxyType({}),
@@ -147,6 +150,7 @@ def register_method(
         shared: Whether processes can share a step.
         begin: Makes the first synthetic images.
         compiles: Says how much a step computes, where that can be compiled.
+        bfloat16: Whether it heeds `job.config.precision`, this one, too: see `compdd_eval.training.precision`.
         inputs: Says which files it reads.
         settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
             none. Those of ours are the published ones. All that learn have `steps`, `lr_img`, `momentum_img`, `init`.
@@ -181,6 +185,7 @@ def register_method(
             shared=shared,
             begin=begin,
             compiles=compiles,
+            bfloat16=bfloat16,
             inputs=inputs,
         )
         return run
@@ -295,6 +300,9 @@ def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
         if name not in method.options:
             known = ", ".join(method.options) or "none"
             raise InputError(f"--options: {method.name} has no {name!r}; it has {known}")
+    if config.precision == "bfloat16" and not method.bfloat16:
+        able = ", ".join(found.name for found in list_methods() if found.bfloat16)
+        raise InputError(f"--precision bfloat16: {method.name} runs no network in it; give float32, or one of {able}")
     if method.selects and config.eval_every:
         raise InputError(f"--eval_every: {method.name} has no steps to evaluate in between; leave it out")
     filled = {name: value for name, value in takes.items() if getattr(config, name) is None}

@@ -24,6 +24,7 @@ from torch import nn
 from torch.func import functional_call, grad
 
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.training.precision import forward_pass
 from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
@@ -82,6 +83,7 @@ class Student:
 
     Args:
         network: A classifier `[N, 3, H, W]` -> `[N, K]`, in training mode.
+        precision: Of its passes, as `forward_pass` takes it.
 
     Attributes:
         network: The same.
@@ -90,7 +92,7 @@ class Student:
         InputError: It has state besides its parameters (batch norm), or dropout: its steps are no function of them.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, precision: str = "float32") -> None:
         name = type(network).__name__
         if any(True for _ in network.buffers()):
             raise InputError(
@@ -98,7 +100,7 @@ class Student:
             )
         if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p for module in network.modules()):
             raise InputError(f"--model {name}: has dropout, whose students match no expert; take ConvNetD5, ...")
-        self.network = network.train()
+        self.network, self._precision = network.train(), precision
         self._shapes = {key: parameter.shape for key, parameter in network.named_parameters()}
 
     def flat(self, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -110,7 +112,7 @@ class Student:
         """Return the logits `[N, K]` of the network with parameters `theta`, float `[P]`."""
         parts = theta.split([shape.numel() for shape in self._shapes.values()])
         named = {key: part.view(shape) for (key, shape), part in zip(self._shapes.items(), parts, strict=True)}
-        return functional_call(self.network, named, (images,))
+        return forward_pass(lambda images: functional_call(self.network, named, (images,)), images, self._precision)
 
 
 def trajectory_distance(
@@ -262,7 +264,9 @@ class StudentSteps:
             gradients["labels"] = torch.zeros_like(self._labels)
         for step in reversed(range(len(self._batches))):
             gradients["lr"] -= slopes.pop() @ adjoint
-            adjoint = adjoint + self._sum(self._backward(thetas.pop(), adjoint, step, gradients))
+            of_theta = self._backward(thetas.pop(), adjoint, step, gradients)
+            if step:  # where the student starts is not learned
+                adjoint = adjoint + self._sum(of_theta)
         return value, gradients
 
     def _forward(self, theta: torch.Tensor, step: int) -> torch.Tensor:
@@ -278,18 +282,22 @@ class StudentSteps:
     def _backward(
         self, theta: torch.Tensor, adjoint: torch.Tensor, step: int, gradients: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        """Add this process's part of the gradients of a step; return its part of that of theta_k."""
+        """Add this process's part of the gradients of a step; return its part of that of theta_k, 0 of theta_0."""
         indices = self._batches[step]
         batch, labels = self._images[indices].requires_grad_(), self._labels[indices]
         images = self._augment(batch, step)
         leaf, of_images, of_labels = images.detach(), torch.zeros_like(images), torch.zeros_like(labels)
         total = torch.zeros_like(theta)
         # d(-lr <g_k, lambda_{k+1}>) by theta_k, the images and the labels
-        scaled = -self._lr * adjoint
+        scaled, weight = -self._lr * adjoint, 1 / len(indices)
+        by = (1, 2) if self._soft else (1,)
+        by = by if step == 0 else (0, *by)
         for part in self._shares(step):
-            found = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, 1 / len(indices))
-            total += found[0]
+            found = self._call(_back, self._student, theta, leaf[part], labels[part], scaled, weight, by)
+            found = dict(zip(by, found, strict=True))
             of_images[part] = found[1]
+            if step:
+                total += found[0]
             if self._soft:
                 of_labels[part] = found[2]
         # from the augmented batch back through the augmentation
@@ -333,8 +341,9 @@ def _back(
     labels: torch.Tensor,
     direction: torch.Tensor,
     weight: float,
+    by: tuple[int, ...],
 ) -> tuple[torch.Tensor, ...]:
-    """Return the gradients of <`_slope`, direction> by theta, images and soft labels.
+    """Return the gradients of <`_slope`, direction> by some of theta (0), images (1) and soft labels (2).
 
     That number itself is not asked for: so the compiler leaves a ninth of the work out, the gradients of the weights.
     """
@@ -342,5 +351,4 @@ def _back(
     def along(theta: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return _slope(student, theta, images, labels, weight) @ direction
 
-    by = (0, 1, 2) if labels.is_floating_point() else (0, 1)
     return grad(along, argnums=by)(theta, images, labels)

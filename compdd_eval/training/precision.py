@@ -1,6 +1,7 @@
-"""In which precision the steps of a student are run."""
+"""In which precision networks are run."""
 
 import os
+from collections.abc import Callable
 
 import torch
 
@@ -26,3 +27,20 @@ def precision_of(asked: str | None, device: torch.device) -> str:
     if precision == "tf32" and device.type != "cuda":
         raise InputError("--precision tf32 is a mode of NVIDIA GPUs, and this device is none; give float32")
     return precision
+
+
+def forward_pass(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, precision: str) -> torch.Tensor:
+    """Return what a network makes of images; the gradients of all orders are taken in the same precision.
+
+    Args:
+        network: Of parameters in float32.
+        images: Float32 `[N, C, H, W]`, on its device.
+        precision: `bfloat16` is autocast around the network; all else leaves it as it is.
+
+    Returns:
+        Float32: the 8 bits of bfloat16 are too few for a loss.
+    """
+    if precision != "bfloat16":
+        return network(images)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        return network(images).float()

@@ -141,7 +141,7 @@ def test_bench_distill_prints_rows(capsys, run):
     status, out, lines = run("bench", "distill", *flags, "--method", "mtt,dm", "--json")
     assert status == 0, lines
     rows = json.loads(out)["rows"]
-    assert [row["method"] for row in rows] == ["mtt"] * 3 + ["dm"] * 3
+    assert [row["method"] for row in rows] == ["mtt"] * 4 + ["dm"] * 4
     for row in rows:
         assert row["steps_per_second"] > 0 and row["first_step_seconds"] > 0
         assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")

@@ -425,6 +425,24 @@ def test_a_dry_run_measures_steps(run, drawn, tmp_path):
 DM = {"method": "dm", "plugin": None, "steps": 2}
 
 
+def test_bfloat16_is_another_recipe(make):
+    single, half = (make(precision, **DM, precision=precision) for precision in ("float32", "bfloat16"))
+    assert half.metadata["distillation"]["precision"] == "bfloat16" and half.images.dtype == torch.float32
+    assert half.metadata["distillation"]["digest"] != single.metadata["distillation"]["digest"]
+    assert 0 < (half.images - single.images).norm() < 0.1 * single.images.norm()
+    with pytest.raises(InputError, match="holds a set that was made with other settings"):
+        make("float32", **DM, precision="bfloat16")
+
+
+@pytest.mark.parametrize("method", ["pixel-means", "herding"])
+def test_methods_without_bfloat16_refuse_it(make, tmp_path, method):
+    plugin = {"plugin": PLUGIN} if method == "pixel-means" else {"plugin": None, "batch_real": None, "steps": None}
+    words = f"{method} runs no network in it; give float32, or one of dm, dc, mtt, datm, edf"
+    with pytest.raises(InputError, match=words):
+        make(method=method, precision="bfloat16", **plugin)
+    assert not (tmp_path / "set").exists()
+
+
 def test_where_nothing_compiles_steps_are_eager(make, monkeypatch, caplog):
     import torch._dynamo
 

@@ -296,15 +296,19 @@ def test_replay_buffers(tmp_path):
     assert single.count == 1 and single.digest != found.digest
 
 
-def test_only_one_file_is_open(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("zipped", "opened_again"), [(True, []), (False, ["replay_buffer_0.pt", "replay_buffer_1.pt"])]
+)
+def test_files_stay_open_where_their_numbers_stay_on_disk(tmp_path, monkeypatch, zipped, opened_again):
     for number in range(2):
-        torch.save(trajectories(tmp_path), tmp_path / f"replay_buffer_{number}.pt")
+        path = tmp_path / f"replay_buffer_{number}.pt"
+        torch.save(trajectories(tmp_path), path, _use_new_zipfile_serialization=zipped)
     opened, load = [], torch_files.load_torch
     monkeypatch.setattr(expert_files, "load_torch", lambda path, **how: opened.append(path.name) or load(path, **how))
     found = open_experts(str(tmp_path), MODEL, RES)
-    for expert in (2, 3, 2, 0, 1):
+    for expert in (2, 3, 2, 0, 1, 2):
         found.parameters(expert, 0)
-    assert opened == ["replay_buffer_0.pt", "replay_buffer_1.pt", "replay_buffer_0.pt"]
+    assert opened == ["replay_buffer_0.pt", "replay_buffer_1.pt", *opened_again]
 
 
 def test_an_old_format(tmp_path):

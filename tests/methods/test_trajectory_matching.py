@@ -8,7 +8,7 @@ from torch import nn
 
 from compdd_eval import enhancement_factors
 from compdd_eval.config.distill import DistillConfig
-from compdd_eval.methods import edf, edf_maps, trajectory_matching
+from compdd_eval.methods import edf, edf_maps, student_steps, trajectory_matching
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
 from compdd_eval.methods.registry import fill_settings, find_method
@@ -188,6 +188,23 @@ def test_recomputing_changes_nothing(step, soft):
     assert_equal(gradients(toy_job(recompute=True), step, soft), gradients(toy_job(recompute=False), step, soft))
 
 
+def test_nothing_is_differentiated_by_the_parameters_that_students_start_from():
+    by = []
+
+    def spy(function, *arguments, graphs=True):
+        by.extend(arguments[-1:] if function is student_steps._back else [])
+        return function(*arguments)
+
+    network, images = toy_network(), Real().images[:4]
+    labels, start = torch.randn(4, CLASSES, dtype=torch.float64), Student(network).flat(list(network.parameters()))
+    batches = [torch.arange(4)] * 3
+    for targets, learned in ((labels, (1, 2)), (labels.argmax(dim=1), (1,))):
+        steps = StudentSteps(Student(network), images, targets, torch.tensor(0.1).double(), batches, call=spy)
+        steps.match(start, start + 0.1)
+        assert by == [(0, *learned), (0, *learned), learned], "from the last step to the first"
+        by.clear()
+
+
 def test_a_batch_in_parts_is_the_batch(monkeypatch):
     whole = gradients(toy_job(), 2, True)
     monkeypatch.setattr("compdd_eval.methods.student_steps.images_at_a_time", lambda *arguments: 2)
@@ -201,6 +218,48 @@ def test_gradients_are_added():
     on_main_process = [tensor.grad.clone() for tensor in synthetic.learned().values()]
     find_method("mtt").run(job, synthetic, 0)
     assert_equal([tensor.grad for tensor in synthetic.learned().values()], [2 * grad for grad in on_main_process])
+
+
+def test_experts_are_read_while_the_step_before_is_made(monkeypatch):
+    job, over, read = toy_job(), threading.Event(), []
+    order = (0, 1, 2, 3, 1)  # the last one is not what was read ahead
+    expected = [gradients(toy_job(), step)[0].item() for step in order]
+
+    class Waiting(Experts):
+        def parameters(self, expert, epoch):
+            if len(read) == 2:  # of the second step, whose first snapshot is read before the first step is over
+                assert over.wait(20), "the first step waits for it"
+            read.append((expert, epoch))
+            return super().parameters(expert, epoch)
+
+    monkeypatch.setattr(trajectory_matching, "experts_of", lambda config: Waiting())
+    synthetic = toy_synthetic(job)
+    for step, value in zip(order, expected, strict=True):
+        assert find_method("mtt").run(job, synthetic, step).item() == pytest.approx(value, rel=1e-12)
+        over.set()
+    parts = [trajectory_matching.draw_part(job, step) for step in (0, 1, 2, 3, 4, 1)]
+    assert read[:12] == [(expert, epoch) for expert, start in parts for epoch in (start, start + 2)]
+
+
+def test_a_damaged_expert_stops_the_step_that_needs_it(monkeypatch):
+    job = toy_job()
+    needed = [trajectory_matching.draw_part(job, step) for step in range(20)]
+    last = next(step for step in range(2, 20) if needed[step] not in needed[:step])
+    bad = needed[last]
+
+    class Damaged(Experts):
+        def parameters(self, expert, epoch):
+            if (expert, epoch) == (bad[0], bad[1] + 2) and len(learning.progress.losses) >= last - 1:
+                raise InputError("damaged")
+            return super().parameters(expert, epoch)
+
+    monkeypatch.setattr(trajectory_matching, "experts_of", lambda config: Damaged())
+    learning = Learning(job, find_method("mtt"), toy_synthetic(job))
+    for _ in range(last):
+        learning.step()
+    with pytest.raises(InputError, match="damaged"):
+        learning.step()
+    assert learning.progress.step == last
 
 
 class RankJob(ToyJob):

@@ -77,7 +77,10 @@ class Lowering:
         if step.matching:
             student = Student(networks[0])
             theta = student.flat(list(networks[0].parameters()))
-            function, arguments = _back, (student, theta, images, soft, torch.empty_like(theta), 1 / step.batch)
+            function, arguments = (
+                _back,
+                (student, theta, images, soft, torch.empty_like(theta), 1 / step.batch, (0, 1, 2)),
+            )
         compiled = compiling.compiled(function, True, True)
         with (
             patch.object(compile_fx, "compile_fx", self._compile_on_gpu),

@@ -90,6 +90,7 @@ def _contestants(config: BenchConfig, name: str, ipc: int, experts: str) -> Iter
     filled = fill_settings(DistillConfig(method=name, category="bird", subset="easy", **settings), method)
     for name, how in (("plain loop", None), ("eager", "never"), ("+ compiled", "always")):
         yield DistillContestant(name, filled, how)
+    yield DistillContestant("+ bfloat16", replace(filled, precision="bfloat16"), "always")
 
 
 def _write_expert(folder: Path, config: BenchConfig) -> str:
