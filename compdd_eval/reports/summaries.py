@@ -23,7 +23,7 @@ from compdd_eval.reports.checked_fields import (
     whole_of,
 )
 from compdd_eval.results.result_files import read_results, read_summary
-from compdd_eval.results.statistics import Ratio, mean_interval, ratio_interval
+from compdd_eval.results.statistics import Ratio, accuracy_interval, ratio_interval
 from compdd_eval.results.student_result import SCHEMA_VERSION
 from compdd_eval.utils.errors import InputError
 
@@ -64,8 +64,8 @@ class Group:
 
     @property
     def interval(self) -> list[float] | None:
-        """95 % interval of the mean (Student's t), as fractions; None for one student."""
-        return mean_interval(self.accuracies)
+        """95 % interval of the mean over students, in [0, 1], as of `accuracy_interval`; None for one."""
+        return accuracy_interval(self.accuracies)
 
 
 @dataclass(frozen=True)
