@@ -29,6 +29,13 @@ from compdd_eval.utils.errors import InputError
 
 _MOST_NAME = 80
 _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
+# as `distill random` and `random_images` name their sets, or people their folders
+_RANDOM = re.compile(r"random([ _-]+(real|images|set))*", re.IGNORECASE)
+ONE_DRAW = "(one draw)"
+ONE_DRAW_NOTE = (
+    "random (one draw) is one set of random images, the same for every seed: its interval leaves out the spread between "
+    "draws, and what is better than it may not be better than another draw"
+)
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 # SET/CONFIG/MODEL/DIGEST/seedK.json: no other file of the machine is ever opened for a report
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:@+-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
@@ -160,8 +167,17 @@ class Run:
         return protocol_in_words(name, found)
 
     @property
+    def is_one_draw(self) -> bool:
+        """Whether the set is a draw of random images, as its method or its name says: not drawn anew by each seed."""
+        return _RANDOM.fullmatch(self._method) is not None
+
+    @property
     def method(self) -> str:
         """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
+        return f"random {ONE_DRAW}" if self.is_one_draw else self._method
+
+    @property
+    def _method(self) -> str:
         if said := clean(self.origin.get("method") or "", _MOST_NAME):
             return said
         if self.repository:

@@ -1,0 +1,219 @@
+"""The head of a report: what can be compared stands together, method by method, beside random and all images."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from compdd_eval.reports.charts import COLORS, GREY, Line, Mark, rows_chart
+from compdd_eval.reports.compare.measured import Setting, name_of_folder, setting_of
+from compdd_eval.reports.html import percent, span
+from compdd_eval.reports.paired import Pairing, best_of, pair
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Entry, Group, Run
+from compdd_eval.results.statistics import Ratio, ratio_interval
+
+_HEAD = ("config_name", "resolution", "protocol", "labels", "teacher", "validation")
+RANDOM, FULL = "random images", "all images"
+ONE_DRAW = "one draw of random images"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as the report names it.
+
+    Attributes:
+        run: The run.
+        name: Its method; the folder, too, where several have the same one.
+        color: Place of the method in `COLORS`, the same all over the page.
+        anchor: Id of its part of the page.
+    """
+
+    run: Run
+    name: str
+    color: int
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Students that are compared: a line of the chart and of the table.
+
+    Attributes:
+        name: The method, or which images.
+        color: Place in `COLORS`; None is the colour of texts.
+        group: The students.
+        anchor: Id of the part of the page on this run; None for a baseline.
+        pairing: Against random images, seed by seed, or None.
+        reference: What the pairing is against: `RANDOM`, or `ONE_DRAW`.
+        recovery: Of the accuracy of all images, or None.
+        best: Whether it is better than every other method here, random images included.
+    """
+
+    name: str
+    color: int | None
+    group: Group
+    anchor: str | None = None
+    pairing: Pairing | None = None
+    reference: str = RANDOM
+    recovery: Ratio | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one setting.
+
+    Attributes:
+        title: What tells it from the other blocks; empty where it is alone.
+        rows: The methods in the order given, then random and all images.
+    """
+
+    title: str
+    rows: list[Row]
+
+    @property
+    def methods(self) -> list[Row]:
+        """The rows that are no baselines."""
+        return [row for row in self.rows if row.anchor]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Blocks that differ in IPC and student alone: a chart and a table.
+
+    Attributes:
+        title: Subset, resolution, protocol and the like.
+        name: Those of these that tell it from the other panels; empty where it is alone.
+        blocks: By IPC, then by student.
+        chart: All rows as `<svg>`.
+        chance: Accuracy of guessing, as a fraction.
+        notes: What must be known to read the numbers right.
+    """
+
+    title: str
+    name: str
+    blocks: list[Block]
+    chart: object
+    chance: float
+    notes: list[str]
+
+    @property
+    def compared(self) -> bool:
+        """Whether a row is compared with random images."""
+        return any(row.pairing for block in self.blocks for row in block.rows)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a row is compared with all images."""
+        return any(row.recovery for block in self.blocks for row in block.rows)
+
+
+def named(runs: Sequence[Run], places: Sequence[str]) -> list[Shown]:
+    """Name the runs, and give each method its colour.
+
+    Args:
+        runs: In the order in which they are shown.
+        places: What each was read from: the name of its folder is added where methods have the same one.
+    """
+    names = [run.method for run in runs]
+    folders = [run.file.parent.name for run in runs]
+    for more in ([name_of_folder(place) for place in places], folders, [run.place for run in runs]):
+        counts = Counter(
+            (name, setting_of(run, entry)) for name, run in zip(names, runs, strict=True) for entry in run.entries
+        )
+        twice = {name for (name, _), number in counts.items() if number > 1}
+        parts = zip(names, runs, more, strict=True)
+        names = [f"{run.method} ({extra})" if name in twice else name for name, run, extra in parts]
+    methods = list(dict.fromkeys(names))
+    several = len(COLORS) - 1
+    shown = zip(runs, names, strict=True)
+    return [
+        Shown(run, name, methods.index(name) % several, f"run{number}") for number, (run, name) in enumerate(shown, 1)
+    ]
+
+
+def panels_of(shown: Sequence[Shown]) -> list[Panel]:
+    """Put together what was evaluated alike."""
+    found: dict[Setting, dict[Setting, list[tuple[Shown, Entry]]]] = {}
+    for one in shown:
+        for entry in one.run.entries:
+            setting = setting_of(one.run, entry)
+            panel = found.setdefault(replace(setting, ipc=0, model=""), {})
+            panel.setdefault(setting, []).append((one, entry))
+    varying = [name for name in _HEAD if len({getattr(head, name) for head in found}) > 1]
+    return [_panel(head, ", ".join(head.value(name) for name in varying), members) for head, members in found.items()]
+
+
+def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[Shown, Entry]]]) -> Panel:
+    models = list(dict.fromkeys(setting.model for setting in members))
+    settings = sorted(members, key=lambda setting: (setting.ipc, models.index(setting.model)))
+    sizes = {setting.ipc for setting in settings}
+    blocks = []
+    for setting in settings:
+        parts = [f"IPC {setting.ipc:g}"] * (len(sizes) > 1) + [setting.model] * (len(models) > 1)
+        blocks.append(Block(", ".join(parts), _rows(members[setting])))
+    common = [f"IPC {settings[0].ipc:g}"] * (len(sizes) == 1) + [models[0]] * (len(models) == 1)
+    teacher = [f"teacher {head.teacher}"] if head.teacher else []
+    parts = [head.config_name, head.value("resolution"), *common, f"protocol {head.value('protocol')}", *teacher]
+    title = ", ".join(parts)
+    every = [pair for found in members.values() for pair in found]
+    chance = chance_of(every[0][1])
+    return Panel(title, name, blocks, _chart(title, blocks, chance), chance, list(_notes([one for one, _ in every])))
+
+
+def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
+    entries = [entry for _, entry in members]
+    random = next((entry.random for entry in entries if entry.random), None)
+    full = next((entry.full for entry in entries if entry.full), None)
+    drawn = next((entry.students for one, entry in members if one.run.is_one_draw), None)
+    best = best_of([entry.students for entry in entries] + [random] * (random is not None))
+    rows = []
+    for place, (one, entry) in enumerate(members):
+        reference, other = RANDOM, entry.random or random
+        if other is None and not one.run.is_one_draw:
+            reference, other = ONE_DRAW, drawn
+        rows.append(
+            Row(
+                one.name,
+                one.color,
+                entry.students,
+                anchor=one.anchor,
+                pairing=pair(entry.students, other) if other else None,
+                reference=reference,
+                recovery=entry.recovery,
+                best=place == best,
+            )
+        )
+    if random:
+        rows.append(
+            Row(RANDOM, GREY, random, recovery=ratio_interval(random.accuracies, full.accuracies) if full else None)
+        )
+    if full:
+        rows.append(Row(FULL, None, full))
+    return rows
+
+
+def _chart(title: str, blocks: list[Block], chance: float) -> object:
+    lines, words = [], []
+    for block in blocks:
+        lines += [Line(block.title)] if block.title else []
+        for row in block.rows:
+            ends = row.group.interval and [100 * end for end in row.group.interval]
+            each = [100 * accuracy for accuracy in row.group.accuracies]
+            mark = Mark(100 * row.group.mean, ends, each if len(each) > 1 else (), row.color)
+            lines.append(Line(row.name, [mark], percent(row.group.mean)))
+            sure = f" ({span(row.group.interval)})" if ends else ""
+            words.append(f"{block.title} {row.name} {percent(row.group.mean)}{sure}".strip())
+    return rows_chart(lines, 100 * chance, f"Accuracy in %, mean with 95 % interval, {title}: {'; '.join(words)}")
+
+
+def chance_of(entry: Entry) -> float:
+    """Return the accuracy of guessing, as a fraction."""
+    return 1 / max(1, sum(value is not None for value in entry.per_class))
+
+
+def _notes(shown: Sequence[Shown]) -> Iterator[str]:
+    for run in dict.fromkeys((one.run.validation_images, one.run.validation_expected) for one in shown):
+        if run[0] != run[1]:
+            yield f"Tested on {run[0]:,} of {run[1]:,} validation images: no number of the benchmark."
+    if any(one.run.is_one_draw for one in shown):
+        yield ONE_DRAW_NOTE
