@@ -7,7 +7,7 @@ from compdd_eval.config.settings import Settings
 
 @dataclass(frozen=True)
 class DemoConfig(Settings):
-    """The whole job in minutes, without ImageNet and without a network, on images that are drawn: distil, evaluate, report.
+    """The whole job in minutes, without ImageNet and without a network, on drawn images: distil, evaluate, report.
 
     Args:
         output_dir: Folder for distilled sets, results and the report.

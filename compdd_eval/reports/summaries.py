@@ -33,8 +33,8 @@ _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder
 _RANDOM = re.compile(r"random([ _-]+(real|images|set))*", re.IGNORECASE)
 ONE_DRAW = "(one draw)"
 ONE_DRAW_NOTE = (
-    "random (one draw) is one set of random images, the same for every seed: its interval leaves out the spread between "
-    "draws, and what is better than it may not be better than another draw"
+    "random (one draw) is one set of random images, the same for every seed: its interval leaves out the spread "
+    "between draws, and what is better than it may not be better than another draw"
 )
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 # SET/CONFIG/MODEL/DIGEST/seedK.json: no other file of the machine is ever opened for a report

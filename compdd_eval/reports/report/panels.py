@@ -212,8 +212,8 @@ def chance_of(entry: Entry) -> float:
 
 
 def _notes(shown: Sequence[Shown]) -> Iterator[str]:
-    for run in dict.fromkeys((one.run.validation_images, one.run.validation_expected) for one in shown):
-        if run[0] != run[1]:
-            yield f"Tested on {run[0]:,} of {run[1]:,} validation images: no number of the benchmark."
+    for tested, expected in dict.fromkeys((one.run.validation_images, one.run.validation_expected) for one in shown):
+        if tested != expected:
+            yield f"Tested on {tested:,} of {expected:,} validation images: no number of the benchmark"
     if any(one.run.is_one_draw for one in shown):
         yield ONE_DRAW_NOTE

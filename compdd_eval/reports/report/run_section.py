@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,20 @@ class Section:
         return max((len(members) for _, members in self.pictures), default=0)
 
 
-def section_of(shown: Shown, most_pictures: int) -> Section:
-    """Put together what a report shows of one run, with at most so many pictures."""
+def largest_share(runs: Sequence[Run]) -> float:
+    """Return the largest share of a true class in the confusion matrices of these runs: the end of their scale."""
+    rows = [row for run in runs for entry in run.entries for row in entry.confusion]
+    return max((max(row) / sum(row) for row in rows if any(row)), default=0) or 1
+
+
+def section_of(shown: Shown, most_pictures: int, largest: float = 1) -> Section:
+    """Put together what a report shows of one run.
+
+    Args:
+        shown: The run.
+        most_pictures: With more, none are shown.
+        largest: Share that has the darkest tint in confusion matrices.
+    """
     run = shown.run
     pictures, note = _pictures(run, most_pictures)
     curves, missing = _learning_curves(shown)
@@ -105,7 +118,7 @@ def section_of(shown: Shown, most_pictures: int) -> Section:
         pictures_note=note,
         classes=_classes_chart(shown, shares),
         shares=shares,
-        confusion=[(entry.model, [_confused(row) for row in entry.confusion]) for entry in run.entries],
+        confusion=[(entry.model, [_confused(row, largest) for row in entry.confusion]) for entry in run.entries],
         curves=curves,
         missing=missing,
         facts=_facts(run),
@@ -138,10 +151,10 @@ def _classes_chart(shown: Shown, shares: list[list[Share]]) -> object:
     return rows_chart(lines, 100 * chance_of(run.entries[0]), alt, models)
 
 
-def _confused(counts: tuple[int, ...]) -> list[Share]:
+def _confused(counts: tuple[int, ...], largest: float) -> list[Share]:
     total = max(1, sum(counts))
-    # by the root: most mistakes are a few percent
-    return [Share(count / total, level=math.ceil(LEVELS * math.sqrt(count / total) - 0.5)) for count in counts]
+    # by the root: of a good student most mistakes are a few percent
+    return [Share(count / total, level=round(LEVELS * math.sqrt(count / total / largest))) for count in counts]
 
 
 def _where(shown: Shown) -> str:

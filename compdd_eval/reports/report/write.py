@@ -11,7 +11,7 @@ from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.reports.html import asset, policy, render_page
 from compdd_eval.reports.report.panels import Shown, named, panels_of
-from compdd_eval.reports.report.run_section import LEVELS, Section, section_of
+from compdd_eval.reports.report.run_section import LEVELS, Section, largest_share, section_of
 from compdd_eval.reports.report.verdicts import against, verdicts_of
 from compdd_eval.reports.summaries import Run, read_runs
 from compdd_eval.utils.errors import InputError
@@ -78,10 +78,10 @@ def _read(places: Sequence[str]) -> list[Shown]:
 
 def report_of(shown: list[Shown], title: str | None = None) -> str:
     """Return the page on these runs; without a title it says what they are."""
-    left = _MOST_PICTURES
+    left, largest = _MOST_PICTURES, largest_share([one.run for one in shown])
     sections: list[Section] = []
     for one in tqdm(shown, desc="drawing", unit="run", disable=len(shown) < _MANY):
-        section = section_of(one, left)
+        section = section_of(one, left, largest)
         left -= sum(len(members) for _, members in section.pictures)
         sections.append(section)
     panels = panels_of(shown)
@@ -94,7 +94,7 @@ def report_of(shown: list[Shown], title: str | None = None) -> str:
         panels=panels,
         against=against,
         sections=sections,
-        levels=LEVELS,
+        scale=[largest * (level / LEVELS) ** 2 for level in range(LEVELS + 1)],
     )
 
 
