@@ -27,7 +27,8 @@ def printed(run):
 
 def test_compare(printed):
     found = printed("compare", RESULTS / "kc", RESULTS / "random")
-    tell = "cannot tell k-center from random (one draw) on bird-easy, IPC 2, ConvNetD{} with 2 seeds: {} points (95 % interval {})"
+    tell = "cannot tell k-center from random (one draw) on bird-easy, IPC 2, ConvNetD{} with 2 seeds: {} points "
+    tell += "(95 % interval {})"
     assert [entry["sentence"] for entry in found["comparisons"]] == [
         tell.format(1, "-6.00", "-56.82 to +44.82"),
         tell.format(2, "+4.00", "-21.41 to +29.41"),

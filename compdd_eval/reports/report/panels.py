@@ -157,7 +157,9 @@ def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[Shown, En
     title = ", ".join(parts)
     every = [pair for found in members.values() for pair in found]
     chance = chance_of(every[0][1])
-    return Panel(title, name, blocks, _chart(title, blocks, chance), chance, list(_notes([one for one, _ in every])))
+    alt = f"Accuracy in %, mean with 95 % interval, {title}. {'; '.join(map(_in_words, blocks))}"
+    chart = rows_chart(lines_of(blocks), 100 * chance, alt)
+    return Panel(title, name, blocks, chart, chance, list(_notes([one for one, _ in every])))
 
 
 def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
@@ -192,8 +194,9 @@ def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
     return rows
 
 
-def _chart(title: str, blocks: list[Block], chance: float) -> object:
-    lines, words = [], []
+def lines_of(blocks: Sequence[Block]) -> list[Line]:
+    """Return the lines of a chart of these blocks, each under its title."""
+    lines = []
     for block in blocks:
         lines += [Line(block.title)] if block.title else []
         for row in block.rows:
@@ -201,9 +204,12 @@ def _chart(title: str, blocks: list[Block], chance: float) -> object:
             each = [100 * accuracy for accuracy in row.group.accuracies]
             mark = Mark(100 * row.group.mean, ends, each if len(each) > 1 else (), row.color)
             lines.append(Line(row.name, [mark], percent(row.group.mean)))
-            sure = f" ({span(row.group.interval)})" if ends else ""
-            words.append(f"{block.title} {row.name} {percent(row.group.mean)}{sure}".strip())
-    return rows_chart(lines, 100 * chance, f"Accuracy in %, mean with 95 % interval, {title}: {'; '.join(words)}")
+    return lines
+
+
+def _in_words(block: Block) -> str:
+    rows = [f"{row.name} {percent(row.group.mean)} ({span(row.group.interval)})" for row in block.rows]
+    return f"{block.title}: {', '.join(rows)}" if block.title else ", ".join(rows)
 
 
 def chance_of(entry: Entry) -> float:

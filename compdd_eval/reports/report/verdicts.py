@@ -45,7 +45,7 @@ def verdicts_of(panels: Sequence[Panel]) -> list[Verdict]:
     }
     for panel, block, row in places:
         if row.pairing is not None:
-            place = ", ".join([row.name] * several + [name for name in (panel.name, block.title) if name])
+            place = ", ".join([row.name] * several + _place(panel, block))
             gain = _gain(row, intervals)
             found[against(row)].append(f"{place} ({gain})" if place and gain else place or gain)
     told = [Verdict(_capital(lead), "; ".join(rows)) for lead, rows in found.items() if rows]
@@ -75,21 +75,21 @@ def _accuracy(panel: Panel, block: Block, row: Row) -> Verdict:
 def _best(panels: Sequence[Panel]) -> Iterator[Verdict]:
     """Yield which methods are better than every other one, random images included, and where none is."""
     clear, unclear = [], []
-    for panel in panels:
-        for block in panel.blocks:
-            methods = block.methods
-            if len(methods) < 2:
-                continue
-            place = ", ".join(name for name in (panel.name, block.title) if name)
-            best = [row.name for row in methods if row.best]
-            highest = max(methods, key=lambda row: row.group.mean).name
-            (clear if best else unclear).append(
-                ", ".join(filter(None, [*best, place])) if best else f"{place} (highest: {highest})".strip()
-            )
+    for panel, block in [(panel, block) for panel in panels for block in panel.blocks if len(block.methods) > 1]:
+        place = _place(panel, block)
+        highest = max(block.methods, key=lambda row: row.group.mean)
+        if highest.best:
+            clear.append(", ".join([highest.name, *place]))
+        else:
+            unclear.append(", ".join([*place, f"highest: {highest.name}"]))
     if clear:
         yield Verdict("Better than every other method here", "; ".join(clear))
     if unclear:
         yield Verdict("No method is better than every other", "; ".join(unclear))
+
+
+def _place(panel: Panel, block: Block) -> list[str]:
+    return [name for name in (panel.name, block.title) if name]
 
 
 def _capital(text: str) -> str:
