@@ -26,7 +26,7 @@ from compdd_eval.utils.processes import make_accelerator, on_main_process
 CATEGORY = "round"
 IPCS = (1, 10)
 RESOLUTION = 32
-STUDENT = "ConvNetD3"
+STUDENT = "ConvNetW32"
 METHOD = "dm"
 _TITLE = "Comp-DD: {} against random images, on a drawn stand-in that is not ImageNet"
 _NOTE = "The demo trains on images that it draws. They are not ImageNet: the numbers mean nothing outside the demo."

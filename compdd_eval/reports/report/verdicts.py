@@ -75,12 +75,12 @@ def _accuracy(panel: Panel, block: Block, row: Row) -> Verdict:
 def _best(panels: Sequence[Panel]) -> Iterator[Verdict]:
     """Yield which methods are better than every other one, random images included, and where none is."""
     clear, unclear = [], []
-    for panel, block in [(panel, block) for panel in panels for block in panel.blocks if len(block.methods) > 1]:
-        place = _place(panel, block)
-        highest = max(block.methods, key=lambda row: row.group.mean)
-        if highest.best:
+    several = ((_place(panel, block), block.methods) for panel in panels for block in panel.blocks)
+    for place, methods in several:
+        highest = max(methods, key=lambda row: row.group.mean)
+        if len(methods) > 1 and highest.best:
             clear.append(", ".join([highest.name, *place]))
-        else:
+        elif len(methods) > 1:
             unclear.append(", ".join([*place, f"highest: {highest.name}"]))
     if clear:
         yield Verdict("Better than every other method here", "; ".join(clear))
