@@ -489,6 +489,8 @@ def test_in_a_browser(open_page, page_file):  # noqa: F811
         for width in (390, 1280):
             page = open_page(page_file, width=width, dark=dark)
             assert sideways(page) == 0
+            boxes = "[...document.querySelectorAll('.scroll')]"  # tables fit a phone, too
+            assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")
             assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 32)")
             grounds[dark] = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
             text = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
@@ -505,6 +507,10 @@ def test_in_a_browser(open_page, page_file):  # noqa: F811
     assert tile.locator(".tip").is_visible() and "0.73" in tile.locator(".tip").inner_text()
     page.locator("#run2 summary", has_text="MLP").press("Enter")
     assert page.locator("#run2 table.confusion").nth(1).is_visible()
+    digests = page.locator("#run1 dl.facts")
+    assert not digests.is_visible()
+    page.emulate_media(media="print")
+    assert digests.is_visible(), "nothing is folded on paper"
     assert page.problems == []
 
 

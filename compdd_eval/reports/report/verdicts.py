@@ -14,7 +14,7 @@ AGAINST = {
     WORSE: "worse than {}",
     NO_PAIRS: "no seed in common with {}",
 }
-_MOST_INTERVALS = 4  # in words; those of more rows are in the table alone
+_MOST_INTERVALS = 3  # in words; those of more rows are in the table alone
 
 
 @dataclass(frozen=True)
