@@ -119,7 +119,7 @@ def draw_rows(axes: object, lines: Sequence[Line], chance: float, legend: Sequen
         label.set_fontweight("normal" if line.marks else "bold")
     axes.set_ylim(len(lines) - 0.4, -0.6)
     low, high = axes.get_xlim()
-    axes.set_xlim(max(0, low), min(100, high))
+    axes.set_xlim(max(0, min(low, chance - 0.05 * (high - low))), min(100, high))
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("accuracy in %")

@@ -139,8 +139,17 @@ def panels_of(shown: Sequence[Shown]) -> list[Panel]:
             setting = setting_of(one.run, entry)
             panel = found.setdefault(replace(setting, ipc=0, model=""), {})
             panel.setdefault(setting, []).append((one, entry))
-    varying = [name for name in _HEAD if len({getattr(head, name) for head in found}) > 1]
-    return [_panel(head, ", ".join(head.value(name) for name in varying), members) for head, members in found.items()]
+    return [_panel(head, _told_apart(head, list(found)), members) for head, members in found.items()]
+
+
+def _told_apart(head: Setting, heads: list[Setting]) -> str:
+    """Return what tells a panel from the others: no more fields than that takes."""
+    names: list[str] = []
+    for name in _HEAD:
+        alike = [other for other in heads if all(getattr(other, n) == getattr(head, n) for n in names)]
+        if len({getattr(other, name) for other in alike}) > 1:
+            names.append(name)
+    return ", ".join(head.value(name) for name in names)
 
 
 def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[Shown, Entry]]]) -> Panel:
