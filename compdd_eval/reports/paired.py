@@ -43,3 +43,9 @@ def best_of(groups: Sequence[Group]) -> int | None:
     best = max(range(len(groups)), key=lambda place: groups[place].mean)
     others = [group for place, group in enumerate(groups) if place != best]
     return best if all(pair(groups[best], other).verdict == BETTER for other in others) else None
+
+
+def disagree(groups: Sequence[Group]) -> bool:
+    """Whether a group has another accuracy than the first for the same seed, as the same students never have."""
+    known = groups[0].by_seed if groups else {}
+    return any(known.get(seed, value) != value for group in groups[1:] for seed, value in group.by_seed.items())

@@ -246,6 +246,17 @@ def test_a_fixed_draw_of_random_images_is_called_that(results):
     assert panels_of(shown_of(variant(one, "a", HIGH, "random matching")))[0].notes == both[0].notes[:1]
 
 
+def test_baselines_that_disagree_are_told_of(results):
+    (one,) = read_runs(str(results / "hard"))
+    same = panels_of(shown_of(variant(one, "a", HIGH, random=LOW), variant(one, "b", HIGH, "b", random=LOW)))
+    (panel,) = panels_of(shown_of(variant(one, "a", HIGH, random=LOW), variant(one, "b", HIGH, "b", random=NEAR)))
+    assert not any("not the same" in note for note in same[0].notes)
+    assert any(note.startswith("With the same seeds, random images are not the same") for note in panel.notes)
+    gains = [row.pairing.difference.mean for row in panel.blocks[0].methods]
+    assert gains == pytest.approx([np.mean(HIGH) - np.mean(LOW), np.mean(HIGH) - np.mean(NEAR)])
+    assert panel.title.endswith(", 3 seeds")
+
+
 def test_one_student_and_nothing_to_compare_with(results):
     (one,) = read_runs(str(results / "hard"))
     verdicts = verdicts_of(panels_of(shown_of(variant(one, "a", [0.2]))))

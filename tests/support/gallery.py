@@ -11,7 +11,7 @@ from PIL import Image
 
 from compdd_eval.distilled.result_pictures import read_pictures
 from compdd_eval.reports.charts import STYLE, draw_rows
-from compdd_eval.reports.report.panels import Shown, lines_of, named, panels_of
+from compdd_eval.reports.report.panels import ShownRun, lines_of, named, panels_of
 from compdd_eval.reports.summaries import read_runs
 
 PICTURE = Path(__file__).resolve().parents[2] / ".gallery/demo.png"
@@ -39,7 +39,7 @@ def make(results: Path, picture: Path = PICTURE) -> None:
         drawn.convert("RGB").quantize(256).save(picture, optimize=True)
 
 
-def _draw_images(part: SubFigure, one: Shown) -> None:
+def _draw_images(part: SubFigure, one: ShownRun) -> None:
     firsts = {picture.label: picture for picture in reversed(read_pictures(one.run.file.parent / one.run.set_name))}
     pictures = [firsts[label] for label in sorted(firsts)]
     part.suptitle(f"{one.name} on {one.run.config_name}, IPC {one.run.ipc:g}", fontsize=10)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
-from compdd_eval.reports.paired import best_of
+from compdd_eval.reports.paired import best_of, disagree
 from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group
 from compdd_eval.results.statistics import Ratio, ratio_interval
 from compdd_eval.utils.console import counted
@@ -190,7 +190,7 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
         for method in methods:
             group = getattr(method.cells[setting].entry, kind) if setting in method.cells else None
             groups.setdefault(place, []).extend([group] if group else [])
-    unlike = [place for place, found in groups.items() if any(_disagree(found[0], other) for other in found[1:])]
+    unlike = [place for place, found in groups.items() if disagree(found)]
     if not unlike:
         return []
     shown = "each row has that of its first IPC" if kind == "full" else "that of the first method is shown"
@@ -198,11 +198,6 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
     return [
         f"{kind.title()} of {'; '.join(unlike)} is not the same in all results, with the same seeds: {why}; {shown}"
     ]
-
-
-def _disagree(first: Group, other: Group) -> bool:
-    known = first.by_seed
-    return any(known.get(seed, value) != value for seed, value in other.by_seed.items())
 
 
 def table_json(table: Table) -> dict[str, object]:

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from compdd_eval.reports.charts import COLORS, GREY, Line, Mark, rows_chart
+from compdd_eval.reports.charts import GREY, Line, Mark, rows_chart
 from compdd_eval.reports.compare.measured import Setting, name_of_folder, setting_of
 from compdd_eval.reports.html import percent, span
-from compdd_eval.reports.paired import Pairing, best_of, pair
+from compdd_eval.reports.paired import Pairing, best_of, disagree, pair
 from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Entry, Group, Run
 from compdd_eval.results.statistics import Ratio, ratio_interval
+from compdd_eval.utils.console import counted
 
 _HEAD = ("config_name", "resolution", "protocol", "labels", "teacher", "validation")
 RANDOM, FULL = "random images", "all images"
@@ -17,7 +18,7 @@ ONE_DRAW = "one draw of random images"
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRun:
     """A run as the report names it.
 
     Attributes:
@@ -34,7 +35,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class ShownRow:
     """Students that are compared: a line of the chart and of the table.
 
     Attributes:
@@ -59,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Block:
+class ShownBlock:
     """Rows of one setting.
 
     Attributes:
@@ -68,16 +69,16 @@ class Block:
     """
 
     title: str
-    rows: list[Row]
+    rows: list[ShownRow]
 
     @property
-    def methods(self) -> list[Row]:
+    def methods(self) -> list[ShownRow]:
         """The rows that are no baselines."""
         return [row for row in self.rows if row.anchor]
 
 
 @dataclass(frozen=True)
-class Panel:
+class ShownPanel:
     """Blocks that differ in IPC and student alone: a chart and a table.
 
     Attributes:
@@ -91,7 +92,7 @@ class Panel:
 
     title: str
     name: str
-    blocks: list[Block]
+    blocks: list[ShownBlock]
     chart: object
     chance: float
     notes: list[str]
@@ -107,7 +108,7 @@ class Panel:
         return any(row.recovery for block in self.blocks for row in block.rows)
 
 
-def named(runs: Sequence[Run], places: Sequence[str]) -> list[Shown]:
+def named(runs: Sequence[Run], places: Sequence[str]) -> list[ShownRun]:
     """Name the runs, and give each method its colour.
 
     Args:
@@ -124,16 +125,14 @@ def named(runs: Sequence[Run], places: Sequence[str]) -> list[Shown]:
         parts = zip(names, runs, more, strict=True)
         names = [f"{run.method} ({extra})" if name in twice else name for name, run, extra in parts]
     methods = list(dict.fromkeys(names))
-    several = len(COLORS) - 1
-    shown = zip(runs, names, strict=True)
-    return [
-        Shown(run, name, methods.index(name) % several, f"run{number}") for number, (run, name) in enumerate(shown, 1)
-    ]
+    colors = {name: number % GREY for number, name in enumerate(methods)}
+    pairs = enumerate(zip(runs, names, strict=True), start=1)
+    return [ShownRun(run, name, colors[name], f"run{number}") for number, (run, name) in pairs]
 
 
-def panels_of(shown: Sequence[Shown]) -> list[Panel]:
+def panels_of(shown: Sequence[ShownRun]) -> list[ShownPanel]:
     """Put together what was evaluated alike."""
-    found: dict[Setting, dict[Setting, list[tuple[Shown, Entry]]]] = {}
+    found: dict[Setting, dict[Setting, list[tuple[ShownRun, Entry]]]] = {}
     for one in shown:
         for entry in one.run.entries:
             setting = setting_of(one.run, entry)
@@ -152,26 +151,25 @@ def _told_apart(head: Setting, heads: list[Setting]) -> str:
     return ", ".join(head.value(name) for name in names)
 
 
-def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[Shown, Entry]]]) -> Panel:
+def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[ShownRun, Entry]]]) -> ShownPanel:
     models = list(dict.fromkeys(setting.model for setting in members))
     settings = sorted(members, key=lambda setting: (setting.ipc, models.index(setting.model)))
     sizes = {setting.ipc for setting in settings}
     blocks = []
     for setting in settings:
         parts = [f"IPC {setting.ipc:g}"] * (len(sizes) > 1) + [setting.model] * (len(models) > 1)
-        blocks.append(Block(", ".join(parts), _rows(members[setting])))
+        blocks.append(ShownBlock(", ".join(parts), _rows(members[setting])))
     common = [f"IPC {settings[0].ipc:g}"] * (len(sizes) == 1) + [models[0]] * (len(models) == 1)
     teacher = [f"teacher {head.teacher}"] if head.teacher else []
     parts = [head.config_name, head.value("resolution"), *common, f"protocol {head.value('protocol')}", *teacher]
-    title = ", ".join(parts)
-    every = [pair for found in members.values() for pair in found]
-    chance = chance_of(every[0][1])
+    title = ", ".join([*parts, _seeds(blocks)])
+    chance = chance_of(next(iter(members.values()))[0][1])
     alt = f"Accuracy in %, mean with 95 % interval, {title}. {'; '.join(map(_in_words, blocks))}"
     chart = rows_chart(lines_of(blocks), 100 * chance, alt)
-    return Panel(title, name, blocks, chart, chance, list(_notes([one for one, _ in every])))
+    return ShownPanel(title, name, blocks, chart, chance, list(_notes(members)))
 
 
-def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
+def _rows(members: list[tuple[ShownRun, Entry]]) -> list[ShownRow]:
     entries = [entry for _, entry in members]
     random = next((entry.random for entry in entries if entry.random), None)
     full = next((entry.full for entry in entries if entry.full), None)
@@ -183,7 +181,7 @@ def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
         if other is None and not one.run.is_one_draw:
             reference, other = ONE_DRAW, drawn
         rows.append(
-            Row(
+            ShownRow(
                 one.name,
                 one.color,
                 entry.students,
@@ -195,15 +193,14 @@ def _rows(members: list[tuple[Shown, Entry]]) -> list[Row]:
             )
         )
     if random:
-        rows.append(
-            Row(RANDOM, GREY, random, recovery=ratio_interval(random.accuracies, full.accuracies) if full else None)
-        )
+        ratio = ratio_interval(random.accuracies, full.accuracies) if full else None
+        rows.append(ShownRow(RANDOM, GREY, random, recovery=ratio))
     if full:
-        rows.append(Row(FULL, None, full))
+        rows.append(ShownRow(FULL, None, full))
     return rows
 
 
-def lines_of(blocks: Sequence[Block]) -> list[Line]:
+def lines_of(blocks: Sequence[ShownBlock]) -> list[Line]:
     """Return the lines of a chart of these blocks, each under its title."""
     lines = []
     for block in blocks:
@@ -216,7 +213,7 @@ def lines_of(blocks: Sequence[Block]) -> list[Line]:
     return lines
 
 
-def _in_words(block: Block) -> str:
+def _in_words(block: ShownBlock) -> str:
     rows = [f"{row.name} {percent(row.group.mean)} ({span(row.group.interval)})" for row in block.rows]
     return f"{block.title}: {', '.join(rows)}" if block.title else ", ".join(rows)
 
@@ -226,9 +223,22 @@ def chance_of(entry: Entry) -> float:
     return 1 / max(1, sum(value is not None for value in entry.per_class))
 
 
-def _notes(shown: Sequence[Shown]) -> Iterator[str]:
-    for tested, expected in dict.fromkeys((one.run.validation_images, one.run.validation_expected) for one in shown):
+def _seeds(blocks: Sequence[ShownBlock]) -> str:
+    counts = sorted({len(row.group.seeds) for block in blocks for row in block.rows})
+    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
+
+
+def _notes(members: dict[Setting, list[tuple[ShownRun, Entry]]]) -> Iterator[str]:
+    runs = [one.run for found in members.values() for one, _ in found]
+    for tested, expected in dict.fromkeys((run.validation_images, run.validation_expected) for run in runs):
         if tested != expected:
             yield f"Tested on {tested:,} of {expected:,} validation images: no number of the benchmark"
-    if any(one.run.is_one_draw for one in shown):
+    if any(run.is_one_draw for run in runs):
         yield ONE_DRAW_NOTE
+    for words, name in ((RANDOM, "random"), (FULL, "full")):
+        found = [[getattr(entry, name) for _, entry in entries if getattr(entry, name)] for entries in members.values()]
+        if any(disagree(groups) for groups in found):
+            yield (
+                f"With the same seeds, {words} are not the same in all results (rate, machine or version differ): the "
+                "first are shown, each set is compared with its own"
+            )

@@ -12,7 +12,7 @@ from compdd_eval.distilled.result_pictures import Picture, read_pictures
 from compdd_eval.reports.charts import Curve, Line, Mark, curves_chart, rows_chart
 from compdd_eval.reports.html import as_link, mean_and_std, percent, short
 from compdd_eval.reports.learning_curves import SeedCurve, accuracy_curve, loss_curve, read_students
-from compdd_eval.reports.report.panels import Shown, chance_of
+from compdd_eval.reports.report.panels import ShownRun, chance_of
 from compdd_eval.reports.summaries import Entry, Run
 from compdd_eval.results.statistics import share_interval
 from compdd_eval.utils.errors import InputError
@@ -73,7 +73,7 @@ class Section:
         facts: Names, values and addresses.
     """
 
-    shown: Shown
+    shown: ShownRun
     title: str
     numbers: str
     pictures: list[tuple[str, list[Tile]]]
@@ -97,7 +97,7 @@ def largest_share(runs: Sequence[Run]) -> float:
     return max((max(row) / sum(row) for row in rows if any(row)), default=0) or 1
 
 
-def section_of(shown: Shown, most_pictures: int, largest: float = 1) -> Section:
+def section_of(shown: ShownRun, most_pictures: int, largest: float = 1) -> Section:
     """Put together what a report shows of one run.
 
     Args:
@@ -133,7 +133,7 @@ def _class_share(entry: Entry, label: int) -> Share:
     return Share(share, share_interval(share, images) if share is not None and images else None)
 
 
-def _classes_chart(shown: Shown, shares: list[list[Share]]) -> object:
+def _classes_chart(shown: ShownRun, shares: list[list[Share]]) -> object:
     run, lines = shown.run, []
     for name, of_class in zip(run.class_names, shares, strict=True):
         marks = [
@@ -157,11 +157,11 @@ def _confused(counts: tuple[int, ...], largest: float) -> list[Share]:
     return [Share(count / total, level=round(LEVELS * math.sqrt(count / total / largest))) for count in counts]
 
 
-def _where(shown: Shown) -> str:
+def _where(shown: ShownRun) -> str:
     return f"{shown.name}, {shown.run.config_name}, IPC {shown.run.ipc:g} ({shown.anchor})"
 
 
-def _learning_curves(shown: Shown) -> tuple[list[tuple[str, object]], list[str]]:
+def _learning_curves(shown: ShownRun) -> tuple[list[tuple[str, object]], list[str]]:
     """Return the charts that the files of the students give, and in words what is missing."""
     students = read_students(shown.run)
     losses = {model: loss_curve(members) for model, members in students.items()}
@@ -175,7 +175,7 @@ def _learning_curves(shown: Shown) -> tuple[list[tuple[str, object]], list[str]]
 
 
 def _curves(
-    title: str, by_model: dict[str, SeedCurve | None], factor: int, label: str, shown: Shown
+    title: str, by_model: dict[str, SeedCurve | None], factor: int, label: str, shown: ShownRun
 ) -> tuple[str, object] | None:
     known = {model: curve for model, curve in by_model.items() if curve is not None}
     if not known:

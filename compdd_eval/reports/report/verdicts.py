@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compdd_eval.reports.html import mean_and_std, percent, points, span
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE
-from compdd_eval.reports.report.panels import ONE_DRAW, RANDOM, Block, Panel, Row
+from compdd_eval.reports.report.panels import ONE_DRAW, RANDOM, ShownBlock, ShownPanel, ShownRow
 from compdd_eval.utils.console import counted
 
 AGAINST = {
@@ -30,12 +30,12 @@ class Verdict:
     of: str
 
 
-def against(row: Row) -> str:
+def against(row: ShownRow) -> str:
     """Return in words how a row compares with random images; empty where there are none."""
     return "" if row.pairing is None else AGAINST[row.pairing.verdict].format(row.reference)
 
 
-def verdicts_of(panels: Sequence[Panel]) -> list[Verdict]:
+def verdicts_of(panels: Sequence[ShownPanel]) -> list[Verdict]:
     """Return what was found: against random images, which method is best, and of a single row its accuracy."""
     places = [(panel, block, row) for panel in panels for block in panel.blocks for row in block.methods]
     several = len({row.name for _, _, row in places}) > 1
@@ -56,7 +56,7 @@ def verdicts_of(panels: Sequence[Panel]) -> list[Verdict]:
     return told + list(_best(panels))
 
 
-def _gain(row: Row, interval: bool) -> str:
+def _gain(row: ShownRow, interval: bool) -> str:
     difference = row.pairing.difference
     if difference is None:
         return ""
@@ -65,14 +65,14 @@ def _gain(row: Row, interval: bool) -> str:
     return f"{points(difference.mean)} points{sure}{seeds}"
 
 
-def _accuracy(panel: Panel, block: Block, row: Row) -> Verdict:
+def _accuracy(panel: ShownPanel, block: ShownBlock, row: ShownRow) -> Verdict:
     parts = [f"95 % interval {span(row.group.interval)}" if row.group.interval else "one student, so no interval"]
     if row.recovery is not None:
         parts.append(f"{percent(row.recovery.ratio)} % of what all training images give")
     return Verdict(f"{mean_and_std(row.group)} % accuracy", "; ".join([*parts, f"chance is {percent(panel.chance)} %"]))
 
 
-def _best(panels: Sequence[Panel]) -> Iterator[Verdict]:
+def _best(panels: Sequence[ShownPanel]) -> Iterator[Verdict]:
     """Yield which methods are better than every other one, random images included, and where none is."""
     clear, unclear = [], []
     several = ((_place(panel, block), block.methods) for panel in panels for block in panel.blocks)
@@ -88,7 +88,7 @@ def _best(panels: Sequence[Panel]) -> Iterator[Verdict]:
         yield Verdict("No method is better than every other", "; ".join(unclear))
 
 
-def _place(panel: Panel, block: Block) -> list[str]:
+def _place(panel: ShownPanel, block: ShownBlock) -> list[str]:
     return [name for name in (panel.name, block.title) if name]
 
 

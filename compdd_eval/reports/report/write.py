@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.reports.html import asset, policy, render_page
-from compdd_eval.reports.report.panels import Shown, named, panels_of
+from compdd_eval.reports.report.panels import ShownRun, named, panels_of
 from compdd_eval.reports.report.run_section import LEVELS, Section, largest_share, section_of
-from compdd_eval.reports.report.verdicts import against, verdicts_of
+from compdd_eval.reports.report.verdicts import verdicts_of
 from compdd_eval.reports.summaries import Run, read_runs
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_text
@@ -66,7 +66,7 @@ def _written(config: ReportConfig) -> Written:
     return Written(path, len(shown), len(text.encode()))
 
 
-def _read(places: Sequence[str]) -> list[Shown]:
+def _read(places: Sequence[str]) -> list[ShownRun]:
     """Return each file once, in the order of the places; those of one place by configuration and size."""
     unique: dict[str, tuple[Run, str]] = {}
     for place in places:
@@ -76,7 +76,7 @@ def _read(places: Sequence[str]) -> list[Shown]:
     return named(*zip(*unique.values(), strict=True))
 
 
-def report_of(shown: list[Shown], title: str | None = None) -> str:
+def report_of(shown: list[ShownRun], title: str | None = None) -> str:
     """Return the page on these runs; without a title it says what they are."""
     left, largest = _MOST_PICTURES, largest_share([one.run for one in shown])
     sections: list[Section] = []
@@ -92,13 +92,12 @@ def report_of(shown: list[Shown], title: str | None = None) -> str:
         style=asset("base.css") + asset("report.css"),
         verdicts=verdicts_of(panels),
         panels=panels,
-        against=against,
         sections=sections,
         scale=[largest * (level / LEVELS) ** 2 for level in range(LEVELS + 1)],
     )
 
 
-def _title(shown: list[Shown]) -> str:
+def _title(shown: list[ShownRun]) -> str:
     """Return what was evaluated on what, as short as it can be said."""
     names = list(dict.fromkeys(one.name for one in shown))
     subsets = list(dict.fromkeys(one.run.config_name for one in shown))
