@@ -102,7 +102,9 @@ def rows_chart(lines: Sequence[Line], chance: float, alt: str, legend: Sequence[
         alt: What the chart shows, in words.
         legend: What the first marker, the second, ... stand for.
     """
-    return _svg(lambda axes: draw_rows(axes, lines, chance, legend), 0.75 + _ROW * len(lines), alt)
+    most = max(len(line.marks) for line in lines)
+    height = 0.75 + _ROW * len(lines) * max(1, 0.65 * most) + (0.3 if len(legend) > 1 else 0)
+    return _svg(lambda axes: draw_rows(axes, lines, chance, legend), height, alt)
 
 
 def draw_rows(axes: object, lines: Sequence[Line], chance: float, legend: Sequence[str] = ()) -> None:
@@ -130,8 +132,8 @@ def _draw_mark(axes: object, place: float, mark: Mark, name: str | None) -> None
         return
     color = _TEXT if mark.color is None else _nth(COLORS, mark.color)
     look = {"color": color, "clip_on": False}
-    each = mark.each[:_MOST_SEEDS]
-    axes.plot(each, [place] * len(each), "|", markersize=6, alpha=0.5, **look)
+    for value in mark.each[:_MOST_SEEDS]:
+        axes.plot([value], [place], "|", markersize=6, alpha=0.5, **look)
     if mark.interval is not None:
         axes.plot(mark.interval, [place, place], linewidth=1.8, solid_capstyle="butt", **look)
     axes.plot([mark.value], [place], _nth(_MARKERS, mark.marker), markersize=6.5, label=name, linestyle="none", **look)
