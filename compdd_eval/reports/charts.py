@@ -37,6 +37,7 @@ STYLE = {
 _WIDTH = 4.9  # inches: a phone shows it without making its texts smaller
 _ROW = 0.25  # inches
 _LONGEST = 22  # characters of a name on an axis
+_DECADES = 1000  # ratio of the ends of a logarithmic axis up to which 2 and 5 are written, too
 _MOST_SEEDS = 50  # that are drawn in a row
 
 
@@ -158,7 +159,9 @@ def curves_chart(curves: Sequence[Curve], color: int, label: str, alt: str, log:
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+            low, high = axes.get_ylim()
+            between = "25" if high < _DECADES * low else ""  # over more of them these would stand on each other
+            axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in between else "")
         axes.set_xlabel("passes over the distilled images")
         axes.set_ylabel(label)
 

@@ -236,7 +236,7 @@ def test_a_fixed_draw_of_random_images_is_called_that(results):
     for method in ("random", "random real images", "Random"):
         alone = panels_of(shown_of(variant(one, "a", HIGH), variant(one, "b", LOW, method)))
         assert [row.name for row in alone[0].blocks[0].rows] == ["dm", "random (one draw)"]
-        (verdict, *_) = verdicts_of(alone)
+        (verdict,) = verdicts_of(alone)  # it is no rival: that nothing else is better says nothing more
         assert verdict.lead == "Better than one draw of random images" and verdict.of.startswith("dm (+10.33 points")
         assert ONE_DRAW_NOTE in alone[0].notes
     both = panels_of(shown_of(variant(one, "a", HIGH, random=NEAR), variant(one, "b", LOW, "random", random=NEAR)))

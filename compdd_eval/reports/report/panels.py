@@ -8,13 +8,13 @@ from compdd_eval.reports.charts import GREY, Line, Mark, rows_chart
 from compdd_eval.reports.compare.measured import Setting, name_of_folder, setting_of
 from compdd_eval.reports.html import percent, span
 from compdd_eval.reports.paired import Pairing, best_of, disagree, pair
-from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Entry, Group, Run
+from compdd_eval.reports.summaries import ONE_DRAW, ONE_DRAW_NOTE, Entry, Group, Run
 from compdd_eval.results.statistics import Ratio, ratio_interval
 from compdd_eval.utils.console import counted
 
 _HEAD = ("config_name", "resolution", "protocol", "labels", "teacher", "validation")
 RANDOM, FULL = "random images", "all images"
-ONE_DRAW = "one draw of random images"
+FIXED_RANDOM = "one draw of random images"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ShownRow:
         group: The students.
         anchor: Id of the part of the page on this run; None for a baseline.
         pairing: Against random images, seed by seed, or None.
-        reference: What the pairing is against: `RANDOM`, or `ONE_DRAW`.
+        reference: What the pairing is against: `RANDOM`, or `FIXED_RANDOM`.
         recovery: Of the accuracy of all images, or None.
         best: Whether it is better than every other method here, random images included.
     """
@@ -57,6 +57,11 @@ class ShownRow:
     reference: str = RANDOM
     recovery: Ratio | None = None
     best: bool = False
+
+    @property
+    def against_one_draw(self) -> bool:
+        """Whether the pairing is against a draw that is the same for every seed."""
+        return self.pairing is not None and self.reference == FIXED_RANDOM
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,12 @@ class ShownBlock:
     def methods(self) -> list[ShownRow]:
         """The rows that are no baselines."""
         return [row for row in self.rows if row.anchor]
+
+    @property
+    def rivals(self) -> list[ShownRow]:
+        """The methods, where there are several beside draws of random images."""
+        found = [row for row in self.methods if ONE_DRAW not in row.name]
+        return found if len(found) > 1 else []
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ def _rows(members: list[tuple[ShownRun, Entry]]) -> list[ShownRow]:
     for place, (one, entry) in enumerate(members):
         reference, other = RANDOM, entry.random or random
         if other is None and not one.run.is_one_draw:
-            reference, other = ONE_DRAW, drawn
+            reference, other = FIXED_RANDOM, drawn
         rows.append(
             ShownRow(
                 one.name,

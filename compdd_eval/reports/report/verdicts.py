@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compdd_eval.reports.html import mean_and_std, percent, points, span
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE
-from compdd_eval.reports.report.panels import ONE_DRAW, RANDOM, ShownBlock, ShownPanel, ShownRow
+from compdd_eval.reports.report.panels import FIXED_RANDOM, RANDOM, ShownBlock, ShownPanel, ShownRow
 from compdd_eval.utils.console import counted
 
 AGAINST = {
@@ -41,7 +41,7 @@ def verdicts_of(panels: Sequence[ShownPanel]) -> list[Verdict]:
     several = len({row.name for _, _, row in places}) > 1
     intervals = len(places) <= _MOST_INTERVALS
     found: dict[str, list[str]] = {
-        verdict.format(reference): [] for reference in (RANDOM, ONE_DRAW) for verdict in AGAINST.values()
+        verdict.format(reference): [] for reference in (RANDOM, FIXED_RANDOM) for verdict in AGAINST.values()
     }
     for panel, block, row in places:
         if row.pairing is not None:
@@ -75,12 +75,12 @@ def _accuracy(panel: ShownPanel, block: ShownBlock, row: ShownRow) -> Verdict:
 def _best(panels: Sequence[ShownPanel]) -> Iterator[Verdict]:
     """Yield which methods are better than every other one, random images included, and where none is."""
     clear, unclear = [], []
-    several = ((_place(panel, block), block.methods) for panel in panels for block in panel.blocks)
+    several = [(_place(panel, block), block.rivals) for panel in panels for block in panel.blocks if block.rivals]
     for place, methods in several:
         highest = max(methods, key=lambda row: row.group.mean)
-        if len(methods) > 1 and highest.best:
+        if highest.best:
             clear.append(", ".join([highest.name, *place]))
-        elif len(methods) > 1:
+        else:
             unclear.append(", ".join([*place, f"highest: {highest.name}"]))
     if clear:
         yield Verdict("Better than every other method here", "; ".join(clear))
