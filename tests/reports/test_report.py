@@ -15,12 +15,14 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from compdd_eval import DistilledSet, EvaluateConfig, evaluate, load_comp_dd
 from compdd_eval.data.transforms import denormalise
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.result_pictures import MOST_OF_A_CLASS, read_pictures, sheet_of
+from compdd_eval.reports.charts import Line, Mark, draw_rows
 from compdd_eval.reports.html import as_link, json_for_script, points, short
 from compdd_eval.reports.learning_curves import loss_curve, read_students
 from compdd_eval.reports.report.panels import named, panels_of
@@ -208,6 +210,15 @@ def test_methods_stand_in_one_chart_in_the_order_given(results):
     assert verdicts["Better than every other method here"] == "a, IPC 1; a, IPC 10"
     page = report_of(shown)
     assert page.count('<table class="numbers">') == 1 and "<h1>c, a, b on bird-easy, IPC 1, 10</h1>" in page
+
+
+@pytest.mark.parametrize("value", [0.5, 12, 99.5])
+def test_the_axis_of_a_chart_holds_chance_and_stays_in_its_range(value):
+    axes = Figure().add_subplot()
+    draw_rows(axes, [Line("title"), Line("dm", [Mark(value, (0, 100) if value > 99 else None, [value])])], 10)
+    low, high = axes.get_xlim()
+    assert 0 <= low < 10 < high <= 100 and low <= value <= high
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["title", "dm"]
 
 
 def test_what_cannot_be_compared_stands_apart(results):
