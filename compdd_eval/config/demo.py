@@ -14,7 +14,8 @@ class DemoConfig(Settings):
         steps: Updates of each of the distilled sets, by dm.
         num_eval: Students of each distilled set.
         epoch_eval_train: Epochs of each student.
-        threads: CPU threads of each process; 0 shares the processor's cores among the processes.
+        threads: CPU threads of each process; networks as small as these are slower with more. 0 shares the processor's
+            cores among the processes.
         json: Print JSON, for programs.
     """
 
@@ -22,7 +23,7 @@ class DemoConfig(Settings):
     steps: int = 200
     num_eval: int = 5
     epoch_eval_train: int = 30
-    threads: int = 0
+    threads: int = 1
     json: bool = False
 
     def __post_init__(self) -> None:
