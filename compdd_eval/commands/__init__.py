@@ -19,7 +19,7 @@ GROUPS = {
         "methods": "the distillation methods: papers, costs, needs and settings",
     },
     "Results": {
-        "report": "one HTML file: accuracies with intervals, curves, confusion, the distilled images",
+        "report": "one HTML file: what was found, with intervals; the distilled images, confusion, curves",
         "compare": "methods side by side, seed by seed; tables in Markdown, LaTeX or CSV",
         "leaderboard": "a static site that ranks results, for a folder or a Space on the Hub",
     },

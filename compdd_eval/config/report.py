@@ -14,12 +14,12 @@ class ReportConfig(Settings):
     Args:
         results: Folders that `evaluate` wrote (or folders of such), or files summary.json.
         output: HTML file to write; default: report.html in the first folder.
-        title: Title of the page.
+        title: Title of the page; default: the methods, subsets and IPCs.
     """
 
     results: list[str] = field(default_factory=list)
     output: str | None = None
-    title: str = "Comp-DD: results"
+    title: str | None = None
 
     def __post_init__(self) -> None:
         self._check_list("results", 1, "report results")

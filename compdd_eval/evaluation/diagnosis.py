@@ -3,7 +3,8 @@
 from compdd_eval.distilled import checks
 from compdd_eval.distilled.checks import Check, RealSample
 from compdd_eval.evaluation.plan import EvaluationInputs
-from compdd_eval.results.statistics import beyond_chance, looks_permuted
+from compdd_eval.results.confusion import looks_permuted
+from compdd_eval.results.statistics import beyond_chance
 from compdd_eval.results.summary import Students
 
 

@@ -57,7 +57,7 @@ class Score:
 
     @property
     def interval(self) -> list[float] | None:
-        """95 % interval of the mean over students (Student's t); None for one."""
+        """95 % interval of the mean over students, as of `accuracy_interval`; None for one."""
         return self.results[0].accuracy_interval
 
     @property

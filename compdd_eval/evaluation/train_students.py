@@ -16,7 +16,7 @@ from compdd_eval.evaluation.plan import EvaluationInputs, Task
 from compdd_eval.evaluation.resources import Resources
 from compdd_eval.evaluation.student_weights import collect_weights, save_weights
 from compdd_eval.results.aggregate import join_labels
-from compdd_eval.results.statistics import confusion_matrix
+from compdd_eval.results.confusion import confusion_matrix
 from compdd_eval.results.student_result import SCHEMA_VERSION, StudentResult, finite_or_none
 from compdd_eval.utils.processes import on_main_process
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 from compdd_eval.utils.console import cut
 
-_TEXT, _LINE = "#010101", "#020202"  # stand for colours of the style sheet, which knows light and dark
-_SERIES = ("#0b62b0", "#b34700", "#187a47", "#8a2f9c", "#8b6a00", "#5a6570")
-_VARIABLES = {_TEXT: "var(--text)", _LINE: "var(--line)"} | {c: f"var(--c{n})" for n, c in enumerate(_SERIES, 1)}
-_MARKERS = "osD^vPX*"
+_TEXT, _LINE = "#1b1f23", "#c9d0d6"  # as in base.css, which has others where the page is dark
+COLORS = ("#0b62b0", "#b34700", "#187a47", "#8a2f9c", "#8b6a00", "#5a6570")
+GREY = len(COLORS) - 1  # that of random images; methods have the others
+_VARIABLES = {_TEXT: "var(--text)", _LINE: "var(--line)"} | {c: f"var(--c{n})" for n, c in enumerate(COLORS, 1)}
+_MARKERS = "osD^vP"
 _DASHES = ("-", "--", ":", "-.")
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with two dollar signs is a name
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "text.color": _TEXT,
     "axes.labelcolor": _TEXT,
     "axes.edgecolor": _TEXT,
@@ -31,148 +32,160 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
 }
 _WIDTH = 4.9  # inches: a phone shows it without making its texts smaller
-_LEAST_PLACES = 4  # for which a chart of bars has room
+_ROW = 0.25  # inches
 _LONGEST = 22  # characters of a name on an axis
+_DECADES = 1000  # ratio of the ends of a logarithmic axis up to which 2 and 5 are written, too
+_MOST_SEEDS = 50  # that are drawn in a row
 
 
 @dataclass(frozen=True)
-class Series:
-    """One line or one group of marks.
+class Mark:
+    """A value with its interval in a row of a chart.
 
     Attributes:
-        name: For the legend.
-        values: One for each place on the axis; None where there is none. Accuracies in percent, or losses.
-        low: Lower ends of error bars or of a band, or None.
-        high: Upper ends.
+        value: In percent; None where there is none.
+        interval: Its lower and upper end, or None.
+        each: What it is the mean of.
+        color: Place in `COLORS`; None is the colour of texts.
+        marker: Number of the marker.
+    """
+
+    value: float | None
+    interval: Sequence[float] | None = None
+    each: Sequence[float] = ()
+    color: int | None = 0
+    marker: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a chart: a name and its marks, one above the other; without marks it is a heading.
+
+    Attributes:
+        name: At its left.
+        marks: What is drawn.
+        text: At its right.
     """
 
     name: str
-    values: Sequence[float | None]
-    low: Sequence[float | None] | None = None
-    high: Sequence[float | None] | None = None
+    marks: Sequence[Mark] = ()
+    text: str = ""
 
 
-def bars(places: Sequence[str], series: Sequence[Series], chance: float, label: str, alt: str) -> object:
-    """Draw a group of bars for each place, the first series as bars and the others as marks over them.
+@dataclass(frozen=True)
+class Curve:
+    """Values over the passes with a band.
+
+    Attributes:
+        name: For the legend.
+        passes: Of each value.
+        values: Accuracies in percent, or losses.
+        low: Lower edge of the band.
+        high: Upper edge.
+    """
+
+    name: str
+    passes: Sequence[float]
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def rows_chart(lines: Sequence[Line], chance: float, alt: str, legend: Sequence[str] = ()) -> object:
+    """Draw rows of values with their intervals, all over one axis of percents; return an `<svg>`.
 
     Args:
-        places: Names under the groups.
-        series: The first with error bars; others are marks.
-        chance: Accuracy of guessing in percent: a dashed line.
+        lines: From top to bottom.
+        chance: Accuracy of guessing in percent: a dotted line.
+        alt: What the chart shows, in words.
+        legend: What the first marker, the second, ... stand for.
+    """
+    most = max(len(line.marks) for line in lines)
+    height = 0.75 + _ROW * len(lines) * max(1, 0.65 * most) + (0.3 if len(legend) > 1 else 0)
+    return _svg(lambda axes: draw_rows(axes, lines, chance, legend), height, alt)
+
+
+def draw_rows(axes: object, lines: Sequence[Line], chance: float, legend: Sequence[str] = ()) -> None:
+    """Draw what `rows_chart` does into axes of Matplotlib."""
+    for place, line in enumerate(lines):
+        for number, mark in enumerate(line.marks):
+            shift = 0.7 * ((number + 0.5) / len(line.marks) - 0.5)
+            _draw_mark(axes, place + shift, mark, legend[number] if place == 0 and legend else None)
+        axes.text(1.02, place, line.text, transform=axes.get_yaxis_transform(), va="center")
+    axes.axvline(chance, color=_TEXT, linestyle=":", linewidth=1)
+    axes.text(chance, 1.01, "chance", transform=axes.get_xaxis_transform(), ha="center", fontsize=9)
+    axes.set_yticks(range(len(lines)), [cut(line.name, _LONGEST) for line in lines])
+    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("normal" if line.marks else "bold")
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(0, min(low, chance - 0.05 * (high - low))), min(100, high))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("accuracy in %")
+
+
+def _draw_mark(axes: object, place: float, mark: Mark, name: str | None) -> None:
+    if mark.value is None:
+        return
+    color = _TEXT if mark.color is None else _nth(COLORS, mark.color)
+    look = {"color": color, "clip_on": False}
+    for value in mark.each[:_MOST_SEEDS]:
+        axes.plot([value], [place], "|", markersize=6, alpha=0.5, **look)
+    if mark.interval is not None:
+        axes.plot(mark.interval, [place, place], linewidth=1.8, solid_capstyle="butt", **look)
+    axes.plot([mark.value], [place], _nth(_MARKERS, mark.marker), markersize=6.5, label=name, linestyle="none", **look)
+
+
+def curves_chart(curves: Sequence[Curve], color: int, label: str, alt: str, log: bool = False) -> object:
+    """Draw curves with their bands over the passes, all in one colour; return an `<svg>`.
+
+    Args:
+        curves: One for each student network.
+        color: Place in `COLORS`.
         label: Of the axis of values.
         alt: What the chart shows, in words.
+        log: Whether the values are drawn by their logarithm.
     """
 
     def draw(axes: object) -> None:
-        main, *others = series
-        axes.bar(range(len(places)), main.values, 0.6, color=_SERIES[0], alpha=0.85, label=main.name)
-        _error_bars(axes, range(len(places)), main, _TEXT)
-        for number, other in enumerate(others, start=1):
-            points = [(place, value) for place, value in enumerate(other.values) if value is not None]
-            _plot(axes, points, number, other.name, linestyle="none", markersize=6, markeredgecolor=_TEXT)
-        axes.axhline(chance, color=_TEXT, linestyle=":", linewidth=1, label="chance")
-        _name_places(axes, places)
-        spare = max(0.5, (_LEAST_PLACES - len(places)) / 2)  # a single bar is no wall
-        axes.set_xlim(-spare, len(places) - 1 + spare)
-        axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
-
-    return _svg(draw, 3.4, alt)
-
-
-def lines(places: Sequence[str], series: Sequence[Series], label: str, alt: str) -> object:
-    """Draw a line for each series over images per class, with error bars."""
-
-    def draw(axes: object) -> None:
-        for number, one in enumerate(series):
-            shift = (number - (len(series) - 1) / 2) * 0.04
-            points = [(place + shift, value) for place, value in enumerate(one.values) if value is not None]
-            _plot(axes, points, number, one.name, linestyle=_nth(_DASHES, number), markersize=5)
-            _error_bars(axes, [place + shift for place in range(len(places))], one, _nth(_SERIES, number))
-        _name_places(axes, places)
-        axes.set_ylabel(label)
-        axes.set_xlabel("images per class (IPC)")
-        axes.set_ylim(bottom=0)
-
-    return _svg(draw, 3.6 + 0.17 * ((len(series) + 1) // 2), alt, columns=2)
-
-
-def curves(series: Sequence[tuple[Sequence[float], Series]], label: str, alt: str, log: bool = False) -> object:
-    """Draw a curve with its band for each series, each over x values of its own (passes)."""
-
-    def draw(axes: object) -> None:
-        for number, (passes, one) in enumerate(series):
-            look = {"linestyle": _nth(_DASHES, number), "markersize": 4}
-            look |= {} if len(passes) < 15 else {"marker": ""}
-            _plot(axes, list(zip(passes, one.values, strict=True)), number, one.name, **look)
-            if one.low is not None:
-                axes.fill_between(passes, one.low, one.high, color=_nth(_SERIES, number), alpha=0.2, linewidth=0)
+        for number, one in enumerate(curves):
+            look = {"color": _nth(COLORS, color), "linestyle": _nth(_DASHES, number)}
+            axes.plot(one.passes, one.values, label=one.name, **look)
+            axes.fill_between(one.passes, one.low, one.high, color=look["color"], alpha=0.2, linewidth=0)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+            low, high = axes.get_ylim()
+            between = "25" if high < _DECADES * low else ""  # over more of them these would stand on each other
+            axes.yaxis.set_minor_formatter(lambda value, place: f"{value:g}" if f"{value:e}"[0] in between else "")
         axes.set_xlabel("passes over the distilled images")
         axes.set_ylabel(label)
 
-    return _svg(draw, 3.2, alt)
-
-
-def dots(places: Sequence[str], series: Sequence[Series], chance: float, label: str, alt: str) -> object:
-    """Draw values as marks in a row for each place, such as the accuracy of each class."""
-
-    def draw(axes: object) -> None:
-        for number, one in enumerate(series):
-            points = [(value, place) for place, value in enumerate(one.values) if value is not None]
-            _plot(axes, points, number, one.name, linestyle="none", markersize=6)
-        axes.axvline(chance, color=_TEXT, linestyle=":", linewidth=1, label="chance")
-        axes.set_yticks(range(len(places)), [cut(place, _LONGEST) for place in places])
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel(label)
-
-    return _svg(draw, 1.2 + 0.24 * len(places), alt)
-
-
-def _plot(axes: object, points: Sequence[tuple[float, float]], number: int, name: str, **look: object) -> None:
-    """Draw the points of a series, if there are any, in its colour and with its marker."""
-    if points:
-        look = {"color": _nth(_SERIES, number), "marker": _nth(_MARKERS, number)} | look
-        axes.plot(*zip(*points, strict=True), label=name, **look)
+    return _svg(draw, 2.8, alt)
 
 
 def _nth(looks: Sequence[str], number: int) -> str:
-    """Return what tells a series from others; where there are more series, it begins again."""
+    """Return what tells one from others; where there are more of them, it begins again."""
     return looks[number % len(looks)]
 
 
-def _error_bars(axes: object, places: Sequence[float], series: Series, color: str) -> None:
-    if series.low is None:
-        return
-    for place, value, low, high in zip(places, series.values, series.low, series.high, strict=True):
-        if value is not None and low is not None:
-            axes.errorbar([place], [value], [[value - low], [high - value]], color=color, capsize=3, linewidth=1)
-
-
-def _name_places(axes: object, places: Sequence[str]) -> None:
-    slanted = sum(map(len, places)) > 45
-    names = [cut(place, _LONGEST) for place in places]
-    axes.set_xticks(range(len(places)), names, rotation=35 if slanted else 0, ha="right" if slanted else "center")
-
-
-def _svg(draw: Callable[[object], None], height: float, alt: str, columns: int = 3) -> object:
-    """Return an `<svg>` element that carries its description; `columns` are those of the legend."""
+def _svg(draw: Callable[[object], None], height: float, alt: str) -> object:
+    """Return an `<svg>` element that carries its description."""
     import matplotlib
     from markupsafe import Markup, escape
     from matplotlib.figure import Figure
 
     salt = hashlib.sha256(alt.encode(errors="replace")).hexdigest()[:16]  # ids of the charts of a page must differ
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": salt}):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": salt}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure.add_subplot())
-        figure.legend(loc="outside lower center", ncols=columns)
+        axes = figure.add_subplot()
+        draw(axes)
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            figure.legend(loc="outside lower center", ncols=3)
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     text = written.getvalue()

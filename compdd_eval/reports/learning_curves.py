@@ -15,7 +15,7 @@ _POINTS = 200  # of a curve, as many as a chart can show
 
 
 @dataclass(frozen=True)
-class Curve:
+class SeedCurve:
     """Values over the passes: mean over students, lowest and highest.
 
     Attributes:
@@ -51,17 +51,17 @@ def read_students(run: Run) -> dict[str, list[StudentResult]]:
     return found
 
 
-def loss_curve(students: list[StudentResult]) -> Curve | None:
+def loss_curve(students: list[StudentResult]) -> SeedCurve | None:
     """Return the loss of each pass; None where there is none, or one was not finite."""
     return _curve([[(number, loss) for number, loss in enumerate(student.losses, 1)] for student in students])
 
 
-def accuracy_curve(students: list[StudentResult]) -> Curve | None:
+def accuracy_curve(students: list[StudentResult]) -> SeedCurve | None:
     """Return the accuracy on the validation images, as fractions, after the passes where it was asked for."""
     return _curve([student.curve for student in students])
 
 
-def _curve(tables: list[list]) -> Curve | None:
+def _curve(tables: list[list]) -> SeedCurve | None:
     """Put the points of students together, in blocks where they are many."""
     try:
         arrays = [np.asarray([[float(at), float(value)] for at, value in table]) for table in tables]
@@ -77,4 +77,4 @@ def _curve(tables: list[list]) -> Curve | None:
     blocks = np.array_split(np.arange(number), min(number, _POINTS))
     values = np.stack([stacked[:, block, 1].mean(axis=1) for block in blocks])  # [blocks, students]
     passes = [float(stacked[0, block[-1], 0]) for block in blocks]
-    return Curve(passes, values.mean(axis=1).tolist(), values.min(axis=1).tolist(), values.max(axis=1).tolist())
+    return SeedCurve(passes, values.mean(axis=1).tolist(), values.min(axis=1).tolist(), values.max(axis=1).tolist())

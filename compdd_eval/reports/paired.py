@@ -1,5 +1,6 @@
 """Two groups of students, seed by seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compdd_eval.reports.summaries import Group
@@ -33,3 +34,18 @@ def pair(first: Group, other: Group) -> Pairing:
         return Pairing([], None, NO_PAIRS)
     difference = paired_difference([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
     return Pairing(seeds, difference, {1: BETTER, -1: WORSE, 0: UNCLEAR}[clear_sign(difference.interval)])
+
+
+def best_of(groups: Sequence[Group]) -> int | None:
+    """Return the place of the group that is better than every other one, or None; also where it is alone."""
+    if len(groups) < 2:
+        return None
+    best = max(range(len(groups)), key=lambda place: groups[place].mean)
+    others = [group for place, group in enumerate(groups) if place != best]
+    return best if all(pair(groups[best], other).verdict == BETTER for other in others) else None
+
+
+def disagree(groups: Sequence[Group]) -> bool:
+    """Whether a group has another accuracy than the first for the same seed, as the same students never have."""
+    known = groups[0].by_seed if groups else {}
+    return any(known.get(seed, value) != value for group in groups[1:] for seed, value in group.by_seed.items())

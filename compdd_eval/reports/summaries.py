@@ -23,12 +23,19 @@ from compdd_eval.reports.checked_fields import (
     whole_of,
 )
 from compdd_eval.results.result_files import read_results, read_summary
-from compdd_eval.results.statistics import Ratio, mean_interval, ratio_interval
+from compdd_eval.results.statistics import Ratio, accuracy_interval, ratio_interval
 from compdd_eval.results.student_result import SCHEMA_VERSION
 from compdd_eval.utils.errors import InputError
 
 _MOST_NAME = 80
 _IPC = re.compile(r"[-_]?ipc[-_]?\d+", re.IGNORECASE)  # in the name of a folder: the same method at another size
+# as `distill random` and `random_images` name their sets, or people their folders
+_RANDOM = re.compile(r"random([ _-]+(real|images|set))*", re.IGNORECASE)
+ONE_DRAW = "(one draw)"
+ONE_DRAW_NOTE = (
+    "random (one draw) is one set of random images, the same for every seed: its interval leaves out the spread "
+    "between draws, and what is better than it may not be better than another draw"
+)
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 # SET/CONFIG/MODEL/DIGEST/seedK.json: no other file of the machine is ever opened for a report
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:@+-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
@@ -64,8 +71,8 @@ class Group:
 
     @property
     def interval(self) -> list[float] | None:
-        """95 % interval of the mean (Student's t), as fractions; None for one student."""
-        return mean_interval(self.accuracies)
+        """95 % interval of the mean over students, in [0, 1], as of `accuracy_interval`; None for one."""
+        return accuracy_interval(self.accuracies)
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,17 @@ class Run:
         return protocol_in_words(name, found)
 
     @property
+    def is_one_draw(self) -> bool:
+        """Whether the set is a draw of random images, as its method or its name says: not drawn anew by each seed."""
+        return _RANDOM.fullmatch(self._method) is not None
+
+    @property
     def method(self) -> str:
         """Name of the method: what the set says, or the name of its files without the IPC, or its digest."""
+        return f"random {ONE_DRAW}" if self.is_one_draw else self._method
+
+    @property
+    def _method(self) -> str:
         if said := clean(self.origin.get("method") or "", _MOST_NAME):
             return said
         if self.repository:

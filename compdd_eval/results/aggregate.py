@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import torch
 
-from compdd_eval.results.statistics import bootstrap_interval, mean_interval
+from compdd_eval.results.statistics import accuracy_interval, bootstrap_interval
 from compdd_eval.results.student_result import StudentResult
 from compdd_eval.results.summary import Students
 
@@ -30,7 +30,7 @@ def _students_of(model: str, runs: list[StudentResult]) -> Students:
         accuracies=accuracies,
         accuracy_mean=statistics.fmean(accuracies),
         accuracy_std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        accuracy_interval=mean_interval(accuracies),
+        accuracy_interval=accuracy_interval(accuracies),
         bootstrap_interval=bootstrap_interval([run.right for run in runs]),
         per_class_accuracy=_per_class(runs),
         confusion=np.sum([run.confusion for run in runs], axis=0).tolist(),

@@ -1,7 +1,7 @@
-"""How sure a number is: intervals over students and over validation images, comparisons, and permuted labels.
+"""How sure a number is: intervals over students and over validation images, and comparisons.
 
-Two things vary: the students (seed of weights and order) and the validation images. `mean_interval`,
-`paired_difference` and `ratio_interval` are about the first, the bootstrap about the second.
+Two things vary: the students (seed of weights and order) and the validation images. `accuracy_interval`,
+`paired_difference` and `ratio_interval` are about the first, the bootstrap and `share_interval` about the second.
 """
 
 import math
@@ -17,9 +17,6 @@ from compdd_eval.utils.errors import require
 CONFIDENCE = 0.95
 _SAME = 1e-12  # a standard deviation up to this is rounding
 _ROUNDING = 1e-9  # a difference of accuracies up to this is none
-_SHUFFLES = 200
-_DEVIATIONS = 5  # standard deviations above the mean of the shuffles
-_MOVED_LEVEL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,11 @@ def mean_interval(values: Sequence[float]) -> list[float] | None:
     """Return Student's t interval of the mean, `mean +- t(n - 1) * std / sqrt(n)` (Student 1908).
 
     Args:
-        values: One number for each student, such as accuracies in [0, 1].
+        values: One number for each student, such as differences of accuracies; for accuracies there is
+            `accuracy_interval`.
 
     Returns:
-        `[low, high]` at `CONFIDENCE`, in the unit of the values and not clipped to [0, 1]; None for one value.
+        `[low, high]` at `CONFIDENCE`, in the unit of the values, without bounds; None for one value.
 
     Raises:
         InputError: There are no values, or one is not finite.
@@ -74,6 +72,61 @@ def mean_interval(values: Sequence[float]) -> list[float] | None:
     mean = statistics.mean(values)
     half = _quantile(len(values) - 1) * _deviation(values) / math.sqrt(len(values))
     return [mean - half, mean + half]
+
+
+def accuracy_interval(accuracies: Sequence[float]) -> list[float] | None:
+    """Return the interval of a mean accuracy over students: Student's t on the logit scale, mapped back to (0, 1).
+
+    With mean m and standard error e of n students, the delta method gives `logit(m)` the standard error
+    `e / (m (1 - m))`; the ends are `expit(logit(m) +- t(n - 1) e / (m (1 - m)))`. This is the logit interval of Brown,
+    Cai and DasGupta (2001, "Interval estimation for a binomial proportion", Statistical Science 16), with the spread
+    over students in place of the binomial one. Where the spread is small it is `mean_interval`; where it is not, it
+    stays in [0, 1] and reaches further towards 1/2.
+
+    Args:
+        accuracies: One for each student, in [0, 1]; 0 and 1 themselves are allowed.
+
+    Returns:
+        `[low, high]` at `CONFIDENCE`, in [0, 1]; both ends are the mean where all accuracies are equal, also at 0 and
+        1; None for one student.
+
+    Raises:
+        InputError: There are no accuracies, or one is not in [0, 1].
+    """
+    values = _finite("accuracies", accuracies)
+    require("accuracies", values, all(0 <= value <= 1 for value in values), "fractions in [0, 1]")
+    if len(values) < 2:
+        return None
+    mean, std = statistics.mean(values), _deviation(values)
+    if not std:
+        return [mean, mean]
+    center = scipy.special.logit(mean)
+    half = _quantile(len(values) - 1) * std / math.sqrt(len(values)) / (mean * (1 - mean))
+    return [float(scipy.special.expit(center - half)), float(scipy.special.expit(center + half))]
+
+
+def share_interval(share: float, total: int) -> list[float]:
+    """Return the interval of a share of right images (Wilson 1927, the score interval of a binomial proportion).
+
+    It is about other validation images. The share may be a mean over students: these see the same images, so `total`
+    counts each image once, and the interval is rather too wide than too narrow.
+
+    Args:
+        share: Share of the images that are right, in [0, 1].
+        total: Number of images, from 1.
+
+    Returns:
+        `[low, high]` at `CONFIDENCE`, in [0, 1].
+
+    Raises:
+        InputError: A number is out of its range.
+    """
+    require("share", share, 0 <= share <= 1, "a fraction in [0, 1]")
+    require("total", total, total >= 1, "a number of images from 1")
+    z = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
+    center = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return [max(0.0, center - half), min(1.0, center + half)]
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
@@ -164,7 +217,8 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     all r with `(a - r b)^2 <= t^2 (va + r^2 vb)`, where a, b are the means and va, vb their squared standard errors.
     The degrees of freedom of t are those of Welch (1947) and Satterthwaite (1946) for `va + r^2 vb` at the estimated
     ratio; with two or three students the interval covers a little more than 95 %. A single denominator counts as
-    exact: the t interval of the numerators is divided by it.
+    exact: the t interval of the numerators is divided by it. Where no number is below 0, no ratio is: the interval
+    ends at 0.
 
     Args:
         numerators: One number for each student.
@@ -187,54 +241,9 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
         interval = sorted(end / b for end in mean_interval(above))
     else:
         interval = _fieller(above, below)
+    if interval is not None and min(*above, *below) >= 0:
+        interval = [max(0.0, end) for end in interval]
     return Ratio(a / b, interval)
-
-
-def confusion_matrix(predicted: Sequence[int], labels: Sequence[int], num_classes: int) -> list[list[int]]:
-    """Count the images of each true label (row) that got each predicted label (column).
-
-    Args:
-        predicted: Predicted labels in [0, num_classes), one for each image.
-        labels: True labels in [0, num_classes), in the same order.
-        num_classes: Number of labels.
-
-    Returns:
-        Counts, [num_classes, num_classes]; a label without images has a row of zeros.
-
-    Raises:
-        InputError: The lengths differ, or a label is not a whole number in the range.
-    """
-    require("num_classes", num_classes, num_classes >= 1, "a whole number from 1")
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
-    require("predicted", f"of length {predicted.size}", predicted.shape == labels.shape, f"{labels.size} labels")
-    for name, values in (("predicted", predicted), ("labels", labels)):
-        valid = not values.size or (values.dtype.kind in "iu" and values.min() >= 0 and values.max() < num_classes)
-        require(name, "with other values", bool(valid), f"whole numbers from 0 to {num_classes - 1}")
-    flat = labels.astype(np.int64) * num_classes + predicted.astype(np.int64)
-    return np.bincount(flat.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes).tolist()
-
-
-def best_permutation(confusion: Sequence[Sequence[int]]) -> tuple[list[int], float]:
-    """Find the renaming of the predicted labels that makes most images right (Kuhn 1955, the Hungarian method).
-
-    Among equally good ones it is one that leaves most labels in place.
-
-    Args:
-        confusion: Counts with a row for each true label, [labels, labels].
-
-    Returns:
-        `permutation`, whose entry p is the true label that predicted label p stands for, and the accuracy in [0, 1]
-        after replacing every prediction p by `permutation[p]`.
-
-    Raises:
-        InputError: The matrix is not square, has a negative count, or no image at all.
-    """
-    counts = _counts(confusion)
-    # weighed so that, between equally good assignments, one with more labels in place wins
-    weights = counts * (len(counts) + 1) + np.eye(len(counts), dtype=np.int64)
-    rows, columns = scipy.optimize.linear_sum_assignment(weights, maximize=True)
-    permutation = [int(row) for row in rows[np.argsort(columns)]]
-    return permutation, float(counts[rows, columns].sum() / counts.sum())
 
 
 def beyond_chance(correct: int, total: int, chance: float, level: float = 1 - CONFIDENCE) -> bool:
@@ -269,46 +278,6 @@ def equally_accurate(first: Sequence[bool], second: Sequence[bool]) -> float:
     first_only = sum(a and not b for a, b in pairs)
     differing = sum(a != b for a, b in pairs)
     return float(scipy.stats.binomtest(first_only, differing, 0.5).pvalue) if differing else 1.0
-
-
-def looks_permuted(confusion: Sequence[Sequence[int]]) -> list[int] | None:
-    """Tell whether predicted labels are right but for their names, as after mixing up the order of the classes.
-
-    The best of 10! permutations makes some 16 % of 500 guesses over ten labels right, so only the images whose label
-    the best permutation moves are looked at, and it must pass three checks on them:
-
-    - It makes more than twice as many right as the labels as they are.
-    - The right images that it gains outnumber those that it loses: sign test (McNemar 1947) at level 0.0001, divided
-      by the number of ways to choose as many labels (Bonferroni).
-    - It makes more right than the best renaming does after any of 200 seeded shuffles of the predictions among these
-      images (which keep both marginals, so a student that predicts few labels is compared with its like), and than
-      their mean plus five standard deviations.
-
-    In simulations with 50 images for each of ten labels, none of 9,000 guessing or weak students with the right labels
-    was reported, and one of 1,500 that tell groups of five labels apart but guess within them. All ten labels renamed
-    are found in half the cases at an accuracy of 0.2 and always from 0.3, two swapped ones nearly always at 0.5.
-
-    Args:
-        confusion: Counts with a row for each true label, [labels, labels].
-
-    Returns:
-        The permutation, as from `best_permutation`, or None where the labels look right or the student is too weak
-        to tell.
-
-    Raises:
-        InputError: As in `best_permutation`.
-    """
-    permutation, _ = best_permutation(confusion)
-    counts = _counts(confusion)
-    moved = [label for label, other in enumerate(permutation) if label != other]
-    as_named = int(sum(counts[label, label] for label in moved))
-    renamed = int(sum(counts[permutation[label], label] for label in moved))
-    if renamed <= 2 * as_named:
-        return None
-    sign_test = scipy.stats.binomtest(renamed, renamed + as_named, 0.5, alternative="greater")
-    if sign_test.pvalue >= _MOVED_LEVEL / math.comb(len(counts), len(moved)):
-        return None
-    return permutation if renamed > _most_by_chance(counts[moved]) else None
 
 
 def _finite(name: str, values: Sequence[float]) -> list[float]:
@@ -367,26 +336,3 @@ def _percentiles(scores: np.ndarray, draws: int, seed: int) -> list[float]:
     drawn = np.random.default_rng(seed).multinomial(len(scores), counts / len(scores), size=draws)
     ends = np.quantile(drawn @ distinct / len(scores), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return ends.tolist()
-
-
-def _counts(confusion: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the counts of a confusion matrix, or raise InputError."""
-    counts = np.asarray(confusion)
-    square = counts.ndim == 2 and counts.shape[0] == counts.shape[1]
-    require("confusion", f"of shape {list(counts.shape)}", square and counts.dtype.kind in "iu", "a square of counts")
-    require("confusion", "without images", bool((counts >= 0).all() and counts.any()), "counts from 0, not all 0")
-    return counts.astype(np.int64)
-
-
-def _most_by_chance(counts: np.ndarray) -> float:
-    """Return how many images the best renaming makes right by chance: [some true labels, predicted labels] counts."""
-    true, predicted = np.nonzero(counts)
-    repeats = counts[true, predicted]
-    true, predicted = np.repeat(true, repeats), np.repeat(predicted, repeats)
-    rng = np.random.default_rng(0)
-    most = []
-    for _ in range(_SHUFFLES):
-        flat = true * counts.shape[1] + rng.permutation(predicted)
-        shuffled = np.bincount(flat, minlength=counts.size).reshape(counts.shape)
-        most.append(shuffled[scipy.optimize.linear_sum_assignment(shuffled, maximize=True)].sum())
-    return max(float(np.max(most)), float(np.mean(most) + _DEVIATIONS * np.std(most)))

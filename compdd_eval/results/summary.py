@@ -23,7 +23,7 @@ class Students:
         accuracies: Accuracy of each on the validation images.
         accuracy_mean: Mean of the accuracies.
         accuracy_std: Sample standard deviation; None for one student.
-        accuracy_interval: 95 % interval of the mean over students (Student's t); None for one.
+        accuracy_interval: 95 % interval of the mean over students, as of `statistics.accuracy_interval`; None for one.
         bootstrap_interval: 95 % interval of the mean over redrawn validation images, students held fixed.
         per_class_accuracy: Mean accuracy of each of the ten labels; None for a label without validation images.
         confusion: Counts summed over students, ten rows (true label) of ten (predicted label).

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compdd_eval import DistilledSet
 from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.subsets import load_subset
+from tests.support import gallery
 from tests.support.forked import forked, launched
 
 
@@ -42,18 +44,20 @@ def test_demo_in_two_processes(tmp_path):
     done = launched(2, "-m", "compdd_eval", "demo", cwd=tmp_path, **places)
     assert done.returncode == 0, done.stderr
     assert "They are not ImageNet" in done.stdout
-    means = {}
+    gains = {}
     for difficulty in ("easy", "hard"):
         for ipc in (1, 10):
             folder = tmp_path / f"demo_results/round-{difficulty}-ipc{ipc}"
+            assert DistilledSet.load(folder).metadata["distillation"]["steps"] == 200
             entry = json.loads((folder / "results/summary.json").read_text())["results"][0]
-            assert len(entry["accuracies"]) == 3
-            means[difficulty, ipc] = entry["accuracy_mean"]
-            assert Image.open(folder / "distilled.png").size[1] == 10 * 66 + 28
-            assert (folder / "images.pt").exists()
-    assert means["easy", 10] > means["easy", 1] > 0.1 and means["hard", 10] > means["hard", 1] > 0.1
+            assert len(entry["accuracies"]) == len(entry["random"]["accuracies"]) == 5
+            gains[difficulty, ipc] = entry["improvement"]["mean"]
+    assert gains["easy", 1] > 0 and gains["hard", 1] > 0
     assert done.stdout.splitlines()[-1].startswith("report: demo_results/report.html (4 runs")
-    assert (tmp_path / "demo_results/report.html").read_text().count("<img ") == 2 * (10 + 100)
+    page = (tmp_path / "demo_results/report.html").read_text()
+    assert page.count("<img ") == 2 * (10 + 10 + 100) and "random images" in page and "not ImageNet" in page
+    gallery.make(tmp_path / "demo_results", tmp_path / "demo.png")
+    assert Image.open(tmp_path / "demo.png").size[0] > 900
     code = "import datasets; datasets.load_dataset('comp_dd', 'round-easy')"
     looked = forked("-c", code, cwd=tmp_path, **places)
     assert looked.returncode != 0 and "comp_dd" in looked.stderr  # the demo's cache is its own

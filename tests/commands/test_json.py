@@ -249,7 +249,7 @@ def test_demo(printed, tmp_path, monkeypatch):
     monkeypatch.setattr("compdd_eval.commands.demo.draw_imagenet", few)
     monkeypatch.setattr("compdd_eval.commands.demo.IPCS", (1,))
     monkeypatch.setattr("compdd_eval.commands.demo.DIFFICULTIES", ("easy",))
-    flags = ["--output_dir", tmp_path / "demo", "--num_eval", 1, "--epoch_eval_train", 1, "--threads", 1]
+    flags = ["--output_dir", tmp_path / "demo", "--steps", 1, "--num_eval", 1, "--epoch_eval_train", 1, "--threads", 1]
     found = printed("demo", *flags)
     assert [summary["config_name"] for summary in found["summaries"]] == ["round-easy"]
     assert "not ImageNet" in found["note"] and "chart" not in found and os.path.isfile(found["report"])

@@ -25,6 +25,7 @@ from compdd_eval.reports.compare.table_formats import (
     print_text,
     render_tables,
 )
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE
 
 SEEDS = [0, 1, 2, 3, 4]
 LOW = [0.310, 0.322, 0.298, 0.318, 0.305]
@@ -424,8 +425,13 @@ def test_names(tmp_path, run):
 def test_a_method_that_is_called_random(tmp_path, run):
     for name in ("Random", "b"):
         write(tmp_path / name, entry("MLP", LOW, random=HIGH))
-    cells = cells_of(compared(run, tmp_path / "Random", tmp_path / "b"))
-    assert [name for name, _, _ in cells] == ["Random (baseline)", "Random", "b"]
+    found = compared(run, tmp_path / "b", tmp_path / "Random")
+    names = ["Random (a draw for each seed)", "b", "random (one draw)"]
+    assert [name for name, _, _ in cells_of(found)] == names
+    assert "b from random (one draw) on bird-easy" in found["comparisons"][0]["sentence"], "the verdict names it"
+    assert ONE_DRAW_NOTE in found["tables"][0]["notes"]
+    found = compared(run, tmp_path / "b", tmp_path / "Random", "--names", "ours,chosen blindly")
+    assert [method["name"] for method in found["methods"]] == ["ours", "chosen blindly (one draw)"]
 
 
 def test_notes(tmp_path, run):

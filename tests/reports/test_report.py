@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import itertools
 import json
 import math
 import os
@@ -11,19 +12,24 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from compdd_eval import DistilledSet, EvaluateConfig, evaluate, load_comp_dd
 from compdd_eval.data.transforms import denormalise
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.result_pictures import MOST_OF_A_CLASS, read_pictures, sheet_of
+from compdd_eval.reports.charts import Line, Mark, draw_rows
 from compdd_eval.reports.html import as_link, json_for_script, points, short
 from compdd_eval.reports.learning_curves import loss_curve, read_students
-from compdd_eval.reports.report.overview import overview_of
+from compdd_eval.reports.report.panels import named, panels_of
 from compdd_eval.reports.report.run_section import section_of
-from compdd_eval.reports.summaries import parse_run, read_runs
+from compdd_eval.reports.report.verdicts import against, verdicts_of
+from compdd_eval.reports.report.write import report_of
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group, parse_run, read_runs
 from compdd_eval.utils.errors import InputError
 from tests.conftest import FAST
 from tests.support.browser import browser, open_page, sideways  # noqa: F401
@@ -77,6 +83,13 @@ class Texts(HTMLParser):
         self.words.append(data)
 
 
+def t_on_the_logit_scale(accuracies):
+    mean = accuracies.mean()
+    center, error = scipy.special.logit(mean), scipy.stats.sem(accuracies) / (mean * (1 - mean))
+    half = error * scipy.stats.t.ppf(0.975, len(accuracies) - 1)
+    return 100 * scipy.special.expit(center - half), 100 * scipy.special.expit(center + half)
+
+
 def test_the_report_has_every_number(run, results, tmp_path):
     status, out, lines = run("report", results, "--output", tmp_path / "r.html")
     assert status == 0 and f"report: {tmp_path}/r.html (2 runs" in out, lines
@@ -87,20 +100,40 @@ def test_the_report_has_every_number(run, results, tmp_path):
             accuracies = np.array(entry["accuracies"])
             assert f"{100 * accuracies.mean():.2f} ± {100 * accuracies.std(ddof=1):.2f}" in page.text
             if accuracies.std() > 0:
-                low, high = scipy.stats.t.interval(0.95, 1, accuracies.mean(), scipy.stats.sem(accuracies))
-                assert f"{100 * low:.1f} to {100 * high:.1f}" in page.text
+                low, high = t_on_the_logit_scale(accuracies)
+                assert f"{low:.1f} to {high:.1f}" in page.text
             difference = accuracies - np.array(entry["random"]["accuracies"])
-            assert f"{round(100 * difference.mean(), 2) + 0.0:+.2f} points" in page.text
+            assert f"{round(100 * difference.mean(), 2) + 0.0:+.2f}" in page.text
             assert f"{100 * accuracies.mean() / entry['full']['accuracy_mean']:.1f} %" in page.text
-            for value in entry["per_class_accuracy"]:
+            for seed, accuracy in enumerate(accuracies):
+                assert f"seed {seed}: {100 * accuracy:.2f}" in page.text
+            for label, value in enumerate(entry["per_class_accuracy"]):
+                images = sum(entry["confusion"][label]) // 2
                 assert f"{100 * value:.1f}" in page.text
+                if (value * images).is_integer():
+                    low, high = scipy.stats.binomtest(int(value * images), images).proportion_ci(method="wilson")
+                    assert f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})" in page.text
         assert summary["digests"]["distilled"] in page.text and summary["digests"]["validation"] in page.text
         for class_name in summary["class_names"]:
             assert class_name in page.text
-    assert "Chance is 10.0 %" in page.text and "seeds 0, 1" in page.text
-    assert page.elements.count("svg") == 2 + 2 * 4  # over IPC for each student; by student, by class, loss, accuracy
-    assert page.elements.count("img") == 10 + 20 and all(alt.startswith("distilled image") for alt in page.alts)
+    assert page.elements.count("svg") == 1 + 2 * 3  # all runs; of each the classes, loss, accuracy
+    assert page.elements.count("img") == 10 + 10 + 20  # the first of each class, and all of IPC 2
+    assert all(alt.startswith("distilled image") for alt in page.alts)
     assert "soft label" in page.alts[-1] and "0.73" in page.alts[-1] and "soft label" not in page.alts[0]
+
+
+def test_the_result_comes_first(run, results, tmp_path):
+    """Title, verdict, one chart, one table; then images, classes, confusion, curves; settings and digests last."""
+    assert run("report", results / "hard", "--output", tmp_path / "r.html")[0] == 0
+    text = (tmp_path / "r.html").read_text()
+    places = [text.index(part) for part in ('<ul class="verdicts">', "<svg", '<table class="numbers">', "<img")]
+    places += [text.index(f"{part}</") for part in ("Accuracy of each class", "Which classes are taken for which")]
+    places += [text.index(part) for part in ("Loss of training", "Settings, seeds and digests", "sha256 of the set")]
+    assert places == sorted(places)
+    assert text.count('<table class="numbers">') == 1
+    titled = tmp_path / "titled.html"
+    assert run("report", results / "hard", "--output", titled, "--title", "My title")[0] == 0
+    assert "<h1>My title</h1>" in titled.read_text()
 
 
 def test_the_report_needs_nothing_else(run, results, tmp_path):
@@ -136,23 +169,110 @@ def test_the_same_difference_for_every_seed_is_no_evidence(run, copied):
     (copied / "hard/summary.json").write_text(json.dumps(summary))
     assert run("report", copied / "hard")[0] == 0
     text = Texts((copied / "hard/report.html").read_text()).text
-    assert "cannot tell from random with 2 seeds: +25.00 points" in text and "better" not in text
+    assert "Cannot be told from random images:" in text and "+25.00 points" in text and "Better than" not in text
 
 
-def test_many_methods_in_one_chart(results):
-    """The chart says how many of them it shows, and keeps the random baseline."""
+def variant(one, folder, accuracies, method="dm", random=None, **changes):
+    """A run with these accuracies of its first network alone, as if it lay in a folder of its own."""
+    group = Group(tuple(range(len(accuracies))), tuple(accuracies))
+    other = None if random is None else Group(tuple(range(len(random))), tuple(random))
+    entry = dataclasses.replace(one.entries[0], students=group, random=other, full=None)
+    file = one.file.parent / folder / "summary.json"
+    return dataclasses.replace(
+        one, entries=(entry,), file=file, place=str(file), origin={"method": method}, students=(), **changes
+    )
+
+
+LOW, NEAR, HIGH = [0.10, 0.12, 0.11], [0.12, 0.11, 0.11], [0.20, 0.23, 0.21]
+
+
+def shown_of(*runs):
+    return named(runs, [str(run.file.parent) for run in runs])
+
+
+def test_methods_stand_in_one_chart_in_the_order_given(results):
     (one,) = read_runs(str(results / "hard"))
     runs = [
-        dataclasses.replace(one, ipc=ipc, place=f"{number}-{ipc}", origin={"method": f"method {number}"})
-        for number in range(20)
-        for ipc in (1, 10)
+        variant(one, f"{method}{ipc}", accuracies, method, LOW if method != "c" else None, ipc=ipc)
+        for ipc in (10, 1)
+        for method, accuracies in (("c", NEAR), ("a", HIGH), ("b", NEAR))
     ]
-    found = overview_of(runs)
-    assert [title.split(" (")[1] for title, _ in found.charts] == ["7 of 20 methods)"] * 2
-    assert all("random, " in chart and "method 6" in chart and "method 7" not in chart for _, chart in found.charts)
-    twice = [one, dataclasses.replace(one, place="b", digests=one.digests | {"distilled": "f" * 64})]
-    more = dataclasses.replace(one, place="c", ipc=10)
-    assert all("ffffff" in chart for _, chart in overview_of([*twice, more]).charts)
+    shown = shown_of(*runs)
+    (panel,) = panels_of(shown)
+    assert [block.title for block in panel.blocks] == ["IPC 1", "IPC 10"]
+    assert [[row.name for row in block.rows] for block in panel.blocks] == [["c", "a", "b", "random images"]] * 2
+    colors = {row.name: {other.color for block in panel.blocks for other in block.rows if other.name == row.name}
+              for row in panel.blocks[0].rows}  # fmt: skip
+    assert all(len(found) == 1 for found in colors.values()) and len(set.union(*colors.values())) == 4
+    verdicts = {verdict.lead: verdict.of for verdict in verdicts_of([panel])}
+    assert verdicts["Better than random images"] == "a, IPC 1 (+10.33 points); a, IPC 10 (+10.33 points)"
+    assert verdicts["Cannot be told from random images"].count("points") == 4, "also what has the baseline of others"
+    assert verdicts["Better than every other method here"] == "a, IPC 1; a, IPC 10"
+    page = report_of(shown)
+    assert page.count('<table class="numbers">') == 1 and "<h1>c, a, b on bird-easy, IPC 1, 10</h1>" in page
+
+
+@pytest.mark.parametrize("value", [0.5, 12, 99.5])
+def test_the_axis_of_a_chart_holds_chance_and_stays_in_its_range(value):
+    axes = Figure().add_subplot()
+    draw_rows(axes, [Line("title"), Line("dm", [Mark(value, (0, 100) if value > 99 else None, [value])])], 10)
+    low, high = axes.get_xlim()
+    assert 0 <= low < 10 < high <= 100 and low <= value <= high
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["title", "dm"]
+
+
+def test_what_cannot_be_compared_stands_apart(results):
+    (one,) = read_runs(str(results / "hard"))
+    other = dict(one.digests, validation="f" * 64)
+    runs = [variant(one, "a", HIGH, random=LOW), variant(one, "b", HIGH, digests=other)]
+    first, second = panels_of(shown_of(*runs))
+    assert (first.name, second.name) == (one.digests["validation"][:8], "ffffffff")
+    assert [row.name for panel in (first, second) for row in panel.blocks[0].rows] == ["dm", "random images", "dm"]
+
+
+def test_the_same_method_twice_is_told_apart(results):
+    (one,) = read_runs(str(results / "hard"))
+    names = [shown.name for shown in shown_of(*(variant(one, folder, HIGH) for folder in ("x", "y")))]
+    assert names == ["dm (x)", "dm (y)"]
+    alone = shown_of(variant(one, "x", HIGH), variant(one, "y", HIGH, ipc=10))
+    assert [shown.name for shown in alone] == ["dm", "dm"] and len({shown.color for shown in alone}) == 1
+    runs = [variant(one, folder, HIGH) for folder in ("x/same", "y/same")]
+    names = [shown.name for shown in named(runs, ["all", "all"])]
+    assert names == [f"dm ({run.place})" for run in runs]
+
+
+def test_a_fixed_draw_of_random_images_is_called_that(results):
+    """Not the baseline, for which each seed draws anew; what is compared with it says so."""
+    (one,) = read_runs(str(results / "hard"))
+    for method in ("random", "random real images", "Random"):
+        alone = panels_of(shown_of(variant(one, "a", HIGH), variant(one, "b", LOW, method)))
+        assert [row.name for row in alone[0].blocks[0].rows] == ["dm", "random (one draw)"]
+        (verdict,) = verdicts_of(alone)  # it is no rival: that nothing else is better says nothing more
+        assert verdict.lead == "Better than one draw of random images" and verdict.of.startswith("dm (+10.33 points")
+        assert ONE_DRAW_NOTE in alone[0].notes
+    both = panels_of(shown_of(variant(one, "a", HIGH, random=NEAR), variant(one, "b", LOW, "random", random=NEAR)))
+    rows = both[0].blocks[0].rows
+    assert [row.name for row in rows] == ["dm", "random (one draw)", "random images"]
+    assert [against(row) for row in rows[:2]] == ["better than random images", "cannot be told from random images"]
+    assert panels_of(shown_of(variant(one, "a", HIGH, "random matching")))[0].notes == both[0].notes[:1]
+
+
+def test_baselines_that_disagree_are_told_of(results):
+    (one,) = read_runs(str(results / "hard"))
+    same = panels_of(shown_of(variant(one, "a", HIGH, random=LOW), variant(one, "b", HIGH, "b", random=LOW)))
+    (panel,) = panels_of(shown_of(variant(one, "a", HIGH, random=LOW), variant(one, "b", HIGH, "b", random=NEAR)))
+    assert not any("not the same" in note for note in same[0].notes)
+    assert any(note.startswith("With the same seeds, random images are not the same") for note in panel.notes)
+    gains = [row.pairing.difference.mean for row in panel.blocks[0].methods]
+    assert gains == pytest.approx([np.mean(HIGH) - np.mean(LOW), np.mean(HIGH) - np.mean(NEAR)])
+    assert panel.title.endswith(", 3 seeds")
+
+
+def test_one_student_and_nothing_to_compare_with(results):
+    (one,) = read_runs(str(results / "hard"))
+    verdicts = verdicts_of(panels_of(shown_of(variant(one, "a", [0.2]))))
+    assert [verdict.lead for verdict in verdicts] == ["20.00 % accuracy", "Nothing to compare with"]
+    assert "no interval" in verdicts[0].of and "chance is 10.0 %" in verdicts[0].of
 
 
 def test_regimes_and_scores_are_shown(run, copied):
@@ -238,7 +358,7 @@ def test_damaged_pictures_do_not_stop_a_report(run, copied):
     sheet.write_bytes(b"not a picture")
     status, _, _ = run("report", copied)
     text = (copied / "report.html").read_text()
-    assert status == 0 and "The pictures cannot be read" in text and text.count("<img") == 20
+    assert status == 0 and "The pictures cannot be read" in text and text.count("<img") == 10 + 20
 
 
 def test_hostile_texts_are_only_texts(run, copied):
@@ -294,7 +414,7 @@ def test_a_set_in_a_folder_of_the_hub(results):
     run = parse_run(summary_of(results / "hard") | {"distilled": said}, "x", results / "hard/summary.json")
     assert run.repository == f"me/sets/ipc1/edf@{commit}" and run.method == "me/sets/ipc1/edf"
     page = f"https://huggingface.co/datasets/me/sets/tree/{commit}/ipc1/edf"
-    assert ("set from", run.repository, page) in section_of(run, "run1", 0).facts
+    assert ("set from", run.repository, page) in section_of(shown_of(run)[0], 0).facts
 
 
 def test_names_never_lead_out_of_the_folder(results):
@@ -367,7 +487,7 @@ def test_bad_input(run, results, tmp_path):
 
 def test_many_pictures_are_left_out(results):
     (one,) = read_runs(str(results / "hard"))
-    section = section_of(one, "run1", 9)
+    section = section_of(shown_of(one)[0], 9)
     assert section.pictures == [] and "many pictures already" in section.pictures_note
 
 
@@ -391,6 +511,8 @@ def test_in_a_browser(open_page, page_file):  # noqa: F811
         for width in (390, 1280):
             page = open_page(page_file, width=width, dark=dark)
             assert sideways(page) == 0
+            boxes = "[...document.querySelectorAll('.scroll')]"  # tables fit a phone, too
+            assert page.evaluate(f"{boxes}.every(box => box.scrollWidth <= box.clientWidth)")
             assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 32)")
             grounds[dark] = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
             text = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
@@ -398,14 +520,19 @@ def test_in_a_browser(open_page, page_file):  # noqa: F811
             assert page.problems == []
     assert grounds[False] != grounds[True]
     page = open_page(page_file)
-    page.locator("section a").nth(1).click()
-    assert page.evaluate("location.hash") == "#run2"
+    assert not page.locator("#run2").is_visible()
+    page.locator('a[href="#run2"]').first.click()  # the browser opens what is folded around the target
+    assert page.evaluate("location.hash") == "#run2" and page.locator("#run2").is_visible()
     tile = page.locator("#run2 .tile").first
     assert not tile.locator(".tip").is_visible()
     tile.focus()
     assert tile.locator(".tip").is_visible() and "0.73" in tile.locator(".tip").inner_text()
-    page.locator("#run1 summary", has_text="Confusion matrix of MLP").press("Enter")
-    assert page.locator("#run1 table.confusion").nth(1).is_visible()
+    page.locator("#run2 summary", has_text="MLP").press("Enter")
+    assert page.locator("#run2 table.confusion").nth(1).is_visible()
+    digests = page.locator("#run1 dl.facts")
+    assert not digests.is_visible()
+    page.emulate_media(media="print")
+    assert digests.is_visible(), "nothing is folded on paper"
     assert page.problems == []
 
 
@@ -413,17 +540,24 @@ def test_contrast_in_a_browser(open_page, page_file):  # noqa: F811
     """Text against what lies behind it, at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
 
     def luminance(color):
-        parts = [float(part) / 255 for part in re.findall(r"[\d.]+", color)[:3]]
+        parts = [float(part) for part in re.findall(r"[\d.]+", color)[:3]]
+        parts = parts if color.startswith("color(srgb") else [part / 255 for part in parts]  # a mixed colour
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     for dark in (False, True):
         page = open_page(page_file, dark=dark)
         ground = luminance(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
-        for selector in ("h1", ".soft", "section a", "dt", "summary"):
-            text = luminance(page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).color"))
-            high, low = max(text, ground), min(text, ground)
+        tints = []
+        for selector in ("h1", ".soft", "section a", "dt", "summary", *(f".scale .t{level}" for level in range(10))):
+            style = f"getComputedStyle(document.querySelector('{selector}'))"
+            text, own = luminance(page.evaluate(f"{style}.color")), page.evaluate(f"{style}.backgroundColor")
+            behind = ground if own == "rgba(0, 0, 0, 0)" else luminance(own)
+            tints += [behind] if ".t" in selector else []
+            high, low = max(text, behind), min(text, behind)
             assert (high + 0.05) / (low + 0.05) >= 4.5, (selector, dark)
+        # each tint can be told from the one before, and mistakes of a few percent from the ground
+        assert all(abs(first - second) > 0.004 for first, second in itertools.pairwise(tints)), (tints, dark)
 
 
 def test_evaluate_writes_the_pictures(results):

@@ -1,31 +1,29 @@
-"""Intervals, comparisons, permuted labels and the scores of DD-Ranking, against independent calculations."""
+"""Intervals, comparisons and the scores of DD-Ranking, against independent calculations."""
 
 import json
 import math
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from compdd_eval.results import dd_ranking
 from compdd_eval.results.statistics import (
     Ratio,
-    best_permutation,
+    accuracy_interval,
     beyond_chance,
     bootstrap_interval,
-    confusion_matrix,
     equally_accurate,
-    looks_permuted,
     mean_interval,
     paired_bootstrap_interval,
     paired_difference,
     ratio_interval,
+    share_interval,
 )
 from compdd_eval.utils.errors import InputError
 
 FIRST = [0.512, 0.498, 0.53, 0.521, 0.507]
 SECOND = [0.488, 0.5, 0.495, 0.502, 0.479]
-LABELS = np.repeat(np.arange(10), 50)
 
 
 def coverage(draw_interval, truth, repeats=1000):
@@ -46,6 +44,55 @@ def test_mean_interval_of_few_or_equal_values():
     for values in ([], [0.1, math.nan], [math.inf]):
         with pytest.raises(InputError, match="finite"):
             mean_interval(values)
+
+
+def test_accuracy_interval_is_students_on_the_logit_scale():
+    """The delta method by hand: the slope of the logit is measured, not derived."""
+    accuracies = [0.104, 0.124]
+    mean, slope = np.mean(accuracies), (special.logit(0.114 + 1e-6) - special.logit(0.114 - 1e-6)) / 2e-6
+    ends = special.logit(mean) + np.array([-1, 1]) * stats.t.ppf(0.975, 1) * stats.sem(accuracies) * slope
+    assert accuracy_interval(accuracies) == pytest.approx(1 / (1 + np.exp(-ends)), rel=1e-6)
+    assert accuracy_interval(accuracies) == pytest.approx([0.0352804, 0.3116261], rel=1e-5)  # t: -0.013 to 0.241
+    flipped = accuracy_interval([1 - value for value in accuracies])
+    assert flipped == pytest.approx([1 - 0.3116261, 1 - 0.0352804], rel=1e-5)
+
+
+def test_accuracy_interval_is_the_plain_one_where_the_spread_is_small():
+    close = [0.4 + (value - np.mean(FIRST)) / 100 for value in FIRST]
+    assert accuracy_interval(close) == pytest.approx(mean_interval(close), abs=1e-6)
+    assert accuracy_interval(FIRST) == pytest.approx(mean_interval(FIRST), abs=2e-4)
+
+
+def test_accuracy_interval_stays_in_its_range():
+    for accuracies in ([0, 0, 0.02], [0, 1], [1, 1, 0.98], [0.01, 0.3], [1e-9, 0]):
+        low, high = accuracy_interval(accuracies)
+        assert 0 <= low <= np.mean(accuracies) <= high <= 1 and low < high
+    assert accuracy_interval([0, 0]) == [0, 0] and accuracy_interval([1, 1, 1]) == [1, 1]
+    assert accuracy_interval([0.1, 0.1, 0.1]) == [0.1, 0.1] and accuracy_interval([0.4]) is None
+    for values in ([], [0.1, math.nan], [0.2, 1.2], [-0.1, 0.2]):
+        with pytest.raises(InputError, match="finite|fractions"):
+            accuracy_interval(values)
+
+
+@pytest.mark.parametrize("students", [2, 3, 5])
+def test_accuracy_interval_coverage(students):
+    """Accuracies as weak students have them: near 0.12, with a standard deviation of 0.015."""
+    shape = 0.12 * 0.88 / 0.015**2 - 1
+    found = coverage(lambda rng: accuracy_interval(rng.beta(0.12 * shape, 0.88 * shape, students)), 0.12)
+    assert found == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(("right", "total"), [(0, 50), (7, 50), (25, 50), (50, 50), (1, 1)])
+def test_share_interval_is_wilsons(right, total):
+    expected = stats.binomtest(right, total).proportion_ci(0.95, method="wilson")
+    assert share_interval(right / total, total) == pytest.approx(list(expected), abs=1e-12)
+
+
+def test_share_interval_refuses_other_numbers():
+    assert share_interval(0, 5)[0] == 0 and share_interval(1, 5)[1] == 1
+    for share, total in ((-0.1, 5), (1.1, 5), (0.5, 0), (math.nan, 5)):
+        with pytest.raises(InputError):
+            share_interval(share, total)
 
 
 def test_paired_difference_is_the_paired_t_test():
@@ -153,25 +200,10 @@ def test_ratio_with_an_exact_denominator_or_no_spread():
     assert ratio_interval([0, 0], [0.8, 0.7]).interval == [0, 0]
 
 
-def test_confusion_matrix_rows_are_true_labels():
-    assert confusion_matrix([1, 1, 0, 2], [0, 0, 0, 2], 3) == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
-    assert confusion_matrix([], [], 2) == [[0, 0], [0, 0]]
-    for predicted, labels in (([0], [0, 1]), ([3], [0]), ([0], [-1]), ([0.5], [0])):
-        with pytest.raises(InputError):
-            confusion_matrix(predicted, labels, 3)
-
-
-def test_best_permutation():
-    renamed = np.roll(np.arange(10), 3)
-    permutation, accuracy = best_permutation(confusion_matrix(renamed[LABELS], LABELS, 10))
-    assert accuracy == 1
-    assert (np.array(permutation)[renamed] == np.arange(10)).all()
-    missing = [[0] * 3, [0, 5, 0], [0, 0, 5]]
-    assert best_permutation(missing) == ([0, 1, 2], 1)
-    assert best_permutation(confusion_matrix([4] * 500, LABELS, 10)) == (list(range(10)), 0.1)
-    for confusion in ([[1, 2]], [[0, 0], [0, 0]], [[-1, 2], [0, 1]]):
-        with pytest.raises(InputError):
-            best_permutation(confusion)
+def test_a_ratio_of_accuracies_is_never_below_zero():
+    wide = ratio_interval([0.02, 0.1], [0.8]).interval
+    assert wide == [0, pytest.approx(mean_interval([0.02, 0.1])[1] / 0.8)]
+    assert ratio_interval([-0.02, 0.1], [0.8]).interval[0] < 0
 
 
 def test_beyond_chance_is_the_binomial_tail():
@@ -182,35 +214,6 @@ def test_beyond_chance_is_the_binomial_tail():
     for arguments in ((5, 0, 0.1), (6, 5, 0.1), (1, 5, 10)):
         with pytest.raises(InputError):
             beyond_chance(*arguments)
-
-
-@pytest.mark.parametrize("used", [10, 3, 2, 1])
-def test_guessing_never_looks_permuted(used):
-    rng = np.random.default_rng(used)
-    for _ in range(50):
-        assert looks_permuted(confusion_matrix(rng.integers(0, used, 500), LABELS, 10)) is None
-
-
-def student(rng, accuracy):
-    return np.where(rng.random(500) < accuracy, LABELS, rng.integers(0, 10, 500))
-
-
-@pytest.mark.parametrize("accuracy", [0.05, 0.15, 0.3, 0.9])
-def test_right_labels_never_look_permuted(accuracy):
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        assert looks_permuted(confusion_matrix(student(rng, accuracy), LABELS, 10)) is None
-
-
-@pytest.mark.parametrize(("swap", "accuracy"), [(10, 0.2), (10, 0.9), (2, 0.5), (3, 0.5)])
-def test_permuted_labels_are_found(swap, accuracy):
-    rng = np.random.default_rng(1)
-    renamed = np.arange(10)
-    renamed[:swap] = np.roll(renamed[:swap], 1)
-    for _ in range(20):
-        permutation = looks_permuted(confusion_matrix(renamed[student(rng, accuracy)], LABELS, 10))
-        assert permutation is not None
-        assert np.mean(np.array(permutation)[renamed] == np.arange(10)) >= 0.6
 
 
 def test_hand_computed_scores():

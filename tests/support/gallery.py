@@ -1,52 +1,51 @@
-"""Draw the README's picture from what the smoke table measured: python -m tests.support.gallery smoke/results
+"""Draw the README's picture from what the demo left: python -m tests.support.gallery demo_results"""
 
-The results are those of `python -m tests.support.smoke_table --category insect --subset easy --output_dir smoke` with
-`--methods random,k-center,herding,dm --model ConvNetW32 --precision float32 --epoch_eval_train 100`.
-"""
-
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
-PICTURE = Path(__file__).resolve().parents[2] / ".gallery/comparison.png"
-METHODS = {"random": "#9aa3ab", "k-center": "#c9a227", "herding": "#b34700", "dm": "#0b62b0"}
-IPCS = (1, 10)
-_CHANCE = 10  # percent, of ten classes
-_WIDTH = 0.2  # of a bar; four of them and a gap make a group
+from compdd_eval.distilled.result_pictures import read_pictures
+from compdd_eval.reports.charts import STYLE, draw_rows
+from compdd_eval.reports.report.panels import ShownRun, lines_of, named, panels_of
+from compdd_eval.reports.summaries import read_runs
+
+PICTURE = Path(__file__).resolve().parents[2] / ".gallery/demo.png"
+_COLUMNS = 5  # of the images of a set
 
 
 def make(results: Path, picture: Path = PICTURE) -> None:
-    """Draw a group of bars for each IPC: mean and 95 % interval over seeds, and a point for each seed."""
-    figure = Figure(figsize=(7, 3.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    for number, (method, color) in enumerate(METHODS.items()):
-        shift = (number - (len(METHODS) - 1) / 2) * _WIDTH
-        for group, ipc in enumerate(IPCS):
-            _draw(axes, group + shift, read(results / method / f"ipc{ipc}"), color, method if group == 0 else None)
-    axes.axhline(_CHANCE, color="black", linestyle=":", linewidth=1, label="chance")
-    axes.set_xticks(range(len(IPCS)), [f"IPC {ipc}" for ipc in IPCS])
-    axes.set_ylabel("accuracy in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(METHODS) + 1)
-    picture.parent.mkdir(exist_ok=True)
-    figure.savefig(picture)
+    """Draw an image of each class of the largest sets, and all accuracies with their intervals as reports do."""
+    runs = sorted(read_runs(str(results)), key=lambda run: (run.config_name, run.ipc))
+    shown = named(runs, [str(results)] * len(runs))
+    with matplotlib.rc_context(STYLE | {"figure.facecolor": "white"}):
+        figure = Figure(figsize=(8.4, 3.6), dpi=120, layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+        most = [one for one in shown if one.run.ipc == max(run.ipc for run in runs)]
+        for part, one in zip(left.subfigures(len(most), 1), most, strict=True):
+            _draw_images(part, one)
+        axes = right.add_subplot()
+        blocks = [
+            replace(block, title=f"{panel.name}, {block.title}") for panel in panels_of(shown) for block in panel.blocks
+        ]
+        draw_rows(axes, lines_of(blocks), 10)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(picture)
+    with Image.open(picture) as drawn:  # 256 colours do, in a fraction of the bytes
+        drawn.convert("RGB").quantize(256).save(picture, optimize=True)
 
 
-def read(run: Path) -> dict:
-    """Return the numbers of the only student network of a run."""
-    (result,) = json.loads((run / "summary.json").read_text(encoding="utf-8"))["results"]
-    return result
-
-
-def _draw(axes, place, result, color, label):
-    mean = 100 * result["accuracy_mean"]
-    low, high = (100 * end for end in result["accuracy_interval"])
-    axes.bar(place, mean, 0.9 * _WIDTH, color=color, label=label)
-    axes.errorbar(place, mean, [[mean - low], [high - mean]], color="black", capsize=3, linewidth=1)
-    points = [100 * accuracy for accuracy in result["accuracies"]]
-    axes.scatter([place - 0.06] * len(points), points, s=9, color="white", edgecolor="black", linewidth=0.6, zorder=3)
+def _draw_images(part: SubFigure, one: ShownRun) -> None:
+    firsts = {picture.label: picture for picture in reversed(read_pictures(one.run.file.parent / one.run.set_name))}
+    pictures = [firsts[label] for label in sorted(firsts)]
+    part.suptitle(f"{one.name} on {one.run.config_name}, IPC {one.run.ipc:g}", fontsize=10)
+    for axes, found in zip(part.subplots(-(-len(pictures) // _COLUMNS), _COLUMNS).flat, pictures, strict=True):
+        axes.imshow(np.asarray(found.image), interpolation="nearest")
+        axes.set_axis_off()
 
 
 if __name__ == "__main__":

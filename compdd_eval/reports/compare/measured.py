@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.summaries import Entry, Run, read_runs
+from compdd_eval.reports.summaries import ONE_DRAW, Entry, Run, read_runs
 from compdd_eval.utils.console import cut
 from compdd_eval.utils.errors import InputError
 
@@ -109,7 +109,8 @@ def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Meas
         InputError: Nothing can be read from one of them, or one holds two results for the same setting.
     """
     runs = [read_runs(source) for source in sources]
-    names = list(names) or [_name(found, source) for found, source in zip(runs, sources, strict=True)]
+    names = list(names) or list(map(_name, runs, sources))
+    names = [_marked(name, found) for name, found in zip(names, runs, strict=True)]
     names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
     return [MeasuredMethod(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
 
@@ -123,6 +124,11 @@ def name_of_folder(source: str) -> str:
 def _name(runs: list[Run], source: str) -> str:
     names = {run.method for run in runs}
     return names.pop() if len(names) == 1 else name_of_folder(source)
+
+
+def _marked(name: str, runs: list[Run]) -> str:
+    """Add that all of it is one draw of random images, where the name does not say so."""
+    return name if ONE_DRAW in name or not all(run.is_one_draw for run in runs) else f"{name} {ONE_DRAW}"
 
 
 def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
@@ -153,7 +159,7 @@ def _cells(runs: list[Run]) -> dict[Setting, MeasuredCell]:
     cells: dict[Setting, MeasuredCell] = {}
     for run in runs:
         for entry in run.entries:
-            setting = _setting(run, entry)
+            setting = setting_of(run, entry)
             if setting in cells:
                 places = " and ".join(dict.fromkeys([clean(cells[setting].run.place), clean(run.place)]))
                 place = setting.place([])
@@ -162,7 +168,8 @@ def _cells(runs: list[Run]) -> dict[Setting, MeasuredCell]:
     return cells
 
 
-def _setting(run: Run, entry: Entry) -> Setting:
+def setting_of(run: Run, entry: Entry) -> Setting:
+    """Return what a number was evaluated under."""
     return Setting(
         config_name=run.config_name,
         ipc=run.ipc,

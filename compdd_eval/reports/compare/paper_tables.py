@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
-from compdd_eval.reports.paired import BETTER, pair
-from compdd_eval.reports.summaries import Group
+from compdd_eval.reports.paired import best_of, disagree
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group
 from compdd_eval.results.statistics import Ratio, ratio_interval
 from compdd_eval.utils.console import counted
 
@@ -114,7 +114,7 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
     """Fill in a table; `several` are the validation images of subsets that have more than one table."""
     rows: dict[str, dict[Column, Value]] = {}
     alike = any(method.name.lower().startswith(RANDOM.lower()) for method in methods)
-    random = f"{RANDOM} (baseline)" if alike else RANDOM
+    random = f"{RANDOM} (a draw for each seed)" if alike else RANDOM
     for setting in settings:
         having = [method for method in methods if setting in method.cells]
         drawn = next((method for method in having if method.cells[setting].entry.random), None)
@@ -147,12 +147,9 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
     """Mark the one value of each column whose method is better than every other one, if there is one."""
     for column in columns:
         having = [row for row in rows.values() if column in row]
-        if column.ipc is None or len(having) < 2:
-            continue
-        best = max(having, key=lambda row: row[column].group.mean)
-        others = [row[column].group for row in having if row is not best]
-        if all(pair(best[column].group, other).verdict == BETTER for other in others):
-            best[column] = replace(best[column], best=True)
+        best = None if column.ipc is None else best_of([row[column].group for row in having])
+        if best is not None:
+            having[best][column] = replace(having[best][column], best=True)
 
 
 def _title(setting: Setting, several: dict[str, str]) -> str:
@@ -176,6 +173,10 @@ def _notes(
         if not run.whole:
             tested = f"{run.validation_images:,} of {run.validation_expected:,} validation images"
             notes.append(f"{setting.config_name} was tested on {tested}: the copy of ImageNet was not whole")
+    if any(
+        method.cells[setting].run.is_one_draw for method in methods for setting in settings if setting in method.cells
+    ):
+        notes.append(ONE_DRAW_NOTE)
     for kind in ("random", "full"):
         notes += _unlike_baselines(methods, settings, kind)
     return list(dict.fromkeys(notes))
@@ -189,7 +190,7 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
         for method in methods:
             group = getattr(method.cells[setting].entry, kind) if setting in method.cells else None
             groups.setdefault(place, []).extend([group] if group else [])
-    unlike = [place for place, found in groups.items() if any(_disagree(found[0], other) for other in found[1:])]
+    unlike = [place for place, found in groups.items() if disagree(found)]
     if not unlike:
         return []
     shown = "each row has that of its first IPC" if kind == "full" else "that of the first method is shown"
@@ -197,11 +198,6 @@ def _unlike_baselines(methods: Sequence[MeasuredMethod], settings: list[Setting]
     return [
         f"{kind.title()} of {'; '.join(unlike)} is not the same in all results, with the same seeds: {why}; {shown}"
     ]
-
-
-def _disagree(first: Group, other: Group) -> bool:
-    known = first.by_seed
-    return any(known.get(seed, value) != value for seed, value in other.by_seed.items())
 
 
 def table_json(table: Table) -> dict[str, object]:

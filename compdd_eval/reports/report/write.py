@@ -10,13 +10,15 @@ from tqdm.auto import tqdm
 from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.report import ReportConfig
 from compdd_eval.reports.html import asset, policy, render_page
-from compdd_eval.reports.report.overview import overview_of
-from compdd_eval.reports.report.run_section import Section, section_of
+from compdd_eval.reports.report.panels import ShownRun, named, panels_of
+from compdd_eval.reports.report.run_section import LEVELS, Section, largest_share, section_of
+from compdd_eval.reports.report.verdicts import verdicts_of
 from compdd_eval.reports.summaries import Run, read_runs
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_text
 
 _MOST_PICTURES = 2000  # distilled images in one report; some 10 KB each
+_NAMED = 4  # methods or subsets in the title
 _MANY = 20  # runs; fewer need no progress bar
 
 
@@ -53,39 +55,53 @@ def report(results: ReportConfig | Sequence[str | os.PathLike], **settings: obje
 
 
 def _written(config: ReportConfig) -> Written:
-    runs = _ordered([run for place in config.results for run in read_runs(place)])
+    shown = _read(config.results)
     path = Path(config.output)
     check_writable(path.parent, "--output")
-    text = report_of(runs, config.title)
+    text = report_of(shown, config.title)
     try:
         write_text(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); give another --output") from error
-    return Written(path, len(runs), len(text.encode()))
+    return Written(path, len(shown), len(text.encode()))
 
 
-def report_of(runs: list[Run], title: str) -> str:
-    """Return the page on these runs."""
-    left = _MOST_PICTURES
+def _read(places: Sequence[str]) -> list[ShownRun]:
+    """Return each file once, in the order of the places; those of one place by configuration and size."""
+    unique: dict[str, tuple[Run, str]] = {}
+    for place in places:
+        runs = sorted(read_runs(place), key=lambda run: (run.config_name, run.resolution, run.protocol_name, run.ipc))
+        for run in runs:
+            unique.setdefault(os.path.realpath(run.file), (run, place))
+    return named(*zip(*unique.values(), strict=True))
+
+
+def report_of(shown: list[ShownRun], title: str | None = None) -> str:
+    """Return the page on these runs; without a title it says what they are."""
+    left, largest = _MOST_PICTURES, largest_share([one.run for one in shown])
     sections: list[Section] = []
-    for number, run in enumerate(tqdm(runs, desc="drawing", unit="run", disable=len(runs) < _MANY), start=1):
-        section = section_of(run, f"run{number}", left)
+    for one in tqdm(shown, desc="drawing", unit="run", disable=len(shown) < _MANY):
+        section = section_of(one, left, largest)
         left -= sum(len(members) for _, members in section.pictures)
         sections.append(section)
+    panels = panels_of(shown)
     return render_page(
         "report.html",
-        title=title,
+        title=title or _title(shown),
         policy=policy([]),
         style=asset("base.css") + asset("report.css"),
+        verdicts=verdicts_of(panels),
+        panels=panels,
         sections=sections,
-        overview=overview_of(runs),
+        scale=[largest * (level / LEVELS) ** 2 for level in range(LEVELS + 1)],
     )
 
 
-def _ordered(runs: list[Run]) -> list[Run]:
-    """Return each file once, by configuration, size and method."""
-    unique = {os.path.realpath(run.file): run for run in runs}
-    return sorted(
-        unique.values(),
-        key=lambda run: (run.config_name, run.resolution, run.protocol_name, run.ipc, run.method, run.place),
-    )
+def _title(shown: list[ShownRun]) -> str:
+    """Return what was evaluated on what, as short as it can be said."""
+    names = list(dict.fromkeys(one.name for one in shown))
+    subsets = list(dict.fromkeys(one.run.config_name for one in shown))
+    ipcs = sorted({one.run.ipc for one in shown})
+    methods = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} methods"
+    where = ", ".join(subsets) if len(subsets) <= _NAMED else f"{len(subsets)} subsets"
+    return f"{methods} on {where}, IPC {', '.join(f'{ipc:g}' for ipc in ipcs)}"
