@@ -136,6 +136,7 @@ def _protocol_of(args: Any) -> Protocol:
 def _labels_of(labels: torch.Tensor, criterion: Callable | None) -> tuple[torch.Tensor, str]:
     """Return labels as students take them, and their kind."""
     if labels.ndim == 1:
+        _check_hard(labels, criterion)
         return labels.long(), "hard"
     require("labels_train", list(labels.shape), labels.ndim == 2, "[N], or soft labels [N, K]")
     labels = labels.float()
@@ -147,6 +148,18 @@ def _labels_of(labels: torch.Tensor, criterion: Callable | None) -> tuple[torch.
         if torch.allclose(value, soft_cross_entropy(outputs, labels, kind).to(value), rtol=1e-4):
             return labels, kind
     raise InputError("train_criterion: expected the releases' SoftCrossEntropy; another loss is not taken")
+
+
+def _check_hard(labels: torch.Tensor, criterion: Callable | None) -> None:
+    """Refuse another loss than cross-entropy."""
+    if criterion is None:
+        return
+    whole = labels.long()
+    size = len(whole), max(2, int(whole.max()) + 1)
+    outputs = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(labels.device)  # any that differ
+    value = torch.as_tensor(criterion(outputs, whole)).detach()
+    if not torch.allclose(value, F.cross_entropy(outputs, whole).to(value), rtol=1e-4):
+        raise InputError("train_criterion: expected cross-entropy for hard labels; another loss is not taken")
 
 
 def _class_map_of(args: Any) -> dict[int, int] | None:
@@ -203,9 +216,11 @@ def _test(
     """Return mean loss and accuracy on the test images."""
     net.eval()
     loss, right, number = 0.0, 0, 0
-    for images, labels in testloader:
+    for images, labels, *_ in testloader:
         if class_map is not None:
-            labels = torch.tensor([class_map[label] for label in labels.tolist()])
+            known = [class_map.get(label) for label in labels.tolist()]
+            require("labels of testloader", labels.tolist(), None not in known, "ImageNet's indices of args.subset")
+            labels = torch.tensor(known)
         outputs, labels = net(images.float().to(device)), labels.long().to(device)
         loss = loss + F.cross_entropy(outputs, labels, reduction="sum")
         right = right + (outputs.argmax(dim=1) == labels).sum()

@@ -44,10 +44,21 @@ def checked_arguments(kind: type[S], arguments: Mapping[str, object], taken: Ite
 def wrong_type(kind: type[Settings], name: str, value: object) -> str | None:
     """Return what a setting has to be, in words, where a value is of no such type; else None."""
     # its very type: to Python true is an int; to a reader it is no number
-    found, accepted = {type(value)} | ({float} if type(value) is int else set()), _parts(get_type_hints(kind)[name])
-    if found & accepted:
+    hint = get_type_hints(kind)[name]
+    found, accepted = {type(value)} | ({float} if type(value) is int else set()), _parts(hint)
+    choices = _choices(hint)
+    if found & accepted and not (isinstance(value, str) and choices and value not in choices):
         return None
+    if isinstance(value, str) and choices:
+        return f"one of {', '.join(choices)}"
     return " or ".join(words for kind_of, words in _KINDS.items() if kind_of in accepted)
+
+
+def _choices(hint: object) -> list[str]:
+    """Return the only texts that a setting can be; none where it can be any, or no text."""
+    parts = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    choices = [each for part in parts if get_origin(part) is Literal for each in get_args(part)]
+    return [] if str in parts else [each for each in choices if isinstance(each, str)]
 
 
 def _parts(hint: object) -> set[object]:
@@ -72,6 +83,10 @@ def settings_from(kind: type[Settings], field: str, given: object, settings: Map
         if name not in names:
             raise unknown("setting", name, names)
     plain = {name: _plain(value) for name, value in settings.items()}
+    for name, value in plain.items():
+        choices = _choices(get_type_hints(kind)[name]) if isinstance(value, str) else []
+        if choices and value not in choices:
+            raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
     return replace(given, **plain) if isinstance(given, kind) else kind(**{field: _plain(given)}, **plain)
 
 

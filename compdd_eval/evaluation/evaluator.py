@@ -107,6 +107,7 @@ class Evaluator:
                 with or without gradients; or a set, or a pair of images and labels.
             labels: int64 `[N]` with values 0-9, or float `[N, 10]`.
             lr: Learning rate of the students, a number or a tensor of one; None takes that of the set, else `lr_net`.
+                A rate that is searched (`lr_net="auto"`) wins over both.
 
         Raises:
             InputError: No set can be made of it, or one of another subset; what `evaluate` refuses.
@@ -141,7 +142,7 @@ class Evaluator:
             raise InputError(f"score is a {type(score).__name__}, expected what the Evaluator returned")
         if not isinstance(output_dir, str | os.PathLike):
             raise InputError(f"output_dir {output_dir!r}: expected the name of a folder")
-        with named_as_arguments(_ARGUMENTS):
+        with self._in_peace():
             on_main_process(self.accelerator, lambda: score.write(Path(output_dir).expanduser()))
 
     @contextlib.contextmanager

@@ -24,7 +24,7 @@ class Score:
 
         score = evaluator(images, labels)
         print(score)  # 41.3 ± 0.8 % (n = 3)
-        if score.improvement and score.improvement.interval[0] > 0: ...  # better than random images, by 95 %
+        if score.improvement and score.improvement.verdict == "beats random": ...  # by its 95 % interval
 
     Of several networks, `mean`, `std` and the like are those of the first; `results` has all of them.
 

@@ -29,6 +29,15 @@ def precision_of(asked: str | None, device: torch.device) -> str:
     return precision
 
 
+def bfloat16_where(precision: str, device: torch.device) -> torch.autocast:
+    """Return autocast, which is on where the precision is `bfloat16`.
+
+    Without its cache of weights, which it empties only where no other autocast, on or off, is around it: a caller's
+    would leave students with the weights of their first pass.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False)
+
+
 def forward_pass(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, precision: str) -> torch.Tensor:
     """Return what a network makes of images; the gradients of all orders are taken in the same precision.
 
@@ -42,5 +51,5 @@ def forward_pass(network: Callable[[torch.Tensor], torch.Tensor], images: torch.
     """
     if precision != "bfloat16":
         return network(images)
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with bfloat16_where(precision, images.device):
         return network(images).float()

@@ -17,6 +17,7 @@ from compdd_eval.training import compiling
 from compdd_eval.training.augment import augment_batch, mix_batch
 from compdd_eval.training.losses import soft_losses, soften
 from compdd_eval.training.memory import images_at_a_time
+from compdd_eval.training.precision import bfloat16_where
 from compdd_eval.training.predict import predict_logits
 from compdd_eval.training.stack import Stack
 from compdd_eval.utils.devices import repeatable_here, send
@@ -266,7 +267,7 @@ class Training:
         for images, labels in zip(inputs.split(self.part, dim), targets.split(self.part, dim), strict=True):
             if self._graphs:
                 compiling.new_step()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+            with bfloat16_where(self._precision, self.device):
                 loss = self._network_loss(
                     self.model, images.contiguous(), labels.contiguous(), self.protocol.temperature
                 )

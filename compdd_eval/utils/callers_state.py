@@ -22,8 +22,15 @@ def callers_state_kept(device: torch.device) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-        if device.type == "cuda":
-            stack.enter_context(torch.cuda.device(torch.cuda.current_device()))
+        if device.type == "cuda":  # processes talk by the current one
+            here = torch.cuda.current_device() if device.index is None else device
+            stack.enter_context(torch.cuda.device(here))
+        stack.callback(
+            torch.use_deterministic_algorithms,
+            torch.are_deterministic_algorithms_enabled(),
+            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        torch.use_deterministic_algorithms(False)
         stack.enter_context(own_random_state(device))
         stack.enter_context(repeatable_here())
         stack.enter_context(torch.inference_mode(False))

@@ -1,5 +1,6 @@
 """`Evaluator`: scores in somebody's own loop, equal to those of `evaluate`, with nothing else left behind."""
 
+import contextlib
 import gc
 import json
 import os
@@ -101,6 +102,20 @@ def test_what_a_score_says(make):
     assert any("50 validation images, expected 500" in remark for remark in score.remarks)
     two = make(model="ConvNetD1,ConvNetD2", num_eval=1)(*synthetic())
     assert str(two).startswith("ConvNetD1 ") and str(two).endswith(" % (n = 1)") and "ConvNetD2 " in str(two)
+
+
+@pytest.mark.parametrize("around", [contextlib.nullcontext, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_bfloat16_learns_whatever_autocast_is_around_it(make, drawn, around):
+    """Autocast keeps the first weights that it has cast as long as another one is around it."""
+    given = {"precision": "bfloat16", "num_eval": 2, "epoch_eval_train": 12, "lr_net": 0.05}
+    images, labels = synthetic()
+    DistilledSet(images, labels).save("set")
+    expected = of_the_command(drawn, "set", **given)["results"]
+    with around():
+        score = make(**given)(images, labels)
+    assert score.to_dict()["results"] == expected
+    for student in score.students:
+        assert student.losses[-1] < 0.7 * student.losses[0]
 
 
 def test_a_set_a_pair_and_files_are_scored_alike(make, drawn):
@@ -224,6 +239,9 @@ def test_fifty_calls_take_no_more_memory_and_files(make):
         (["brid-easy"], {}, "unknown category 'brid'; did you mean 'bird'"),
         (["bird-easy"], {"model": "ConvNetD55"}, "unknown model 'ConvNetD55'; did you mean 'ConvNetD5'"),
         (["bird-easy"], {"num_eval": "3"}, "^num_eval '3': expected a whole number"),
+        (["bird-easy"], {"precision": "bf16"}, "^precision 'bf16': expected one of float32, tf32, bfloat16"),
+        (["bird-easy"], {"compile": "yes"}, "^compile 'yes': expected one of auto, always, never"),
+        (["bird-easy"], {"students_per_device": "x"}, "^students_per_device"),
         (["bird-easy"], {"output_dir": "x"}, "^output_dir: an Evaluator writes no files"),
         (["bird-easy"], {"epochs": 3}, "unknown argument 'epochs'; did you mean 'epoch_eval_train'"),
         (["bird-easy"], {"lr_net": -1.0}, "^lr_net -1.0: expected"),

@@ -127,6 +127,8 @@ def test_labels_of_imagenet_as_mtt_tests_them():
     torch.manual_seed(0)
     labels = torch.tensor([raw[label % 10] for label in range(30)])
     assert evaluate_synset(0, network(), IMAGES, HARD, loader(labels), args)[1:] == expected[1:]
+    with pytest.raises(InputError, match="labels of testloader .*: expected ImageNet's indices of args.subset"):
+        evaluate_synset(0, network(), IMAGES, HARD, loader(), args)
     args.subset = "mine"
     with pytest.raises(InputError, match="args.subset mine: which classes of ImageNet"):
         evaluate_synset(0, network(), IMAGES, HARD, loader(labels), args)
@@ -146,6 +148,26 @@ def test_what_is_not_taken_is_refused(changes, options, message):
     labels = SOFT if "train_criterion" in options else HARD
     with pytest.raises(InputError, match=message):
         evaluate_synset(0, network(), IMAGES, labels, loader(), arguments(**changes), **options)
+
+
+def test_losses_of_hard_labels():
+    args, found = arguments(epoch_eval_train=1), []
+    for criterion in (None, torch.nn.CrossEntropyLoss()):
+        torch.manual_seed(0)
+        found.append(evaluate_synset(0, network(), IMAGES, HARD, loader(), args, train_criterion=criterion)[1:])
+    assert found[0] == found[1]
+    with pytest.raises(InputError, match="train_criterion: expected cross-entropy for hard labels"):
+        smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+        evaluate_synset(0, network(), IMAGES, HARD, loader(), args, train_criterion=smooth)
+
+
+def test_batches_of_the_testloader_may_hold_more_than_images_and_labels():
+    args = arguments(epoch_eval_train=1)
+    torch.manual_seed(0)
+    expected = evaluate_synset(0, network(), IMAGES, HARD, loader(), args)[1:]
+    indexed = [(*batch, None) for batch in loader()]
+    torch.manual_seed(0)
+    assert evaluate_synset(0, network(), IMAGES, HARD, indexed, args)[1:] == expected
 
 
 def test_compiled_steps_count_alike(monkeypatch):
