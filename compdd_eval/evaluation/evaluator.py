@@ -22,7 +22,7 @@ from compdd_eval.results.student_result import SET
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.callers_state import callers_state_kept
 from compdd_eval.utils.console import counted, warnings_kept
-from compdd_eval.utils.errors import InputError, named_as_arguments
+from compdd_eval.utils.errors import InputError, named_as_arguments, with_arguments
 from compdd_eval.utils.processes import on_main_process, processes_here
 
 _ARGUMENTS = arguments_of(EvaluateConfig)
@@ -48,7 +48,8 @@ class Evaluator:
     The first call decodes the validation images, and compiles the students' steps where that pays; both stay on the
     device for the next one, and so do the students of the baselines, in memory. Nothing is written or printed, and all
     that the caller has set of torch is as it was; but the process keeps memory that tensors gave back, as `evaluate`
-    does (`compdd_eval.training.memory.keep_memory`). Every process must make one, and call it; the set of the first
+    does (`compdd_eval.training.memory.keep_memory`), and after many compiled networks lets go of all compiled code, the
+    caller's too. Every process must make one, and call it; the set of the first
     process counts, and all get its score.
 
     Args:
@@ -130,7 +131,8 @@ class Evaluator:
                 run.warn()
             finally:
                 run.resources.records.forget(SET)  # the next set is another, or is to be trained on again
-            return Score(summary, students, list(dict.fromkeys(remarks)), sheet_of(run.inputs.distilled))
+            said = [with_arguments(remark, _ARGUMENTS) for remark in dict.fromkeys(remarks)]
+            return Score(summary, students, said, sheet_of(run.inputs.distilled))
 
     def save(self, score: Score, output_dir: str | os.PathLike) -> None:
         """Write the files that `evaluate` writes: `summary.json`, a file for each student, pictures of the set.

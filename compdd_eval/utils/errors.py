@@ -101,9 +101,14 @@ def named_as_arguments(settings: Iterable[str]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        flag = rf"(compdd_eval \w+(?: --\w+ [^ -]+)+)|--(?=(?:{'|'.join(settings)})\b)"
-        error.args = (re.sub(flag, lambda match: match[1] or "", str(error)),)
+        error.args = (with_arguments(str(error), settings),)
         raise
+
+
+def with_arguments(text: str, settings: Iterable[str]) -> str:
+    """Return a text that names settings as Python does; see `named_as_arguments`."""
+    flag = rf"(compdd_eval \w+(?: --\w+ [^ -]+)+)|--(?=(?:{'|'.join(settings)})\b)"
+    return re.sub(flag, lambda match: match[1] or "", text)
 
 
 def require(name: str, value: object, valid: bool, expected: str) -> None:
