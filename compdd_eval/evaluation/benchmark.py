@@ -1,5 +1,6 @@
 """The whole benchmark as a grid: a cell for each subset and IPC whose set is there."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _is_there(place: str) -> bool:
     # a name such as distilled/bird-easy could be of the Hub, too: where its folder is there, it is not
     if address is None or os.path.isdir(place.partition("/")[0]):
         return False
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi, errors, snapshot_download
 
     where = {"revision": address.revision, "repo_type": "dataset"}
     try:
@@ -47,9 +48,12 @@ def _is_there(place: str) -> bool:
     except (errors.EntryNotFoundError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         return False
     except Exception as error:
-        if no_connection(error):  # whether the cache has it is seen when it is read
-            return True
-        raise clear_hub_error(error, place) from error
+        if not no_connection(error):
+            raise clear_hub_error(error, place) from error
+    else:
+        return False
+    with contextlib.suppress(errors.LocalEntryNotFoundError):
+        return bool(snapshot_download(address.repo_id, **where, local_files_only=True))
     return False
 
 
