@@ -123,7 +123,7 @@ def _of_cell(root: Path, cell: dict, cells: list[dict], held: bool) -> State:
         state = _of_run(folder)
     except InputError:  # it has not begun
         state = State(folder.name, "running" if _held(folder) else "unfinished", 0, cell.get("students", 0))
-    if not held and cell.get("state") == "failed":  # an older run of it may have come to its end
+    if cell.get("state") == "failed" and (held or state.state != "running"):  # an older run of it may have ended well
         return replace(state, state="failed", error=cell.get("error"), note=None)
     if state.state == "done":
         return state
@@ -133,10 +133,6 @@ def _of_cell(root: Path, cell: dict, cells: list[dict], held: bool) -> State:
         running = [other["name"] for other in cells if other.get("state") == "running"]
         note = f"waits for {running[0]}, which runs now" if running else "waits for its turn"
         return replace(state, state="waiting", error=None, note=note)
-    if state.state == "running":  # by another command
-        return state
-    if cell.get("state") == "failed":
-        return replace(state, state="failed", error=cell.get("error"), note=None)
     return replace(state, note=f"the grid was interrupted; {_GO_ON}") if state.state == "unfinished" else state
 
 

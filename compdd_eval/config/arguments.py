@@ -84,9 +84,9 @@ def settings_from(kind: type[Settings], field: str, given: object, settings: Map
             raise unknown("setting", name, names)
     plain = {name: _plain(value) for name, value in settings.items()}
     for name, value in plain.items():
-        choices = _choices(get_type_hints(kind)[name]) if isinstance(value, str) else []
-        if choices and value not in choices:
-            raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
+        expected = wrong_type(kind, name, value) if isinstance(value, str) else None
+        if expected:
+            raise InputError(f"--{name} {value}: expected {expected}")
     return replace(given, **plain) if isinstance(given, kind) else kind(**{field: _plain(given)}, **plain)
 
 

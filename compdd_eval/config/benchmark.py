@@ -80,10 +80,7 @@ class BenchmarkConfig(EvaluateConfig):
     def of_set(self, config_name: str, place: str, **changes: object) -> EvaluateConfig:
         """Return the settings of one evaluation."""
         settings = {field.name: getattr(self, field.name) for field in fields(EvaluateConfig)}
-        category, subset = config_name.split("-")
-        return EvaluateConfig(
-            **{**settings, "category": category, "subset": subset, "distilled": place, "json": False, **changes}
-        )
+        return EvaluateConfig(**{**settings, "subset": config_name, "distilled": place, "json": False, **changes})
 
 
 CONFIG = BenchmarkConfig

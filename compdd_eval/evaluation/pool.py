@@ -118,7 +118,8 @@ class StudentPool:
                 opened = self._opened(index, locks if number == 0 else None)
                 if number == 0:
                     self._check(index, opened.inputs)
-                opened.look_for_doubts(shown=number == 0)  # nobody wants to read them twice
+                    opened.look_for_doubts()
+                opened.prepare()
                 opened.go_to(number)
                 while opened.summary is None:
                     opened.record()
@@ -144,7 +145,8 @@ class StudentPool:
         """Return an evaluation on this process; its images are read anew only where the last ones were others."""
         if self._here is not None and self._here.index == index:
             return self._here
-        opened = _Opened(index, self._configs[index], Alone(self._accelerator), self._real, locks)
+        with warnings_kept(shown=locks is not None):  # said once, when it is planned
+            opened = _Opened(index, self._configs[index], Alone(self._accelerator), self._real, locks)
         self._real = opened.real
         return opened
 
@@ -189,8 +191,7 @@ class StudentPool:
         try:
             if self._here is None or self._here.index != piece.index:
                 self._here = None  # lets go of its images before others are read
-                with warnings_kept(shown=False):  # said when it was planned
-                    self._here = self._opened(piece.index)
+                self._here = self._opened(piece.index)
             here = self._here
             here.prepare()
             here.go_to(piece.round)
@@ -304,11 +305,9 @@ class _Opened:
         """Set torch for its students: another evaluation may have been opened meanwhile."""
         set_torch(self._evaluation.config, self._accelerator)
 
-    def look_for_doubts(self, shown: bool) -> None:
+    def look_for_doubts(self) -> None:
         """Warn of what can be known to be wrong before a student is trained."""
-        self.prepare()
-        with warnings_kept(shown):
-            self._evaluation.look_for_doubts()
+        self._evaluation.look_for_doubts()
 
     def record(self) -> None:
         """Keep `run.json`, for `status`."""

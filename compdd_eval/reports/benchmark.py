@@ -3,10 +3,12 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from compdd_eval.data.subset_files import DIFFICULTIES
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
-from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown
+from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown, latex_row, markdown_row
+from compdd_eval.reports.summaries import seeds_in_words
 
 ALL, DROP = "all", "drop"
 _NAMES = {"easy": "mean of easy", "hard": "mean of hard", ALL: "mean of all", DROP: "drop from easy to hard"}
@@ -49,8 +51,8 @@ class BenchmarkTable:
     ipcs: list[int]
     cells: dict[tuple[str, int], MeasuredCell]
 
-    @property
-    def kinds(self) -> dict[str, Callable[[MeasuredCell], dict[int, float] | None]]:
+    @cached_property
+    def kinds(self) -> dict[str, Callable[[MeasuredCell], dict[int, float]]]:
         """What is shown: name -> seed -> number; beside the accuracy, what was asked for."""
         entries = [cell.entry for cell in self.cells.values()]
         found = {"accuracy": _accuracies}
@@ -62,7 +64,7 @@ class BenchmarkTable:
 
     def number(self, kind: str, name: str, ipc: int) -> Number | None:
         """Return what is shown of a subset; None where it is missing."""
-        return self._mean(kind, [name], ipc)
+        return _number(self._by_seed(kind, [name], ipc))
 
     def average(self, kind: str, over: str, ipc: int) -> Number | None:
         """Return the mean over subsets; None where one of them is missing, or there is none.
@@ -76,24 +78,17 @@ class BenchmarkTable:
         """
         easy, hard = ([name for name in self.config_names if name.endswith(f"-{end}")] for end in DIFFICULTIES)
         if over != DROP:
-            return self._mean(kind, {"easy": easy, "hard": hard, ALL: self.config_names}[over], ipc)
+            return _number(self._by_seed(kind, {"easy": easy, "hard": hard, ALL: self.config_names}[over], ipc))
         if {name.partition("-")[0] for name in easy} != {name.partition("-")[0] for name in hard}:
             return None
-        signs = dict.fromkeys(easy, 1) | dict.fromkeys(hard, -1)
-        return self._mean(kind, [*easy, *hard], ipc, [signs[name] * 2 for name in [*easy, *hard]])
+        ours, theirs = (self._by_seed(kind, names, ipc) for names in (easy, hard))
+        return _number({seed: value - theirs[seed] for seed, value in ours.items() if seed in theirs})
 
-    def _mean(self, kind: str, names: Sequence[str], ipc: int, weights: Sequence[float] | None = None) -> Number | None:
-        by_seed = [self.kinds[kind](self.cells[name, ipc]) if (name, ipc) in self.cells else None for name in names]
-        if not by_seed or any(not found for found in by_seed):
-            return None
-        weights = weights or [1] * len(names)
-        means = [weight * statistics.mean(found.values()) for weight, found in zip(weights, by_seed, strict=True)]
-        seeds = set.intersection(*(set(found) for found in by_seed))
-        of_seeds = [
-            statistics.mean(weight * found[seed] for weight, found in zip(weights, by_seed, strict=True))
-            for seed in sorted(seeds)
-        ]
-        return Number(statistics.mean(means), statistics.stdev(of_seeds) if len(of_seeds) > 1 else None)
+    def _by_seed(self, kind: str, names: Sequence[str], ipc: int) -> dict[int, float]:
+        """Return for each seed that all subsets have its mean over them; nothing where one is missing."""
+        found = [self.kinds[kind](self.cells[name, ipc]) if (name, ipc) in self.cells else {} for name in names]
+        seeds = set.intersection(*map(set, found)) if found else set()
+        return {seed: statistics.mean(of_one[seed] for of_one in found) for seed in sorted(seeds)}
 
     @property
     def missing(self) -> list[str]:
@@ -104,9 +99,8 @@ class BenchmarkTable:
     @property
     def notes(self) -> list[str]:
         """What is to be known of the numbers, a sentence each."""
-        counts = sorted({len(cell.entry.students.seeds) for cell in self.cells.values()})
-        number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
-        notes = [f"mean and sample standard deviation over {number} seeds, in % (gains in points)"]
+        seeds = seeds_in_words(cell.entry.students for cell in self.cells.values())
+        notes = [f"mean and sample standard deviation over {seeds}, in % (gains in points)"]
         if self.missing:
             number = len(self.missing)
             notes.append(f"incomplete: {number} of {len(self.config_names) * len(self.ipcs)} are missing")
@@ -185,16 +179,21 @@ def _accuracies(cell: MeasuredCell) -> dict[int, float]:
     return cell.entry.students.by_seed
 
 
-def _gains(cell: MeasuredCell) -> dict[int, float] | None:
+def _gains(cell: MeasuredCell) -> dict[int, float]:
     random = cell.entry.random.by_seed if cell.entry.random else {}
     return {seed: value - random[seed] for seed, value in cell.entry.students.by_seed.items() if seed in random}
 
 
-def _ratios(cell: MeasuredCell) -> dict[int, float] | None:
+def _ratios(cell: MeasuredCell) -> dict[int, float]:
     full = cell.entry.full
     if not full or not full.mean:
-        return None
+        return {}
     return {seed: value / full.mean for seed, value in cell.entry.students.by_seed.items()}
+
+
+def _number(by_seed: dict[int, float]) -> Number | None:
+    values = list(by_seed.values())
+    return Number(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None) if values else None
 
 
 def _shown(number: Number | None, form: str) -> str:
@@ -210,7 +209,7 @@ def markdown_of(tables: Sequence[BenchmarkTable], across: str) -> str:
     for table in tables:
         header, rows = table.rows("markdown", across)
         ruler = ["---", *["---:"] * (len(header) - 1)]
-        lines += [f"{escape_markdown(table.title)}:", "", *[f"| {' | '.join(row)} |" for row in (header, ruler, *rows)]]
+        lines += [f"{escape_markdown(table.title)}:", "", *map(markdown_row, (header, ruler, *rows))]
         lines += ["", *[f"- {escape_markdown(note)}" for note in table.notes], ""]
     return "\n".join(lines)
 
@@ -221,14 +220,10 @@ def latex_of(tables: Sequence[BenchmarkTable], across: str) -> str:
     for table in tables:
         header, rows = table.rows("latex", across)
         lines += [f"% {note}" for note in (table.title, *table.notes)] + [r"% needs \usepackage{booktabs}"]
-        lines += [rf"\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}", r"\toprule", _latex_row(header), r"\midrule"]
+        lines += [rf"\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}", r"\toprule", latex_row(header), r"\midrule"]
         for number, row in enumerate(rows):
             if across == "ipc" and number == len(table.config_names):
                 lines.append(r"\midrule")
-            lines.append(_latex_row(row))
+            lines.append(latex_row(row))
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
-
-
-def _latex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"

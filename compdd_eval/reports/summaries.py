@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from compdd_eval.reports.checked_fields import (
 from compdd_eval.results.result_files import read_results, read_summary
 from compdd_eval.results.statistics import Ratio, accuracy_interval, ratio_interval
 from compdd_eval.results.student_result import SCHEMA_VERSION
+from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 
 _MOST_NAME = 80
@@ -320,3 +321,9 @@ def _group(content: dict) -> Group:
     if len(set(seeds)) < len(seeds):
         raise Wrong("a seed is there twice")
     return Group(seeds, accuracies)
+
+
+def seeds_in_words(groups: Iterable[Group]) -> str:
+    """Return how many seeds groups have, such as `3 to 5 seeds`."""
+    counts = sorted({len(group.seeds) for group in groups})
+    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
 from compdd_eval.reports.paired import best_of, disagree
-from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group, seeds_in_words
 from compdd_eval.results.statistics import Ratio, ratio_interval
-from compdd_eval.utils.console import counted
 
 RANDOM = "Random"
 MEANING = "better than every other method of its column, paired 95 % intervals over the same seeds"
@@ -163,10 +162,9 @@ def _notes(
     methods: Sequence[MeasuredMethod], settings: list[Setting], rows: dict[str, dict[Column, Value]]
 ) -> list[str]:
     values = [value for row in rows.values() for column, value in row.items() if column.ipc is not None]
-    counts = sorted({len(value.group.seeds) for value in values})
-    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
+    seeds = seeds_in_words(value.group for value in values)
     brackets = "; in brackets: % of Full, all training images" if any(value.ratio for value in values) else ""
-    spread = "mean and sample standard deviation" if counts[-1] > 1 else "accuracy"
+    spread = "mean and sample standard deviation" if any(len(value.group.seeds) > 1 for value in values) else "accuracy"
     notes = [f"{spread} in % over {seeds}{brackets}"]
     for setting in settings:
         run = next(method.cells[setting].run for method in methods if setting in method.cells)

@@ -100,15 +100,16 @@ def _cell(value: Value | None, spread: str, emphasised: Callable[[str], str], pl
 def _markdown(table: Table) -> list[str]:
     header = [f"{column.config_name}, {_ipc(column)}" for column in table.columns]
     lines = [f"{escape_markdown(table.title)}:", ""]
-    lines += [_pipes(["method", *map(escape_markdown, header)]), _pipes(["---", *["---:"] * len(header)])]
+    lines += [markdown_row(["method", *map(escape_markdown, header)]), markdown_row(["---", *["---:"] * len(header)])]
     for name, row in table.rows.items():
         cells = [_cell(row.get(column), "{} ± {}", lambda number: f"**{number}**") for column in table.columns]
-        lines.append(_pipes([escape_markdown(name), *cells]))
+        lines.append(markdown_row([escape_markdown(name), *cells]))
     notes = [*table.notes, f"bold: {MEANING}"]
     return [*lines, "", f"{escape_markdown('. '.join(_capital(note) for note in notes))}."]
 
 
-def _pipes(cells: list[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """Return a row of a table in Markdown; its cells are escaped."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -127,17 +128,23 @@ def _latex(table: Table) -> list[str]:
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
-    lines += [_row(spans), " ".join(rules), _row(["IPC", *[column.short for column in table.columns]]), r"\midrule"]
+    lines += [
+        latex_row(spans),
+        " ".join(rules),
+        latex_row(["IPC", *[column.short for column in table.columns]]),
+        r"\midrule",
+    ]
     for name, row in table.rows.items():
         cells = [
             _cell(row.get(column), r"{} \pm {}", lambda number: rf"$\mathbf{{{number}}}$", lambda number: f"${number}$")
             for column in table.columns
         ]
-        lines.append(_row([escape_latex(name), *cells]))
+        lines.append(latex_row([escape_latex(name), *cells]))
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _row(cells: list[str]) -> str:
+def latex_row(cells: Sequence[str]) -> str:
+    """Return a row of a tabular; its cells are escaped."""
     return " & ".join(cells) + r" \\"
 
 

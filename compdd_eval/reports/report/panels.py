@@ -8,9 +8,8 @@ from compdd_eval.reports.charts import GREY, Line, Mark, rows_chart
 from compdd_eval.reports.compare.measured import Setting, name_of_folder, setting_of
 from compdd_eval.reports.html import percent, span
 from compdd_eval.reports.paired import Pairing, best_of, disagree, pair
-from compdd_eval.reports.summaries import ONE_DRAW, ONE_DRAW_NOTE, Entry, Group, Run
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Entry, Group, Run, seeds_in_words
 from compdd_eval.results.statistics import Ratio, ratio_interval
-from compdd_eval.utils.console import counted
 
 _HEAD = ("config_name", "resolution", "protocol", "labels", "teacher", "validation")
 RANDOM, FULL = "random images", "all images"
@@ -47,6 +46,7 @@ class ShownRow:
         reference: What the pairing is against: `RANDOM`, or `FIXED_RANDOM`.
         recovery: Of the accuracy of all images, or None.
         best: Whether it is better than every other method here, random images included.
+        one_draw: Whether it is one draw of random images.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ShownRow:
     reference: str = RANDOM
     recovery: Ratio | None = None
     best: bool = False
+    one_draw: bool = False
 
     @property
     def against_one_draw(self) -> bool:
@@ -84,7 +85,7 @@ class ShownBlock:
     @property
     def rivals(self) -> list[ShownRow]:
         """The methods, where there are several beside draws of random images."""
-        found = [row for row in self.methods if ONE_DRAW not in row.name]
+        found = [row for row in self.methods if not row.one_draw]
         return found if len(found) > 1 else []
 
 
@@ -173,7 +174,7 @@ def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[ShownRun,
     common = [f"IPC {settings[0].ipc:g}"] * (len(sizes) == 1) + [models[0]] * (len(models) == 1)
     teacher = [f"teacher {head.teacher}"] if head.teacher else []
     parts = [head.config_name, head.value("resolution"), *common, f"protocol {head.value('protocol')}", *teacher]
-    title = ", ".join([*parts, _seeds(blocks)])
+    title = ", ".join([*parts, seeds_in_words(row.group for block in blocks for row in block.rows)])
     chance = chance_of(next(iter(members.values()))[0][1])
     alt = f"Accuracy in %, mean with 95 % interval, {title}. {'; '.join(map(_in_words, blocks))}"
     chart = rows_chart(lines_of(blocks), 100 * chance, alt)
@@ -201,6 +202,7 @@ def _rows(members: list[tuple[ShownRun, Entry]]) -> list[ShownRow]:
                 reference=reference,
                 recovery=entry.recovery,
                 best=place == best,
+                one_draw=one.run.is_one_draw,
             )
         )
     if random:
@@ -232,11 +234,6 @@ def _in_words(block: ShownBlock) -> str:
 def chance_of(entry: Entry) -> float:
     """Return the accuracy of guessing, as a fraction."""
     return 1 / max(1, sum(value is not None for value in entry.per_class))
-
-
-def _seeds(blocks: Sequence[ShownBlock]) -> str:
-    counts = sorted({len(row.group.seeds) for block in blocks for row in block.rows})
-    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else counted(counts[0], "seed")
 
 
 def _notes(members: dict[Setting, list[tuple[ShownRun, Entry]]]) -> Iterator[str]:
