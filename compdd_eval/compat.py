@@ -143,9 +143,8 @@ def _labels_of(labels: torch.Tensor, criterion: Callable | None) -> tuple[torch.
     if criterion is None:
         return labels, infer_label_kind(labels)
     outputs = torch.linspace(-1, 1, labels.numel()).view(labels.shape).to(labels.device)  # any that differ
-    value = torch.as_tensor(criterion(outputs, labels)).detach()
     for kind in ("logits", "probabilities"):
-        if torch.allclose(value, soft_cross_entropy(outputs, labels, kind).to(value), rtol=1e-4):
+        if _is_loss(criterion, outputs, labels, soft_cross_entropy(outputs, labels, kind)):
             return labels, kind
     raise InputError("train_criterion: expected the releases' SoftCrossEntropy; another loss is not taken")
 
@@ -157,9 +156,13 @@ def _check_hard(labels: torch.Tensor, criterion: Callable | None) -> None:
     whole = labels.long()
     size = len(whole), max(2, int(whole.max()) + 1)
     outputs = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(labels.device)  # any that differ
-    value = torch.as_tensor(criterion(outputs, whole)).detach()
-    if not torch.allclose(value, F.cross_entropy(outputs, whole).to(value), rtol=1e-4):
+    if not _is_loss(criterion, outputs, whole, F.cross_entropy(outputs, whole)):
         raise InputError("train_criterion: expected cross-entropy for hard labels; another loss is not taken")
+
+
+def _is_loss(criterion: Callable, outputs: torch.Tensor, labels: torch.Tensor, expected: torch.Tensor) -> bool:
+    value = torch.as_tensor(criterion(outputs, labels)).detach()
+    return torch.allclose(value, expected.to(value), rtol=1e-4)
 
 
 def _class_map_of(args: Any) -> dict[int, int] | None:

@@ -53,7 +53,6 @@ def test_the_whole_table_is_projected_from_what_was_measured():
     assert whole_table_hours(rows) == {"ours, float32": pytest.approx(16 * 5 * (30 + 6 + 60 + 6) / 3600)}
 
 
-@pytest.mark.slow
 def test_the_whole_table_on_paper():
     """Two devices of three take the longest students; of many, the longest student is all that counts."""
     rows = [{"ipc": ipc, "images_per_second": 10.0, "processes": 1} for ipc in (1, 50)]
@@ -66,6 +65,7 @@ def test_the_whole_table_on_paper():
     assert plans[512]["hours"] == pytest.approx(50 * seconds / 3600) and plans[512]["share_of_ideal"] == 1
 
 
+@pytest.mark.slow
 def test_bench_scaling_prints_rows(capsys):
     config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
     rows = bench_scaling(config)

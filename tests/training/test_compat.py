@@ -170,6 +170,7 @@ def test_batches_of_the_testloader_may_hold_more_than_images_and_labels():
     assert evaluate_synset(0, network(), IMAGES, HARD, indexed, args)[1:] == expected
 
 
+@pytest.mark.slow
 def test_compiled_steps_count_alike(monkeypatch):
     monkeypatch.setattr("compdd_eval.training.compiling._COMPILING_PAYS", 0)
     args, found = arguments(dsa=False), []
