@@ -172,7 +172,8 @@ def made_tiny(words):
     if command == "experts":
         return [*words, *TINY_EXPERTS.split()]
     if command == "distill":
-        steps = ["--syn_steps", "2"] if "--experts" in words else []
+        steps = ["--syn_steps", "2"] if "--experts" in words or "edf" in words else []
+        steps += ["--configs", "bird-easy", "--ipc", "1", "--preset", "smoke"] if "--all" in words else []
         steps += [] if words[1] in ("random", "k-center", "herding") else ["--steps", "2"]
         return [*words, *(TINY_METHOD.split() if words[1] != "random" else []), *steps]
     if command == "complexity":

@@ -2,28 +2,78 @@
 
 from dataclasses import asdict
 
-from compdd_eval.config.distill import DistillConfig
+from compdd_eval.config.distill import DistillConfig, DistillSetsConfig
+from compdd_eval.config.many_sets import SET_NAME
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import DistillationCost, distill
-from compdd_eval.results.command import evaluate_line
-from compdd_eval.utils.console import duration, print_json, print_table, stdout_to_stderr
+from compdd_eval.methods.distill_all import SetToMake, cost_of_all, distill_all
+from compdd_eval.results.command import command_line
+from compdd_eval.utils.console import counted, duration, print_json, print_table, stdout_to_stderr
+from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
 
 
-def run(config: DistillConfig) -> None:
-    """Make the set and print what was made."""
+def run(config: DistillSetsConfig) -> None:
+    """Make the set, or those of the whole benchmark, and print what was made."""
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
-        made = distill(config, accelerator)
-    if not accelerator.is_main_process:
-        return
-    if config.dry_run:
-        print_cost(config, made)
-    elif config.json:
+        if config.all:
+            made = (cost_of_all if config.dry_run else distill_all)(config, accelerator)
+        else:
+            one = config.of_one()
+            made = distill(one, accelerator)
+    main = accelerator.is_main_process
+    if config.all:
+        (_end_of_costs if config.dry_run else _end_of_all)(config, made, main)
+    elif main and config.dry_run:
+        print_cost(one, made)
+    elif main and config.json:
         facts = {"folder": config.output_dir, "sha256": made.sha256, "lr": made.lr}
         print_json(facts | made.metadata)
-    else:
-        print_distilled(config, made)
+    elif main:
+        print_distilled(one, made)
+
+
+def _end_of_costs(config: DistillSetsConfig, costs: dict[int, tuple[DistillationCost, int]], main: bool) -> None:
+    """Print what all sets take, one after the other."""
+    if main and config.json:
+        print_json({"costs": [asdict(cost) | {"ipc": ipc, "sets": sets} for ipc, (cost, sets) in costs.items()]})
+    elif main:
+        rows = [
+            [ipc, cost.steps, duration(cost.seconds_of_a_step), duration(cost.seconds), sets]
+            + [f"{cost.peak_bytes / 1e9:.1f} GB"]
+            for ipc, (cost, sets) in costs.items()
+        ]
+        total = duration(sum(cost.seconds * sets for cost, sets in costs.values()))
+        columns = ["IPC>", "steps>", "a step>", "a set>", "sets>", "peak memory>"]
+        print_table(f"{config.method}: {total} of this device for all sets", columns, rows)
+
+
+def _end_of_all(config: DistillSetsConfig, sets: list[SetToMake], main: bool) -> None:
+    """Print what was made, and how it is evaluated.
+
+    Raises:
+        InputError: Some were not made.
+    """
+    failed = [made for made in sets if made.error is not None]
+    if main and config.json:
+        facts = [{name: value for name, value in vars(made).items() if name != "config"} for made in sets]
+        print_json({"folder": config.output_dir, "sets": facts})
+    elif main:
+        rows = [
+            [made.name, made.error or made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"]
+            for made in sets
+        ]
+        print_table(
+            f"{config.method}: {counted(len(sets) - len(failed), 'set')}", ["set", "images", "last loss>"], rows
+        )
+        benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
+        if config.configs is not None:
+            benchmark["configs"] = config.configs
+        print(f"evaluate them: {command_line('benchmark', benchmark | _as_distilled(config))}")
+    if failed:
+        first = f"{failed[0].name}: {failed[0].error}"
+        raise InputError(f"{len(failed)} of {len(sets)} sets were not made; the first, {first}")
 
 
 def print_cost(config: DistillConfig, cost: DistillationCost) -> None:
@@ -56,11 +106,11 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
         rows.append(["kept", f"step {made['kept_step']}, the best on the validation images (--keep best)"])
     print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
     print(f"distilled set: {config.output_dir}")
-    print(f"evaluate it: {evaluate_line(_evaluation(config))}")
+    flags = {"distilled": config.output_dir, **config.load_subset().selection, **_as_distilled(config)}
+    print(f"evaluate it: {command_line('evaluate', flags)}")
 
 
-def _evaluation(config: DistillConfig) -> dict[str, object]:
-    """Return the flags that evaluate the set on the same real images; those that are defaults are left out."""
+def _as_distilled(config: DistillConfig) -> dict[str, object]:
+    """Return the flags that evaluate sets on the same real images; those that are defaults are left out."""
     names = ("data_path", "layout", "res", "antialias", "resize", "model")
-    chosen = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)}
-    return {"distilled": config.output_dir, **config.load_subset().selection, **chosen}
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)}

@@ -139,7 +139,7 @@ def _of_method(
     """Return the groups of `distill` with the settings that a method takes alone, and the defaults of its preset."""
     method = _method_of(given["method"], given)
     preset = given["preset"] if given.get("preset") in DISTILL_PRESETS else DISTILL_PRESETS[0]
-    ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else defaults["ipc"]
+    ipc = int(given["ipc"]) if given.get("ipc", "").isdigit() else int(defaults["ipc"])
     subset = MethodsConfig().subset_name
     with contextlib.suppress(InputError):
         subset = MethodsConfig(category=given.get("category"), subset=given.get("subset")).subset_name
@@ -165,7 +165,7 @@ def _ending(command: str, is_short: bool, given: dict[str, str]) -> str:
 def _texts(config_class: type, defaults: dict[str, object], is_short: bool) -> dict[str, str]:
     """Return what is said of each setting: the docstrings' text (a first sentence, if short), choices, the default."""
     hints, texts = plain_types(config_class), {}
-    for owner in config_class.__mro__[:-1]:
+    for owner in reversed(config_class.__mro__[:-1]):  # what a class says of a setting that it inherits holds
         entries = re.findall(r"^ {4}(\w+): (.*(?:\n {6}.*)*)", inspect.getdoc(owner).partition("\nArgs:\n")[2], re.M)
         texts |= {name: " ".join(text.split()) for name, text in entries}
     for name, text in texts.items():

@@ -3,16 +3,12 @@
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from compdd_eval.config.checks import comma_parts
 from compdd_eval.config.evaluate import COMMON as OF_EVALUATE
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.data.subsets import subset_names
-from compdd_eval.utils.errors import InputError, require, unknown
+from compdd_eval.config.many_sets import CONFIG_NAME, IPC, place_of, read_config_names, read_ipcs, refuse_one_subset
+from compdd_eval.utils.errors import InputError, require
 
-CONFIG_NAME, IPC = "{config}", "{ipc}"
-# what names one set, or one subset
 _OF_ONE_SET = ("distilled", "data_dir", "label_dir", "lr_dir", "run", "grid")
-_OF_ONE_SUBSET = ("category", "subset", "subsets_dir", "published", "classes")
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class BenchmarkConfig(EvaluateConfig):
 
     sets: str | None = None
     method: str = "method"
-    ipc: str = "1,10,50"
+    ipc: int | str = "1,10,50"
     configs: str | None = None
     across: Literal["ipc", "configs"] = "ipc"
 
@@ -40,22 +36,9 @@ class BenchmarkConfig(EvaluateConfig):
         for name in _OF_ONE_SET:
             if getattr(self, name) not in (None, self.sets):
                 raise InputError(f"--{name} names one set, and benchmark evaluates many; --sets says where they lie")
-        for name in _OF_ONE_SUBSET:
-            if getattr(self, name):
-                raise InputError(
-                    f"--{name}: benchmark goes over the subsets; --configs bird-easy,... takes some of them"
-                )
+        refuse_one_subset(self, "benchmark")
         self._set("distilled", self.sets)  # what stands in for the set until there are several
-        self._set("ipc", str(self.ipc))
         super().__post_init__()
-        require("--ipc", self.ipc, bool(comma_parts(self.ipc)), "numbers joined by commas, as in 1,10,50")
-        for part in comma_parts(self.ipc):
-            require(
-                "--ipc", self.ipc, part.isdecimal() and int(part) > 0, "whole numbers joined by commas, as in 1,10,50"
-            )
-        for name in comma_parts(self.configs or ""):
-            if name not in subset_names():
-                raise unknown("value of --configs", name, subset_names())
         several = {CONFIG_NAME: self.config_names, IPC: self.ipcs}
         for mark, found in several.items():
             here = mark in self.sets or len(found) == 1
@@ -65,17 +48,16 @@ class BenchmarkConfig(EvaluateConfig):
     @property
     def ipcs(self) -> list[int]:
         """Images per class, each once, ascending."""
-        return sorted({int(part) for part in comma_parts(self.ipc)})
+        return read_ipcs(self.ipc)
 
     @property
     def config_names(self) -> list[str]:
         """The subsets, in the order of the benchmark."""
-        asked = comma_parts(self.configs or "")
-        return [name for name in subset_names() if not asked or name in asked]
+        return read_config_names(self.configs)
 
     def place(self, config_name: str, ipc: int) -> str:
         """Return where a set lies."""
-        return self.sets.replace(CONFIG_NAME, config_name).replace(IPC, str(ipc))
+        return place_of(self.sets, config_name, ipc)
 
     def of_set(self, config_name: str, place: str, **changes: object) -> EvaluateConfig:
         """Return the settings of one evaluation."""

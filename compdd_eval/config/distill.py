@@ -1,9 +1,18 @@
 """Settings of `distill`."""
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from compdd_eval.config.checks import AUTO
+from compdd_eval.config.many_sets import (
+    CONFIG_NAME,
+    SET_NAME,
+    place_of,
+    read_config_names,
+    read_ipcs,
+    refuse_one_subset,
+)
 from compdd_eval.config.network_names import plain_model
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
@@ -196,11 +205,68 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         self._make_code_absolute("features", "map_model")
 
 
-CONFIG = DistillConfig
+@dataclass(frozen=True)
+class DistillSetsConfig(DistillConfig):
+    """Distil a subset into a few images by a method that `methods` lists; with --all, the sets of the whole benchmark.
+
+    Args:
+        ipc: Images per class; with --all joined by commas, as in 1,10,50.
+        all: Make a set for each subset and IPC, in OUTPUT_DIR/bird-easy-ipc1, ...: where
+            `benchmark --sets "OUTPUT_DIR/{config}-ipc{ipc}"` looks for them. Whoever of the processes is idle makes the
+            next. Experts: --experts with {config} in the place of the subset; left out, they are trained first, once a
+            subset, in OUTPUT_DIR/experts.
+        configs: With --all: subsets, joined by commas; default: all sixteen.
+    """
+
+    ipc: int | str = 1
+    all: bool = False
+    configs: str | None = None
+
+    def __post_init__(self) -> None:
+        ipc = self.ipc
+        if self.all:
+            refuse_one_subset(self, "--all")
+            tells = self.experts is None or CONFIG_NAME in self.experts or len(self.config_names) == 1
+            require("--experts", self.experts, tells, f"a name with {CONFIG_NAME}, which tells the subsets apart")
+            self._set("subset", self.config_names[0])  # what stands in for all, for the checks
+        elif self.configs is not None or len(read_ipcs(ipc)) > 1:
+            flag = "--ipc" if self.configs is None else "--configs"
+            raise InputError(f"{flag} {self.configs or ipc}: several sets are made with --all")
+        self._set("ipc", read_ipcs(ipc)[0])
+        super().__post_init__()
+        self._set("ipc", ipc)
+
+    @property
+    def config_names(self) -> list[str]:
+        """The subsets of --all, in the order of the benchmark."""
+        return read_config_names(self.configs)
+
+    def of_one(self) -> DistillConfig:
+        """Return the settings of the one set that is made without --all."""
+        return self._of_set(ipc=int(self.ipc))
+
+    def of_sets(self) -> dict[str, DistillConfig]:
+        """Return the settings of each set of --all, by its name: IPC by IPC, subset by subset."""
+        found = {}
+        for ipc in read_ipcs(self.ipc):
+            for config_name in self.config_names:
+                name = place_of(SET_NAME, config_name, ipc)
+                changes = {"ipc": ipc, "output_dir": os.path.join(self.output_dir, name), "json": False}
+                if self.experts is not None:
+                    changes["experts"] = place_of(self.experts, config_name)
+                found[name] = self._of_set(category=None, subset=config_name, **changes)
+        return found
+
+    def _of_set(self, **changes: object) -> DistillConfig:
+        return DistillConfig(**{field.name: getattr(self, field.name) for field in fields(DistillConfig)} | changes)
+
+
+CONFIG = DistillSetsConfig
 POSITIONAL = ("method",)
 COMMON = {
     "Data": ("category", "subset", "data_path", "res"),
     "Distillation": ("ipc", "model", "preset", "seed", "plugin"),
+    "The whole benchmark": ("all", "configs"),
     "Evaluation in between": ("eval_every", "keep"),
     "Output": ("output_dir", "overwrite", "dry_run", "json"),
 }

@@ -56,6 +56,7 @@ DATM_SMOKE = MTT_SMOKE | {"first_max_start_epoch": 5, "window_steps": 20}
     begin=begin_with_soft_labels,
     compiles=student_images,
     inputs=experts_digest,
+    experts={"sam": True},
     settings=DATM_SETTINGS,
     smoke=DATM_SMOKE,
 )

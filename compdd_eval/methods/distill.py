@@ -81,12 +81,32 @@ def distill(
         InputError: Anything in the settings or the data that the user can mend.
     """
     accelerator = accelerator or make_accelerator()
-    with named_as_given(DistillConfig, method), own_random_state(accelerator.device), ExitStack() as locks:
-        distillation = _opened(*asked_for(method, settings), accelerator, quiet)
+    with named_as_given(DistillConfig, method):
+        return distill_set(*asked_for(method, settings), accelerator, quiet)
+
+
+def distill_set(
+    config: DistillConfig,
+    method: Method | None,
+    accelerator: Accelerator,
+    quiet: bool,
+    watch: Callable[[int], None] = lambda step: None,
+) -> "DistilledSet | DistillationCost":
+    """Do as `distill`.
+
+    Args:
+        config: All settings.
+        method: The method; None finds it by its name.
+        accelerator: Devices and processes.
+        quiet: As of `distill`.
+        watch: Called after every step with the number of those that are done.
+    """
+    with own_random_state(accelerator.device), ExitStack() as locks:
+        distillation = _opened(config, method, accelerator, quiet)
         if distillation.config.dry_run:
             return distillation.cost()
         on_main_process(accelerator, lambda: _claim(distillation.folder, locks))
-        return distillation.run()
+        return distillation.run(watch)
 
 
 @dataclass(frozen=True)
@@ -156,8 +176,8 @@ class Distillation:
         if text and self._main and not self.quiet:
             _logger.info(text)
 
-    def run(self) -> DistilledSet:
-        """Make the set, or read the one that is finished."""
+    def run(self, watch: Callable[[int], None]) -> DistilledSet:
+        """Make the set, or read the one that is finished; `watch` as of `distill_set`."""
         config, method = self.config, self.method
         if not (method.shared or method.selects) and self.accelerator.num_processes > 1 and self._main:
             _logger.warning(f"{method.name}: its steps cannot be shared; every process makes all of them")
@@ -172,7 +192,7 @@ class Distillation:
             self._say(f"{self.folder}: is made already")
             return finished
         job = self._job(real)
-        distilled = self._select(job) if method.selects else self._learn(job)
+        distilled = self._select(job) if method.selects else self._learn(job, watch)
         on_main_process(self.accelerator, lambda: distilled.save(self.folder))
         return distilled
 
@@ -270,7 +290,7 @@ class Distillation:
             raise InputError(f"{expected}; it returned {counts.tolist()}")
         return indices
 
-    def _learn(self, job: Job) -> DistilledSet:
+    def _learn(self, job: Job, watch: Callable[[int], None]) -> DistilledSet:
         learning = self._begun(job)
         path = self.progress_dir / CHECKPOINT_NAME
         state = on_main_process(self.accelerator, lambda: read_checkpoint(path, self.digest))
@@ -283,7 +303,12 @@ class Distillation:
                 raise InputError(f"{path}: has made {done} steps already; give --steps from {done}, or --overwrite")
             self._evaluations.check(learning.progress.evaluations)
             self._say(f"going on from step {learning.progress.step} of {self.config.steps}")
-        learn(learning, self.config.steps, self._after, self._main and not self.quiet)
+
+        def after(learning: Learning) -> None:
+            self._after(learning)
+            watch(learning.progress.step)
+
+        learn(learning, self.config.steps, after, self._main and not self.quiet)
         distilled = learning.synthetic.as_set(self._metadata(job, learning))
         return self._evaluations.kept(distilled, learning)
 

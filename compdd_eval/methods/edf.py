@@ -41,6 +41,7 @@ def _inputs(config: DistillConfig) -> list[str]:
     begin=begin_with_soft_labels,
     compiles=student_images,
     inputs=_inputs,
+    experts={"sam": True},
     settings=DATM_SETTINGS
     | {
         "loss_threshold": ByIPC({1: 0.0, 10: 0.25, 50: 0.375}, {"bird-hard": {50: 0.25}}),

@@ -66,6 +66,7 @@ class Method:
         bfloat16: Whether its passes through networks have the precision of `job.config.precision`, this one, too.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
+        experts: Settings of `experts` that differ from its defaults where `distill --all` trains them for the method.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Method:
     compiles: Callable | None = None
     bfloat16: bool = False
     inputs: Callable | None = None
+    experts: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @property
     def is_ours(self) -> bool:
@@ -134,6 +136,7 @@ def register_method(
     compiles: Callable | None = None,
     bfloat16: bool = False,
     inputs: Callable | None = None,
+    experts: Mapping[str, object] = MappingProxyType({}),
     settings: Mapping[str, object] = MappingProxyType({}),
     smoke: Mapping[str, object] = MappingProxyType({}),
 ) -> Callable:
@@ -152,6 +155,7 @@ def register_method(
         compiles: Says how much a step computes, where that can be compiled.
         bfloat16: Whether it heeds `job.config.precision`, this one, too: see `compdd_eval.training.precision`.
         inputs: Says which files it reads.
+        experts: Settings of `experts` where `distill --all` trains those that the method matches.
         settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
             none. Those of ours are the published ones. All that learn have `steps`, `lr_img`, `momentum_img`, `init`.
         smoke: Those that are other in the preset "smoke", which takes minutes on a CPU.
@@ -187,6 +191,7 @@ def register_method(
             compiles=compiles,
             bfloat16=bfloat16,
             inputs=inputs,
+            experts=dict(experts),
         )
         return run
 

@@ -19,9 +19,9 @@ def evaluate_command(flags: Mapping[str, object]) -> str:
     return "accelerate launch -m compdd_eval " + " \\\n    ".join(_words(flags))
 
 
-def evaluate_line(flags: Mapping[str, object]) -> str:
-    """Return `evaluate` with these flags, quoted for a shell, in one line."""
-    return " ".join(["compdd-eval evaluate", *_words(flags)])
+def command_line(command: str, flags: Mapping[str, object]) -> str:
+    """Return a command with these flags, quoted for a shell, in one line."""
+    return " ".join(["compdd-eval", command, *_words(flags)])
 
 
 def _words(flags: Mapping[str, object]) -> list[str]:

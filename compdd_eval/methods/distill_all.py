@@ -1,0 +1,214 @@
+"""The distilled sets of the whole benchmark: one pool, from which whoever of the processes is idle takes the next set.
+
+A method that matches experts has them trained first, once a subset, by all processes together.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+
+from accelerate import Accelerator
+from tqdm.auto import tqdm
+
+from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, DistillSetsConfig
+from compdd_eval.config.experts import ExpertsConfig
+from compdd_eval.config.many_sets import CONFIG_NAME, place_of
+from compdd_eval.config.training_data import TrainingDataConfig
+from compdd_eval.data.splits import open_split
+from compdd_eval.methods.distill import DistillationCost, distill_set
+from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
+from compdd_eval.methods.train_experts import train_experts
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import Alone, on_main_process
+from compdd_eval.utils.work_queue import WorkQueue
+
+_logger = logging.getLogger(__name__)
+_EXPERTS = os.path.join("experts", CONFIG_NAME)  # in the folder of the sets
+_SMOKE_EXPERTS = {"num_experts": 5, "epochs": 20}  # of preset "smoke": minutes on a CPU, at 32 px
+_AS_DISTILLED = ("model", "threads", "compile", "overwrite", *(field.name for field in fields(TrainingDataConfig)))
+_PAUSE = 0.5  # seconds between two words on how far a process is
+_STEP, _DONE, _FAILED = "step", "done", "failed"
+
+
+@dataclass
+class SetToMake:
+    """One of the sets.
+
+    Attributes:
+        name: Its folder.
+        config: All its settings; those of the method are filled in.
+        images: How many it has.
+        sha256: Of its content, once it is made.
+        last_loss: Loss of the last step; None where there are no steps.
+        error: Why it was not made.
+    """
+
+    name: str
+    config: DistillConfig
+    images: int = 0
+    sha256: str | None = None
+    last_loss: float | None = None
+    error: str | None = None
+
+
+def distill_all(config: DistillSetsConfig, accelerator: Accelerator, quiet: bool = False) -> list[SetToMake]:
+    """Make all sets that are not there yet; every process must call this.
+
+    A set that fails does not stop the others; what was interrupted goes on from its last checkpoint. The numbers of
+    a set do not depend on the number of processes.
+
+    Args:
+        config: Settings with `all`.
+        accelerator: Devices and processes; they must see the same folders.
+        quiet: Show no bar, and no line a set.
+
+    Returns:
+        All sets, on every process.
+
+    Raises:
+        InputError: The settings are wrong, or experts cannot be trained.
+    """
+    if config.plugin is not None:
+        load_plugin(config.plugin)
+    method = find_method(config.method)
+    sets = [SetToMake(name, one) for name, one in _with_experts(config, method).items()]
+    for made in sets:
+        made.config = fill_settings(made.config, method)  # refuses wrong ones before any work
+    sets = on_main_process(accelerator, lambda: _with_data(sets))
+    if "experts" in method.settings(config.preset, 1) and config.experts is None:
+        for one in {made.config.experts: made.config for made in sets if made.error is None}.values():
+            train_experts(_settings_of_experts(one, method), accelerator)
+    _Pool(sets, method, accelerator, quiet).run()
+    return on_main_process(accelerator, lambda: sets)
+
+
+def _with_experts(config: DistillSetsConfig, method: Method) -> dict[str, DistillConfig]:
+    """Return the settings of all sets, with the folder in which the experts of each are, or will be."""
+    sets = config.of_sets()
+    if config.experts is not None or "experts" not in method.settings(config.preset, 1):
+        return sets
+    folder = os.path.join(config.output_dir, _EXPERTS)
+    return {name: replace(one, experts=place_of(folder, one.load_subset().name)) for name, one in sets.items()}
+
+
+def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
+    """Return the sets, those with an error whose images are not there; raise it where there are none of any."""
+    errors: dict[str, str | None] = {}
+    for made in sets:
+        config, name = made.config, made.config.load_subset().name
+        if name not in errors:
+            errors[name] = None
+            how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
+            try:
+                open_split(config.load_subset(), "train", config.data_path, (config.res, config.res), **how)
+            except InputError as error:
+                errors[name] = str(error)
+        made.error = errors[name]
+    if all(errors.values()):
+        raise InputError(sets[0].error)
+    return sets
+
+
+def _settings_of_experts(config: DistillConfig, method: Method) -> ExpertsConfig:
+    settings = {name: getattr(config, name) for name in _AS_DISTILLED}
+    if config.preset != DISTILL_PRESETS[0]:
+        settings |= _SMOKE_EXPERTS
+    return ExpertsConfig(**settings, **method.experts, output_dir=config.experts)
+
+
+class _Pool:
+    """Makes the sets; every process must make one, and call `run`."""
+
+    def __init__(self, sets: list[SetToMake], method: Method, accelerator: Accelerator, quiet: bool) -> None:
+        self._sets, self._method, self._accelerator, self._quiet = sets, method, accelerator, quiet
+        self._queue, self._main = WorkQueue(accelerator), accelerator.is_main_process
+        self._steps = [1 if method.selects else made.config.steps for made in sets]
+        self._done = [0] * len(sets)  # of these, as far as it was heard
+        self._told = 0.0  # when this process has last said how far it is
+
+    def run(self) -> None:
+        to_make = [index for index, made in enumerate(self._sets) if made.error is None]
+        with self._bar(sum(self._steps[index] for index in to_make)) as self._shown:
+            if self._main:
+                for index in sorted(to_make, key=lambda index: -self._cost(index)):
+                    self._queue.put(index)
+                if not to_make:
+                    self._queue.close()
+            while (index := self._queue.take(self._hear)) is not None:
+                self._make(index)
+                if self._queue.count("ended") == len(to_make):
+                    self._queue.close()
+            self._accelerator.wait_for_everyone()
+            self._hear()
+
+    @contextmanager
+    def _bar(self, total: int) -> Iterator[tqdm]:
+        show, unit = self._main and not self._quiet, "set" if self._method.selects else "step"
+        with tqdm(total=total, unit=unit, desc=self._method.name, disable=not show) as bar:
+            yield bar
+
+    def _cost(self, index: int) -> float:
+        """Return a number that grows with the work that a set is."""
+        config, images = self._sets[index].config, self._method.compiles
+        return self._steps[index] * (images(config) if images else config.ipc)
+
+    def _make(self, index: int) -> None:
+        def watch(step: int) -> None:
+            if time.monotonic() - self._told > _PAUSE:
+                self._told = time.monotonic()
+                self._queue.tell([_STEP, index, step])
+                self._hear()
+
+        try:
+            made = distill_set(
+                self._sets[index].config, self._method, Alone(self._accelerator), quiet=True, watch=watch
+            )
+        except InputError as error:
+            self._queue.tell([_FAILED, index, str(error)])
+        else:
+            losses = made.metadata["distillation"].get("last_losses")
+            self._queue.tell([_DONE, index, [len(made.images), made.sha256, losses[-1] if losses else None]])
+
+    def _hear(self) -> None:
+        """Show what has happened; for the main process."""
+        if not self._main:
+            return
+        for what, index, value in self._queue.hear():
+            made = self._sets[index]
+            if what == _DONE:
+                made.images, made.sha256, made.last_loss = value
+            elif what == _FAILED:
+                made.error = value
+            step = value if what == _STEP else self._steps[index]
+            self._shown.update(step - self._done[index])
+            self._done[index] = step
+            if what != _STEP and not self._quiet:
+                ended = sum(each.sha256 is not None or each.error is not None for each in self._sets)
+                said = f"failed: {made.error}" if made.error else _in_words(made)
+                _logger.info(f"{made.name} ({ended} of {len(self._sets)}): {said}")
+
+
+def _in_words(made: SetToMake) -> str:
+    loss = "" if made.last_loss is None else f", last loss {made.last_loss:.4g}"
+    return f"{made.images} images{loss}"
+
+
+def cost_of_all(config: DistillSetsConfig, accelerator: Accelerator) -> dict[int, tuple[DistillationCost, int]]:
+    """Measure a few steps for each number of images per class, on one subset; write nothing.
+
+    Returns:
+        Images per class -> cost of one set, and the number of sets.
+
+    Raises:
+        InputError: The method makes no steps, or its experts are not there yet.
+    """
+    if config.plugin is not None:
+        load_plugin(config.plugin)
+    by_ipc: dict[int, list[DistillConfig]] = {}
+    for one in config.of_sets().values():
+        by_ipc.setdefault(one.ipc, []).append(one)
+    alone = Alone(accelerator)
+    return {ipc: (distill_set(sets[0], None, alone, True), len(sets)) for ipc, sets in by_ipc.items()}
