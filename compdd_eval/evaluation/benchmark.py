@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from compdd_eval.config.benchmark import BenchmarkConfig
+from compdd_eval.config.many_sets import SET_NAME, place_of
 from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.evaluation.grid import Cell
 from compdd_eval.evaluation.plan import expected_students
@@ -62,7 +63,7 @@ def benchmark_cells(config: BenchmarkConfig, sets: dict[tuple[str, int], str]) -
     root, cells = Path(config.output_dir), []
     baselines = config.baseline_dir or str(root / "baselines")
     for (config_name, ipc), place in sets.items():
-        name = f"{config_name}-ipc{ipc}"
+        name = place_of(SET_NAME, config_name, ipc)
         settings = config.of_set(config_name, place, output_dir=str(root / name), baseline_dir=baselines)
         cells.append(Cell(name, {"config": config_name, "ipc": ipc}, settings, expected_students(settings), ipc=ipc))
     return cells

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from compdd_eval.data.subset_files import DIFFICULTIES
-from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
+from compdd_eval.reports.compare.measured import MeasuredCell, Setting, cells_of
 from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown, latex_row, markdown_row
-from compdd_eval.reports.summaries import seeds_in_words
+from compdd_eval.reports.summaries import Run, seeds_in_words
 
 ALL, DROP = "all", "drop"
-_NAMES = {"easy": "mean of easy", "hard": "mean of hard", ALL: "mean of all", DROP: "drop from easy to hard"}
+AVERAGES = {"easy": "mean of easy", "hard": "mean of hard", ALL: "mean of all", DROP: "drop from easy to hard"}
 _MISSING = "-"
+_NAMED = 4  # subsets in a note
 _FORMS = {  # of a number with its spread, of one alone
     "text": ("{:.1f} ± {:.1f}", "{:.1f}"),
     "markdown": ("{:.1f} ± {:.1f}", "{:.1f}"),
@@ -105,9 +106,9 @@ class BenchmarkTable:
             number = len(self.missing)
             notes.append(f"incomplete: {number} of {len(self.config_names) * len(self.ipcs)} are missing")
             notes.append("no mean is taken over subsets of which one is missing")
-        part = [name for (name, _), cell in self.cells.items() if not cell.run.whole]
+        part = list(dict.fromkeys(name for (name, _), cell in self.cells.items() if not cell.run.whole))
         if part:
-            names = ", ".join(dict.fromkeys(part))
+            names = ", ".join(part) if len(part) <= _NAMED else f"{len(part)} of {len(self.config_names)} subsets"
             notes.append(f"not on all validation images, so no numbers of the benchmark: {names}")
         return notes
 
@@ -130,7 +131,7 @@ class BenchmarkTable:
         averages = [
             {"ipc": ipc, "over": over, "kind": kind.replace(" ", "_"), **vars(found)}
             for kind in self.kinds
-            for over in _NAMES
+            for over in AVERAGES
             for ipc in self.ipcs
             if (found := self.average(kind, over, ipc))
         ]
@@ -148,11 +149,12 @@ class BenchmarkTable:
         columns = [(kind, ipc) for kind in self.kinds for ipc in self.ipcs]
         header = [f"IPC {ipc}" if kind == "accuracy" else f"{kind}, IPC {ipc}" for kind, ipc in columns]
         rows = [
-            [name, *[_shown(self.number(kind, name, ipc), form) for kind, ipc in columns]] for name in self.config_names
+            [name, *[shown_number(self.number(kind, name, ipc), form) for kind, ipc in columns]]
+            for name in self.config_names
         ]
         rows += [
-            [said, *[_shown(self.average(kind, over, ipc), form) for kind, ipc in columns]]
-            for over, said in _NAMES.items()
+            [said, *[shown_number(self.average(kind, over, ipc), form) for kind, ipc in columns]]
+            for over, said in AVERAGES.items()
         ]
         table = [[escape(self.method), *map(escape, header)], *([escape(name), *cells] for name, *cells in rows)]
         if across == "configs":
@@ -160,13 +162,17 @@ class BenchmarkTable:
         return table[0], table[1:]
 
 
-def benchmark_tables(method: MeasuredMethod, config_names: list[str], ipcs: list[int]) -> list[BenchmarkTable]:
-    """Return a table for each network, resolution, protocol, regime of labels and teacher."""
+def benchmark_tables(method: str, runs: list[Run], config_names: list[str], ipcs: list[int]) -> list[BenchmarkTable]:
+    """Return a table for each network, resolution, protocol, regime of labels and teacher.
+
+    Raises:
+        InputError: Two runs are of the same setting.
+    """
     found: dict[tuple, dict[tuple[str, int], MeasuredCell]] = {}
-    for setting, cell in method.cells.items():
+    for setting, cell in cells_of(runs).items():
         if setting.config_name in config_names and setting.ipc in ipcs:
             found.setdefault(_head(setting), {})[setting.config_name, int(setting.ipc)] = cell
-    return [BenchmarkTable(method.name, ", ".join(head), config_names, ipcs, cells) for head, cells in found.items()]
+    return [BenchmarkTable(method, ", ".join(head), config_names, ipcs, cells) for head, cells in found.items()]
 
 
 def _head(setting: Setting) -> tuple[str, ...]:
@@ -196,7 +202,8 @@ def _number(by_seed: dict[int, float]) -> Number | None:
     return Number(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None) if values else None
 
 
-def _shown(number: Number | None, form: str) -> str:
+def shown_number(number: Number | None, form: str) -> str:
+    """Return a number in %, in one of the forms of `BenchmarkTable.rows`."""
     if number is None:
         return _MISSING
     both, alone = _FORMS[form]

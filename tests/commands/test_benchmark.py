@@ -7,6 +7,7 @@ import signal
 import statistics
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,9 @@ from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.distilled.random_images import random_images
+from compdd_eval.reports.paired import BETTER, UNCLEAR, Pairing
+from compdd_eval.reports.report.panels import ShownBlock, ShownPanel, ShownRow
+from compdd_eval.reports.report.verdicts import verdicts_of
 from tests.conftest import students
 from tests.support.forked import launched, ranks
 
@@ -178,3 +182,52 @@ def test_all_sixteen_killed_once_and_resumed(tmp_path, run, monkeypatch):
     (table,) = json.loads((tmp_path / "killed/benchmark.json").read_text())["tables"]
     assert not table["missing"] and len(table["cells"]) == 32
     assert {each["over"] for each in table["averages"]} == {"easy", "hard", "all", "drop"}
+
+
+def test_a_report_opens_with_the_table(place, drawn, run):
+    quick = ("--data_path", drawn, *QUICK, "--num_eval", 2, "--configs", "bird-easy,bird-hard", "--ipc", "1,2")
+    for method, baseline in (("EDF", ("--baseline", "random")), ("DATM", ())):
+        assert run("benchmark", "--sets", SETS, "--method", method, *quick, *baseline, "--output_dir", method)[0] == 0
+    for path in Path().glob("*/*/summary.json"):  # as sets of methods say it: random images keep their name
+        path.write_text(path.read_text().replace('"method": "random real images"', '"method": "made by hand"'))
+    status, _, errors = run("report", "EDF", "DATM/benchmark.json", "--output", "both.html")
+    assert status == 0, errors
+    page = Path("both.html").read_text()
+    opening = page[page.index('<main id="main">') : page.index('<ul class="verdicts">')]
+    cells = [
+        [re.sub("<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in re.findall(r"<tr.*?</tr>", opening, re.DOTALL)
+    ]
+    tables = {name: Path(name, "benchmark.txt").read_text().splitlines()[3:] for name in ("EDF", "DATM")}
+    rows = {name: [re.split(r"  +", line.strip()) for line in lines[:6]] for name, lines in tables.items()}
+    assert cells[:2] == [["accuracy in %", "IPC 1", "IPC 2"], ["", "EDF", "DATM", "EDF", "DATM"]]
+    assert cells[2:8] == [
+        [edf[0], edf[1], datm[1], edf[2], datm[2]] for edf, datm in zip(rows["EDF"], rows["DATM"], strict=True)
+    ]
+    gains = cells[cells.index(["gain over random in %", "IPC 1", "IPC 2"]) + 2 :]
+    assert gains[0] == ["bird-easy", rows["EDF"][0][3], "-", rows["EDF"][0][4], "-"]
+    assert "<h1>EDF, DATM on bird-easy, bird-hard, IPC 1, 2</h1>" in page
+
+    Path("EDF/benchmark.json").write_text('{"config_names": ["x"]}')
+    status, _, errors = run("report", "EDF")
+    assert status == 2 and "EDF/benchmark.json: config_names has names that are no subsets; expected" in errors[-1]
+
+
+def test_verdicts_on_many_settings_are_counted():
+    def row(name, verdict, mean, best=False):
+        group = SimpleNamespace(mean=mean)
+        return ShownRow(name, 0, group, anchor="run1", pairing=Pairing([], None, verdict), best=best)
+
+    def panel(number):
+        first = row("EDF", BETTER if number < 15 else UNCLEAR, 0.5 if number < 9 else 0.3, best=number < 3)
+        block = ShownBlock("", [first, row("DATM", UNCLEAR, 0.4)])
+        return ShownPanel("", f"subset {number}", [block], None, 0.1, [])
+
+    told = {verdict.lead: verdict.of for verdict in verdicts_of([panel(number) for number in range(16)])}
+    assert told == {
+        "Better than random images": "EDF 15 of 16",
+        "Cannot be told from random images": "EDF 1 of 16, DATM 16 of 16",
+        "Better than every other method here": "EDF 3 of 16",
+        "No method is better than every other": "EDF highest in 6 of 16, DATM highest in 7 of 16",
+    }
+    assert verdicts_of([panel(3)])[0].of == "EDF, subset 3"

@@ -112,7 +112,7 @@ def read_methods(sources: Sequence[str], names: Sequence[str] = ()) -> list[Meas
     names = list(names) or list(map(_name, runs, sources))
     names = [_marked(name, found) for name, found in zip(names, runs, strict=True)]
     names = _distinct([clean(name, _MOST_NAME) or "unnamed" for name in names], sources)
-    return [MeasuredMethod(*parts) for parts in zip(names, sources, map(_cells, runs), strict=True)]
+    return [MeasuredMethod(*parts) for parts in zip(names, sources, map(cells_of, runs), strict=True)]
 
 
 def name_of_folder(source: str) -> str:
@@ -146,16 +146,12 @@ def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
     return found
 
 
-def method_of(name: str, files: Sequence[str]) -> MeasuredMethod:
-    """Read one method from several files summary.json.
+def cells_of(runs: Sequence[Run]) -> dict[Setting, MeasuredCell]:
+    """Return what one method has under each setting.
 
     Raises:
-        InputError: One cannot be read, or two are of the same setting.
+        InputError: Two are of the same setting.
     """
-    return MeasuredMethod(name, ", ".join(files), _cells([run for file in files for run in read_runs(file)]))
-
-
-def _cells(runs: list[Run]) -> dict[Setting, MeasuredCell]:
     cells: dict[Setting, MeasuredCell] = {}
     for run in runs:
         for entry in run.entries:

@@ -1,5 +1,6 @@
 """What a report found, in words: before any number is looked up."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ AGAINST = {
     NO_PAIRS: "no seed in common with {}",
 }
 _MOST_INTERVALS = 3  # in words; those of more rows are in the table alone
+_MOST_PLACES = 12  # in words; of more, each method's are counted
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,29 @@ def verdicts_of(panels: Sequence[ShownPanel]) -> list[Verdict]:
     places = [(panel, block, row) for panel in panels for block in panel.blocks for row in block.methods]
     several = len({row.name for _, _, row in places}) > 1
     intervals = len(places) <= _MOST_INTERVALS
-    found: dict[str, list[str]] = {
+    compared = Counter(row.name for _, _, row in places if row.pairing is not None)
+    found: dict[str, list[tuple[str, str]]] = {
         verdict.format(reference): [] for reference in (RANDOM, FIXED_RANDOM) for verdict in AGAINST.values()
     }
     for panel, block, row in places:
         if row.pairing is not None:
             place = ", ".join([row.name] * several + _place(panel, block))
             gain = _gain(row, intervals)
-            found[against(row)].append(f"{place} ({gain})" if place and gain else place or gain)
-    told = [Verdict(_capital(lead), "; ".join(rows)) for lead, rows in found.items() if rows]
+            found[against(row)].append((row.name, f"{place} ({gain})" if place and gain else place or gain))
+    told = [Verdict(_capital(lead), _listed(rows, compared)) for lead, rows in found.items() if rows]
     if len(places) == 1:
         told.append(_accuracy(*places[0]))
     if not told or all(row.pairing is None for _, _, row in places):
         told.append(Verdict("Nothing to compare with", "evaluate with --baseline random to compare with random images"))
     return told + list(_best(panels))
+
+
+def _listed(rows: list[tuple[str, str]], of: Counter[str]) -> str:
+    """Return what a verdict is true of, of each the method and words; of many, how many of each method."""
+    if max(of.values()) <= _MOST_PLACES:
+        return "; ".join(words for _, words in rows)
+    counts = Counter(name for name, _ in rows)
+    return ", ".join(f"{name} {number} of {of[name]}" for name, number in counts.items())
 
 
 def _gain(row: ShownRow, interval: bool) -> str:
@@ -79,13 +90,14 @@ def _best(panels: Sequence[ShownPanel]) -> Iterator[Verdict]:
     for place, methods in several:
         highest = max(methods, key=lambda row: row.group.mean)
         if highest.best:
-            clear.append(", ".join([highest.name, *place]))
+            clear.append((highest.name, ", ".join([highest.name, *place])))
         else:
-            unclear.append(", ".join([*place, f"highest: {highest.name}"]))
+            unclear.append((f"{highest.name} highest in", ", ".join([*place, f"highest: {highest.name}"])))
+    of = Counter({name: len(several) for name, _ in clear + unclear})
     if clear:
-        yield Verdict("Better than every other method here", "; ".join(clear))
+        yield Verdict("Better than every other method here", _listed(clear, of))
     if unclear:
-        yield Verdict("No method is better than every other", "; ".join(unclear))
+        yield Verdict("No method is better than every other", _listed(unclear, of))
 
 
 def _place(panel: ShownPanel, block: ShownBlock) -> list[str]:

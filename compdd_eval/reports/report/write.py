@@ -1,15 +1,17 @@
 """One HTML file on the results of one run or many: nothing in it is loaded from elsewhere."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from compdd_eval.config.arguments import named_as_given, settings_from
 from compdd_eval.config.report import ReportConfig
+from compdd_eval.reports.benchmark_file import Benchmark
 from compdd_eval.reports.html import asset, policy, render_page
+from compdd_eval.reports.report.benchmark_section import benchmark_of, benchmark_sections
 from compdd_eval.reports.report.panels import ShownRun, named, panels_of
 from compdd_eval.reports.report.run_section import LEVELS, Section, largest_share, section_of
 from compdd_eval.reports.report.verdicts import verdicts_of
@@ -55,10 +57,11 @@ def report(results: ReportConfig | Sequence[str | os.PathLike], **settings: obje
 
 
 def _written(config: ReportConfig) -> Written:
-    shown = _read(config.results)
+    benchmarks = {place: benchmark_of(place) for place in config.results}
+    shown = _read(benchmarks)
     path = Path(config.output)
     check_writable(path.parent, "--output")
-    text = report_of(shown, config.title)
+    text = report_of(shown, config.title, list(filter(None, benchmarks.values())))
     try:
         write_text(path, text)
     except OSError as error:
@@ -66,18 +69,29 @@ def _written(config: ReportConfig) -> Written:
     return Written(path, len(shown), len(text.encode()))
 
 
-def _read(places: Sequence[str]) -> list[ShownRun]:
-    """Return each file once, in the order of the places; those of one place by configuration and size."""
+def _read(places: Mapping[str, Benchmark | None]) -> list[ShownRun]:
+    """Return each file once, in the order of the places; those of one place by configuration and size.
+
+    A benchmark says what its method is called.
+    """
     unique: dict[str, tuple[Run, str]] = {}
-    for place in places:
-        runs = sorted(read_runs(place), key=lambda run: (run.config_name, run.resolution, run.protocol_name, run.ipc))
+    for place, benchmark in places.items():
+        folder = place if benchmark is None else str(benchmark.root)
+        runs = sorted(read_runs(folder), key=lambda run: (run.config_name, run.resolution, run.protocol_name, run.ipc))
         for run in runs:
-            unique.setdefault(os.path.realpath(run.file), (run, place))
+            unique.setdefault(os.path.realpath(run.file), (_as_method(run, benchmark), place))
     return named(*zip(*unique.values(), strict=True))
 
 
-def report_of(shown: list[ShownRun], title: str | None = None) -> str:
-    """Return the page on these runs; without a title it says what they are."""
+def _as_method(run: Run, benchmark: Benchmark | None) -> Run:
+    """Return a run of a benchmark as one of its method; a draw of random images stays one."""
+    if benchmark is None or run.is_one_draw:
+        return run
+    return replace(run, origin=run.origin | {"method": benchmark.method})
+
+
+def report_of(shown: list[ShownRun], title: str | None = None, benchmarks: Sequence[Benchmark] = ()) -> str:
+    """Return the page on these runs; without a title it says what they are. What is of benchmarks opens it."""
     left, largest = _MOST_PICTURES, largest_share([one.run for one in shown])
     sections: list[Section] = []
     for one in tqdm(shown, desc="drawing", unit="run", disable=len(shown) < _MANY):
@@ -91,6 +105,7 @@ def report_of(shown: list[ShownRun], title: str | None = None) -> str:
         policy=policy([]),
         style=asset("base.css") + asset("report.css"),
         verdicts=verdicts_of(panels),
+        benchmarks=benchmark_sections(benchmarks, shown),
         panels=panels,
         sections=sections,
         scale=[largest * (level / LEVELS) ** 2 for level in range(LEVELS + 1)],
