@@ -44,6 +44,7 @@ MADE = {
     "random_set": f"distill random {BIRDS} --ipc 1 --res 32 --output_dir random_set",
     "scores": "complexity --data_path IMAGENET --category bird --model efficientnet-lite0 --output_dir scores",
     "my_subsets": "select scores --output_dir my_subsets",
+    "benchmark_edf": "benchmark --sets my_set_dd --configs bird-easy --ipc 1 --output_dir benchmark_edf",
     "experts": f"experts {BIRDS} --output_dir experts",
     "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
     "tester/name": "push my_set_dd --repo_id tester/name --results results",

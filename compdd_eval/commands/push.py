@@ -6,13 +6,16 @@ from pathlib import Path
 
 from compdd_eval.commands.convert import warn_of_doubts
 from compdd_eval.commands.export import CARD_NAME, exported
+from compdd_eval.config.many_sets import place_of
 from compdd_eval.config.push import PushConfig
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME
-from compdd_eval.distilled.push import push_distilled
+from compdd_eval.distilled.push import push_distilled, summaries_of
 from compdd_eval.distilled.raw_set import notes_of
 from compdd_eval.distilled.set import read_distilled
+from compdd_eval.reports.benchmark_file import read_benchmark
 from compdd_eval.results.hub_eval_results import EVAL_NAME, eval_yaml
 from compdd_eval.results.push_student import push_student
+from compdd_eval.results.student_result import SUMMARY_NAME
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.hub_push import open_for_push
 
@@ -28,6 +31,8 @@ def run(config: PushConfig) -> None:
         _push_student(config)
     elif config.benchmark:
         print(push_benchmark(config))
+    elif config.benchmark_results:
+        _push_sets(config)
     else:
         _push_set(config)
 
@@ -38,6 +43,32 @@ def _push_student(config: PushConfig) -> None:
     if pushed.task:
         print(f"with its result for the task {pushed.task}, which the Hub shows once the benchmark is on its list")
     print(f"its card has the two lines that load it: https://huggingface.co/{pushed.repo_id}")
+
+
+def _push_sets(config: PushConfig) -> None:
+    """Push all sets of a benchmark that have results, each with its own.
+
+    Raises:
+        InputError: As of one set; nothing is sent where one of them cannot be read, or has no results of its own.
+    """
+    benchmark = read_benchmark(Path(config.benchmark_results))
+    sets = []
+    for name, (config_name, ipc) in benchmark.names.items():
+        results = benchmark.root / name / SUMMARY_NAME
+        if results.is_file():
+            place = place_of(benchmark.sets, config_name, ipc)
+            sets.append(config.of_set(place, config_name, ipc, str(results)))
+    if not sets:
+        raise InputError(f"{config.benchmark_results}: holds no results of its sets; run `benchmark` to its end")
+    if len({one.repo_id for one in sets}) < len(sets):
+        raise InputError(
+            f"--repo_id {config.repo_id}: expected a name that tells {len(sets)} sets apart, as in "
+            "USER/edf-{config}-ipc{ipc}"
+        )
+    for one in sets:
+        summaries_of(one.listed_results, read_distilled(one.path, one).sha256)
+    for one in sets:
+        _push_set(one)
 
 
 def _push_set(config: PushConfig) -> None:

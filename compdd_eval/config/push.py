@@ -2,9 +2,10 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compdd_eval.config.checks import comma_parts
+from compdd_eval.config.many_sets import place_of, refuse_one_subset
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.utils.errors import InputError, require
 
@@ -20,6 +21,8 @@ class PushConfig(ReadConfig):
         results: Results of `evaluate` on the set: a folder of a run or a grid, a summary.json, or several joined by
             commas. They go into a table in the card and, for `leaderboard`, into the folder results/ of the repository,
             without places on this machine.
+        benchmark_results: In place of PATH and --results: a folder of `benchmark`. All its sets are sent, each with its
+            results, to --repo_id with {config} and {ipc} in it, such as USER/edf-{config}-ipc{ipc}.
         revision: Branch to push to, which is made where there is none; default: main.
         overwrite: Replace another set or student that the repository holds; its commits stay in the history.
         student: In place of PATH: a student's result, seedK.json of `evaluate --save_students`, with its weights beside
@@ -39,6 +42,7 @@ class PushConfig(ReadConfig):
     repo_id: str | None = None
     private: bool = False
     results: str | None = None
+    benchmark_results: str | None = None
     revision: str | None = None
     overwrite: bool = False
     student: str | None = None
@@ -67,7 +71,9 @@ class PushConfig(ReadConfig):
             require("--results", repr(self.results), bool(self.listed_results), expected)
         if self.public and (self.student or not self.benchmark):
             raise InputError("--public is for --benchmark; what else is pushed is public unless you say --private")
-        if not self.benchmark and not self.student:
+        if self.benchmark_results is not None:
+            self._check_benchmark_results()
+        elif not self.benchmark and not self.student:
             self._check_given("path", "push my_set --repo_id USER/NAME")
         self._expand_home("folder", "student")
 
@@ -76,6 +82,24 @@ class PushConfig(ReadConfig):
         """The places that --results names; a path that exists may have commas in it."""
         given = os.path.expanduser(self.results or "")
         return [given] if os.path.exists(given) else comma_parts(given)
+
+    def _check_benchmark_results(self) -> None:
+        others = {
+            "PATH": self.path,
+            "--results": self.results,
+            "--student": self.student,
+            "--benchmark": self.benchmark,
+        }
+        for flag, value in others.items():
+            if value is not None:
+                raise InputError(f"{flag} is for one thing, --benchmark_results for all sets of a benchmark; give one")
+        refuse_one_subset(self, "--benchmark_results")
+
+    def of_set(self, place: str, config_name: str, ipc: int, results: str) -> "PushConfig":
+        """Return the settings that push one set of --benchmark_results."""
+        repo_id = place_of(self.repo_id, config_name, ipc)
+        changes = {"path": place, "repo_id": repo_id, "results": results, "subset": config_name}
+        return replace(self, benchmark_results=None, **changes)
 
     def _check_student(self) -> None:
         for flag, value in (("PATH", self.path), ("--results", self.results), ("--revision", self.revision)):
@@ -89,6 +113,7 @@ CONFIG = PushConfig
 POSITIONAL = ("path",)
 COMMON = {
     "A distilled set": ("repo_id", "category", "subset", "results", "private", "revision", "overwrite"),
+    "All sets of a benchmark": ("benchmark_results",),
     "A student": ("student",),
     "An export of the benchmark's images": ("benchmark", "folder", "public"),
 }

@@ -12,8 +12,9 @@ import torch
 import yaml
 from PIL import Image
 
-from compdd_eval import DistilledSet
+from compdd_eval import DistilledSet, load_comp_dd
 from compdd_eval.distilled.formats.published import save_published
+from compdd_eval.distilled.random_images import random_images
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
 from tests.conftest import environment, served
@@ -118,7 +119,7 @@ def test_the_card_and_the_viewer(server, client, mine):
 def test_from_python(server, client):
     code = """if True:
         from tests.distilled.test_hub import make_set
-        from compdd_eval import DistilledSet
+        from compdd_eval import DistilledSet, load_comp_dd
         mine = make_set(seed=1)
         commit = mine.push_to_hub("tester/python", private=True)
         assert commit == mine.push_to_hub("tester/python")
@@ -667,3 +668,42 @@ def test_an_interrupted_pull_leaves_nothing(server, client, mine, tmp_path):
     assert not (tmp_path / "copy").exists()
     done = forked(*command, cwd=tmp_path, **places)
     assert done.returncode == 0 and DistilledSet.load(tmp_path / "copy").sha256 == make_set().sha256, done.stderr
+
+
+def test_all_sets_of_a_benchmark(server, client, drawn, tmp_path):
+    """They are pushed with their results, found there by the benchmark, and give the same numbers."""
+    for name in ("bird-easy", "bird-hard"):
+        train = load_comp_dd(drawn, name, im_size=(8, 8)).dst_train
+        random_images(train, 2, seed=1).save(tmp_path / f"sets/{name}-ipc2")
+    quick = ["--data_path", drawn, "--model", "MLP", "--epoch_eval_train", 2, "--threads", 1, "--num_eval", 2]
+    quick += ["--compile", "never", "--configs", "bird-easy,bird-hard", "--ipc", "2,3"]
+    here, there = tmp_path / "here", tmp_path / "there"
+    sets = tmp_path / "sets/{config}-ipc{ipc}"
+    status, _, lines = client("benchmark", "--sets", sets, *quick, "--output_dir", here)
+    assert status == 0, lines
+    name = "tester/edf-{config}-ipc{ipc}"
+    push = ["push", "--benchmark_results", here, "--repo_id"]
+    one_error(client(*push, "tester/edf"), "expected a name that tells 2 sets apart")
+    assert ("dataset", "tester/edf") not in server.repos
+    status, printed, lines = client(*push, name)
+    assert status == 0, lines
+    for subset in ("bird-easy", "bird-hard"):
+        tree = tree_of(server, f"tester/edf-{subset}-ipc2")
+        (result,) = [blob for file, blob in tree.items() if file.startswith("results/")]
+        assert json.loads(result.data)["config_name"] == subset and f"tester/edf-{subset}-ipc2" in printed
+    status, printed, lines = client(*push, name)
+    assert status == 0 and printed.count("nothing has changed") == 2, lines
+
+    status, _, lines = client("benchmark", "--sets", name, *quick, "--output_dir", there)
+    assert status == 0 and any("2 sets of 4 not there: tester/edf-bird-easy-ipc3" in line for line in lines), lines
+    tables = [json.loads((folder / "benchmark.json").read_text())["tables"][0] for folder in (here, there)]
+    accuracies = [[cell["accuracies"] for cell in table["cells"]] for table in tables]
+    assert accuracies[0] == accuracies[1] and len(accuracies[0]) == 2
+
+    shutil.move(tmp_path / "sets/bird-hard-ipc2", tmp_path / "away")
+    random_images(load_comp_dd(drawn, "bird-hard", im_size=(8, 8)).dst_train, 2, seed=5).save(
+        tmp_path / "sets/bird-hard-ipc2"
+    )
+    one_error(client(*push, "tester/other-{config}-ipc{ipc}"), "holds no results of this set")
+    assert not any("other-" in repository for _, repository in server.repos), "nothing is sent before all is read"
+    one_error(client("push", "my_set", *push[1:], name), "PATH is for one thing, --benchmark_results for all sets")

@@ -13,9 +13,10 @@ from compdd_eval.config import leaderboard
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.imagenet.hub_files import is_commit
-from compdd_eval.data.subsets import config_names
+from compdd_eval.data.subsets import config_names, subset_names
 from compdd_eval.reports.leaderboard import build, pages, sources
 from compdd_eval.reports.leaderboard.command import command_of
+from compdd_eval.reports.leaderboard.methods import method_rows
 from compdd_eval.reports.leaderboard.rows import (
     BY_MOST,
     BY_NONE,
@@ -710,6 +711,91 @@ def test_filter_and_share(site, open_page):
     assert not page.problems and not again.problems
 
 
+def benchmark(method, means, ipc=10, **changes):
+    """Results of a method on subsets, by their means."""
+    return [summary(method, subset, ipc, [entry(mean=mean)], **changes) for subset, mean in means.items()]
+
+
+@pytest.fixture(scope="module")
+def entries():
+    """Two complete methods, one that lacks a subset, one with a result on other images."""
+    first = {name: 0.2 + number / 100 for number, name in enumerate(subset_names())}
+    higher = {name: mean + 0.1 for name, mean in first.items()}
+    made = benchmark("EDF", higher) + benchmark("DATM", first) + benchmark("DM", dict(list(higher.items())[:15]))
+    odd = benchmark("odd", higher)
+    odd[0]["digests"] = {**odd[0]["digests"], "validation": "0" * 64}
+    # a second try of the same: more students count, not the higher mean; then the lower of as many
+    return (
+        made
+        + odd
+        + [
+            summary("EDF", "bird-easy", 10, [entry(mean=0.9, n=2)]),
+            summary("EDF", "bird-hard", 10, [entry(mean=0.9)]),
+            summary("EDF", "car-easy", 10, [entry(mean=0.31, n=4)]),
+        ]
+    )
+
+
+def test_one_row_a_method(tmp_path, entries):
+    rows = method_rows(rows_in(tmp_path, *entries).rows)
+    assert [row.method for row in rows] == ["EDF", "DATM", "odd", "DM"], "complete ones first, the best of them on top"
+    edf, datm, odd, dm = rows
+    names = subset_names()
+    assert edf.cells["bird-easy"].mean == pytest.approx(0.3) and edf.cells["bird-hard"].mean == pytest.approx(0.31)
+    assert edf.cells["car-easy"].mean == pytest.approx(0.31) and len(edf.cells) == 16 and len(dm.cells) == 15
+    easy = [0.2 + number / 100 for number, name in enumerate(names) if name.endswith("-easy")]
+    assert datm.average("easy") == pytest.approx(sum(easy) / 8)
+    assert datm.average("all") == pytest.approx(sum(0.2 + number / 100 for number in range(16)) / 16)
+    hard = dm.average("hard") is None
+    assert hard and dm.average("easy") == pytest.approx(sum(easy) / 8 + 0.1), "the last one, music-hard, is missing"
+    assert odd.average("all") is odd.average("easy") is None and odd.average("hard") is not None
+
+
+def test_the_view_of_methods(tmp_path, entries, open_page):
+    folder = built(tmp_path, *entries)
+    found = json.loads((folder / "results.json").read_text())["methods"]
+    assert [row["method"] for row in found] == ["EDF", "DATM", "odd", "DM"] and found[3]["means"]["all"] is None
+    assert found[1]["accuracies"]["bird-easy"] == pytest.approx(0.2)
+    page = open_page(folder / "index.html")
+    assert page.is_hidden("#methods") and page.is_visible("#table")
+    page.select_option("#view", "methods")
+    assert page.is_visible("#methods") and page.is_hidden("#table") and page.is_disabled("#subset")
+    texts = page.eval_on_selector_all(
+        "#methods tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    assert [row[0] for row in texts] == ["EDF", "DATM", "odd", "DM"] and "4 of 4 methods" in page.inner_text("#count")
+    heads = page.locator("#methods thead button").all_inner_texts()
+    assert heads == [
+        "Method",
+        "IPC",
+        "Student",
+        "px",
+        "Teacher",
+        *map("Mean of {}".format, ("easy", "hard", "all")),
+        *subset_names(),
+    ]
+    assert texts[1][5:9] == [
+        *[f"{100 * found[1]['means'][over]:.1f}" for over in ("easy", "hard", "all")],
+        "20.0 ± 1.0",
+    ]
+    assert texts[3][5:8] == [f"{100 * found[3]['means']['easy']:.1f}", "–", "–"] and texts[3][-1] == "–"
+    assert texts[2][8].endswith("not canonical") and page.locator("#methods td.doubtful").count() == 1
+    page.check("#canonical")
+    assert page.locator("#methods td.doubtful").count() == 0
+    page.click("#methods button[data-key=music-hard]")
+    assert [text.strip() for text in page.locator("#methods tbody th").all_inner_texts()][-2:] == ["DATM", "DM"]
+    again = open_page(folder / "index.html", fragment=page.url.split("#")[1])
+    assert (
+        again.is_visible("#methods") and again.get_attribute("#methods th[aria-sort=descending]", "class") == "number"
+    )
+    again.click("#methods tbody tr >> nth=0 >> td a >> nth=0")
+    assert "/runs/" in again.url and not page.problems and not again.problems
+    still = open_page(folder / "index.html", scripts=False)
+    assert still.locator("#methods tbody tr").count() == 4
+    phone = open_page(folder / "index.html", width=390, fragment="view=methods")
+    assert not sideways(phone)
+
+
 def test_protocols_and_teachers_are_apart(site, open_page):
     page = open_page(site / "index.html")
     options = page.locator("#protocol option").all_inner_texts()
@@ -763,7 +849,7 @@ def test_names_for_those_who_do_not_see(site, open_page):
     page = open_page(site / "index.html")
     unnamed = "all => all.filter(one => !one.labels.length).length"
     assert page.eval_on_selector_all("select, input", unnamed) == 0
-    assert page.locator("table caption").count() == page.locator("table").count() == 2
+    assert page.locator("table caption").count() == page.locator("table").count() == 3
     assert page.locator("thead th:not([scope])").count() == 0 and page.get_attribute("#count", "role") == "status"
 
 

@@ -6,9 +6,11 @@ from dataclasses import asdict, fields
 from functools import cache
 
 from compdd_eval.data.imagenet.hub_files import is_commit
+from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render_page, short, span
 from compdd_eval.reports.leaderboard.command import command_of, settings_of
+from compdd_eval.reports.leaderboard.methods import AVERAGES, MethodRow, method_rows
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
 from compdd_eval.reports.summaries import Group
 from compdd_eval.results.command import DATA_PATH
@@ -29,6 +31,15 @@ _COLUMNS = (  # field of a row, words, whether it is a number
     ("recovery", "Recovery %", True),
     ("teacher", "Teacher", False),
 )
+_METHOD_COLUMNS = (
+    ("method", "Method", False),
+    ("ipc", "IPC", True),
+    ("student", "Student", False),
+    ("resolution", "px", True),
+    ("teacher", "Teacher", False),
+    *((over, f"Mean of {over}", True) for over in AVERAGES),
+    *((name, name, True) for name in subset_names()),
+)
 _UNSHOWN = ("random", "over_random_interval")  # only in the files and on the page of a result
 _SEEDS = 50  # shown of one network
 _ENVIRONMENTS = 4
@@ -43,6 +54,7 @@ def index_page(title: str, rows: Rows) -> str:
     protocols = _protocols(found)
     under = [row for row in found if row.protocol == protocols[0]]
     plain = [row for row in under if row.teacher is None] or under
+    of_methods = method_rows(found)
     script = asset("board.js")
     return render_page(
         "board.html",
@@ -54,9 +66,11 @@ def index_page(title: str, rows: Rows) -> str:
         protocols=protocols,
         first=[(row, _texts(row)) for row in plain[:FIRST]],
         total=len(under),
+        method_columns=_METHOD_COLUMNS,
+        methods=[_method_texts(row) for row in of_methods if row.protocol == protocols[0]][:FIRST],
         canonical=[(clean(name, 40), one) for name, one in rows.canonical.items()],
         by_file=any(one.rule == BY_FILE for one in rows.canonical.values()),
-        data=_data(found, protocols),
+        data=_data(found, of_methods, protocols),
     )
 
 
@@ -87,7 +101,15 @@ def run_page(title: str, result: Result) -> str:
 def site_json(title: str, rows: Rows) -> dict[str, object]:
     """Return all rows with exact numbers, as `results.json` has them."""
     canonical = {name: asdict(one) for name, one in rows.canonical.items()}
-    return {"title": title, "canonical": canonical, "rows": [asdict(row) for row in rows.rows]}
+    methods = [
+        {
+            **{name: found for name, found in vars(row).items() if name != "cells"},
+            "accuracies": {name: cell.mean for name, cell in row.cells.items()},
+            "means": {over: row.average(over) for over in AVERAGES},
+        }
+        for row in method_rows(rows.rows)
+    ]
+    return {"title": title, "canonical": canonical, "rows": [asdict(row) for row in rows.rows], "methods": methods}
 
 
 def as_csv(rows: Rows) -> str:
@@ -133,12 +155,28 @@ def _texts(row: Row) -> list[str]:
     return [percent(row.mean), spread, span(row.interval), points(row.over_random), percent(row.recovery)]
 
 
-def _data(rows: list[Row], protocols: list[str]) -> object:
+def _method_texts(row: MethodRow) -> list[object]:
+    """Return what is shown in each of the columns: a text, or of a result its text, page and whether it is marked."""
+    shown: list[object] = [_method_name(row), f"{row.ipc:g}", row.student, str(row.resolution), row.teacher or "–"]
+    shown += [percent(row.average(over)) for over in AVERAGES]
+    return shown + [_of_cell(row.cells[name])[1:] if name in row.cells else "–" for name in subset_names()]
+
+
+def _method_name(row: MethodRow) -> str:
+    return row.method if row.owner is None else f"{row.method} ({row.owner})"
+
+
+def _of_cell(row: Row) -> tuple[float, str, str, bool]:
+    spread = "" if row.std is None else f" ± {percent(row.std)}"
+    return round(row.mean, 6), percent(row.mean) + spread, row.page, bool(row.marks)
+
+
+def _data(rows: list[Row], methods: list[MethodRow], protocols: list[str]) -> object:
     """Return rows as short as can be, for the script of the page."""
     names = [field.name for field in fields(Row) if field.name not in _UNSHOWN]
     places = {name: place for place, name in enumerate(protocols)}
 
-    def value(row: Row, name: str) -> object:
+    def value(row: Row | MethodRow, name: str) -> object:
         found = getattr(row, name)
         if name == "protocol":
             return places[found]
@@ -150,8 +188,15 @@ def _data(rows: list[Row], protocols: list[str]) -> object:
             return int(found) if found.is_integer() else round(found, 6)
         return found
 
+    def values_of(row: MethodRow) -> list[object]:
+        known = [places[row.protocol], _method_name(row), value(row, "ipc"), row.student, row.resolution, row.teacher]
+        means = [(mean := row.average(over)) and [round(mean, 6), percent(mean)] for over in AVERAGES]
+        return known + means + [_of_cell(row.cells[name]) if name in row.cells else None for name in subset_names()]
+
     return json_for_script(
         {
+            "method_fields": ["protocol", *(name for name, _, _ in _METHOD_COLUMNS)],
+            "methods": list(map(values_of, methods)),
             "fields": [*names, "texts"],
             "protocols": protocols,
             "rows": [[*[value(row, name) for name in names], _texts(row)] for row in rows],

@@ -64,7 +64,7 @@ def _listed(rows: list[tuple[str, str]], of: Counter[str]) -> str:
     if max(of.values()) <= _MOST_PLACES:
         return "; ".join(words for _, words in rows)
     counts = Counter(name for name, _ in rows)
-    return ", ".join(f"{name} {number} of {of[name]}" for name, number in counts.items())
+    return ", ".join(f"{name} {counts[name]} of {number}" for name, number in of.items() if counts[name])
 
 
 def _gain(row: ShownRow, interval: bool) -> str:

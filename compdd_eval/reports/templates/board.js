@@ -1,14 +1,19 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const at = new Map(data.fields.map((name, place) => [name, place]));
-  const of = (row, name) => row[at.get(name)];
+  const places = (names) => new Map(names.map((name, place) => [name, place]));
+  const views = {
+    results: { at: places(data.fields), rows: data.rows, table: "table", region: "by-result", drawn },
+    methods: { at: places(data.method_fields), rows: data.methods, table: "methods", region: "by-method", drawn: drawnMethod },
+  };
+  for (const view of Object.values(views)) view.sort = { key: "", descending: false };
+  let view = views.results;
+  const of = (row, name) => row[view.at.get(name)];
   const $ = (id) => document.getElementById(id);
   const chosen = ["subset", "ipc", "student", "resolution"];
   const down = new Set(["mean", "n", "interval", "over_random", "recovery"]);
   const texts = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const PAGE = 100;
-  let sort = { key: "", descending: false };
   let limit = PAGE;
   let under = []; // rows of the protocol
 
@@ -71,8 +76,39 @@
     return made;
   }
 
+  function drawnMethod(row) {
+    const made = element("tr");
+    const method = element("th", undefined, "method");
+    method.scope = "row";
+    method.append(element("bdi", of(row, "method")));
+    made.append(
+      method,
+      cell(String(of(row, "ipc")), true),
+      cell(of(row, "student")),
+      cell(String(of(row, "resolution")), true),
+      cell(of(row, "teacher") || "–"),
+    );
+    for (const found of row.slice(view.at.get("teacher") + 1)) {
+      if (found === null || ($("canonical").checked && found[3])) {
+        made.append(cell("–", true));
+        continue;
+      }
+      const [, words, page, marked] = found;
+      const shown = cell(page ? [link(page, words, false)] : words, true);
+      if (marked) {
+        shown.classList.add("doubtful");
+        shown.append(element("span", " not canonical", "hidden"));
+      }
+      made.append(shown);
+    }
+    return made;
+  }
+
+  const plain = (value) => (Array.isArray(value) ? value[0] : value);
+
   function compare(one, other) {
-    const [a, b] = [of(one, sort.key), of(other, sort.key)];
+    const { sort } = view;
+    const [a, b] = [plain(of(one, sort.key)), plain(of(other, sort.key))];
     if (a === null || b === null) return (a === null) - (b === null);
     const order = typeof a === "number" ? a - b : texts.compare(a, b);
     return sort.descending ? -order : order;
@@ -83,33 +119,36 @@
     const teacher = $("teacher").value;
     const found = under.filter(
       (row) =>
-        chosen.every((name) => !$(name).value || String(of(row, name)) === $(name).value) &&
+        chosen.every((name) => !view.at.has(name) || !$(name).value || String(of(row, name)) === $(name).value) &&
         (teacher === "both" || (of(row, "teacher") !== null) === (teacher === "with")) &&
         (!words || of(row, "method").toLowerCase().includes(words)) &&
-        (!$("canonical").checked || !of(row, "marks").length),
+        (!$("canonical").checked || !view.at.has("marks") || !of(row, "marks").length),
     );
-    return sort.key ? found.sort(compare) : found;
+    return view.sort.key ? found.sort(compare) : found;
   }
 
   function show() {
     const found = matching();
     const shown = found.slice(0, limit);
-    $("rows").replaceChildren(...shown.map(drawn));
+    const table = $(view.table);
+    table.tBodies[0].replaceChildren(...shown.map(view.drawn));
+    for (const each of Object.values(views)) $(each.region).hidden = each !== view;
+    $("subset").disabled = !view.at.has("subset");
     const whole = (count) => count.toLocaleString("en");
     const part = shown.length < found.length ? `; the first ${whole(shown.length)} are shown` : "";
-    $("count").textContent = `${whole(found.length)} of ${whole(under.length)} results${part}`;
-    $("caption").textContent = `Protocol: ${$("protocol").value}`;
+    $("count").textContent = `${whole(found.length)} of ${whole(under.length)} ${$("view").value}${part}`;
+    table.caption.textContent = `Protocol: ${$("protocol").value}`;
     $("more").hidden = shown.length === found.length;
-    for (const button of document.querySelectorAll("thead button[data-key]")) {
-      const by = button.dataset.key === sort.key;
-      button.parentNode.setAttribute("aria-sort", by ? (sort.descending ? "descending" : "ascending") : "none");
+    for (const button of table.querySelectorAll("thead button[data-key]")) {
+      const by = button.dataset.key === view.sort.key;
+      button.parentNode.setAttribute("aria-sort", by ? (view.sort.descending ? "descending" : "ascending") : "none");
     }
   }
 
   function fill() {
     const place = data.protocols.indexOf($("protocol").value);
-    under = data.rows.filter((row) => of(row, "protocol") === place);
-    for (const name of chosen) {
+    under = view.rows.filter((row) => of(row, "protocol") === place);
+    for (const name of chosen.filter((name) => view.at.has(name))) {
       const before = $(name).value;
       const values = [...new Set(under.map((row) => of(row, name)))];
       values.sort((a, b) => (typeof a === "number" ? a - b : texts.compare(a, b)));
@@ -124,11 +163,12 @@
 
   function remember() {
     const state = new URLSearchParams();
+    if (view !== views.results) state.set("view", $("view").value);
     if ($("protocol").selectedIndex > 0) state.set("protocol", $("protocol").value);
     for (const name of [...chosen, "method"]) if ($(name).value) state.set(name, $(name).value);
     if ($("teacher").value !== usual()) state.set("teacher", $("teacher").value);
     if ($("canonical").checked) state.set("canonical", "1");
-    if (sort.key) state.set("sort", sort.key + (sort.descending ? "-" : "+"));
+    if (view.sort.key) state.set("sort", view.sort.key + (view.sort.descending ? "-" : "+"));
     const address = location.href.split("#")[0];
     history.replaceState(null, "", state.size ? `${address}#${state}` : address);
   }
@@ -140,6 +180,8 @@
 
   function recall() {
     const state = new URLSearchParams(location.hash.slice(1));
+    choose("view", state.get("view"), "results");
+    view = views[$("view").value];
     choose("protocol", state.get("protocol"), data.protocols[0]);
     fill();
     for (const name of chosen) choose(name, state.get(name), "");
@@ -147,8 +189,8 @@
     $("method").value = (state.get("method") || "").slice(0, 60);
     $("canonical").checked = state.get("canonical") === "1";
     const by = state.get("sort") || "";
-    const known = [...document.querySelectorAll("thead button[data-key]")].map((button) => button.dataset.key);
-    sort = known.includes(by.slice(0, -1)) ? { key: by.slice(0, -1), descending: by.endsWith("-") } : { key: "", descending: false };
+    const known = view.at.has(by.slice(0, -1));
+    view.sort = known ? { key: by.slice(0, -1), descending: by.endsWith("-") } : { key: "", descending: false };
     limit = PAGE;
     show();
   }
@@ -159,6 +201,11 @@
     remember();
   }
 
+  $("view").addEventListener("change", () => {
+    view = views[$("view").value];
+    fill();
+    changed();
+  });
   $("protocol").addEventListener("change", () => {
     fill();
     $("teacher").value = usual();
@@ -170,13 +217,16 @@
     history.replaceState(null, "", location.href.split("#")[0]);
     recall();
   });
-  document.querySelector("#table thead").addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-key]");
-    if (!button) return;
-    const { key } = button.dataset;
-    sort = { key, descending: sort.key === key ? !sort.descending : down.has(key) };
-    changed();
-  });
+  for (const { table } of Object.values(views)) {
+    $(table).tHead.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-key]");
+      if (!button) return;
+      const { key } = button.dataset;
+      const numbers = down.has(key) || (view === views.methods && !["method", "student", "teacher", "ipc", "resolution"].includes(key));
+      view.sort = { key, descending: view.sort.key === key ? !view.sort.descending : numbers };
+      changed();
+    });
+  }
   $("next").addEventListener("click", () => {
     limit += PAGE;
     show();
