@@ -19,7 +19,7 @@ class BenchConfig(Settings):
         what: "data": building, opening and decoding subsets, against copying files and plain PIL. "train": passes of
             students, against a plain loop. "distill": steps of dm, dc, mtt and edf, against loops as the releases write
             them. "evaluator": calls of an Evaluator, against the release's way. "scaling": students in one process and
-            in several at a time. "complexity": scoring images, against the bare passes through the network.
+            in several at a time, and a grid. "complexity": scoring images, against the bare passes through the network.
         images: Training images of each class in the source that is drawn, in each of the sixteen subsets; for
             `complexity`, images that are scored.
         side: Pixels of a side of the drawn images; ImageNet's are about 400 x 350, 110 KB.

@@ -157,13 +157,17 @@ def run_grid(config: EvaluateConfig, accelerator: Accelerator | None = None, qui
     Raises:
         InputError: The grid is wrong.
     """
-    return evaluate_cells(lambda: read_cells(config), config, accelerator or accelerator_of(config), quiet)
+    accelerator = accelerator or accelerator_of(config)
+    cells = evaluate_cells(lambda: read_cells(config), config, accelerator, quiet)
+    if accelerator.is_main_process and not (quiet or config.dry_run):
+        _report(cells, Path(config.output_dir))
+    return cells
 
 
 def evaluate_cells(
     read: Callable[[], list[Cell]], config: EvaluateConfig, accelerator: Accelerator, quiet: bool
 ) -> list[Cell]:
-    """Evaluate cells as `run_grid` does; `read` returns them, on the main process."""
+    """Evaluate cells as `run_grid` does, without a table in the end; `read` returns them, on the main process."""
     root, quiet = Path(config.output_dir), quiet or not accelerator.is_main_process  # one process prints
     with contextlib.ExitStack() as locks:
         cells = on_main_process(accelerator, lambda: _open(read(), config, root, locks, quiet))
@@ -174,10 +178,7 @@ def evaluate_cells(
         except BaseException as error:
             _leave(cells, root, accelerator, error)
             raise
-        cells = on_main_process(accelerator, lambda: cells)  # which alone has heard how each has ended
-        if not quiet:
-            _report(cells, root)
-    return cells
+        return on_main_process(accelerator, lambda: cells)  # which alone has heard how each has ended
 
 
 def run_cells(cells: list[Cell], root: Path, accelerator: Accelerator, quiet: bool) -> None:

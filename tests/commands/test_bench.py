@@ -68,10 +68,13 @@ def test_the_whole_table_on_paper():
 @pytest.mark.slow
 def test_bench_scaling_prints_rows(capsys):
     config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
-    rows = bench_scaling(config)
-    print_scaling(config, rows)
-    assert "2 processes" in capsys.readouterr().out
-    one, two = rows
+    measured = bench_scaling(config)
+    print_scaling(config, measured)
+    printed = capsys.readouterr().out
+    assert "2 processes" in printed and "A grid of 8 cells, IPC 1, one student of 2 passes each, 1 thread" in printed
+    one, two = measured["rows"]
+    grid = measured["grid"]
+    assert grid["speedup"] == grid["seconds"][0] / grid["seconds"][1] and grid["processes"] == 2
     assert (one["processes"], one["threads"], one["efficiency"]) == (1, 2, 1)
     assert (two["processes"], two["threads"]) == (2, 1) and two["efficiency"] > 0
 

@@ -10,6 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from compdd_eval.commands.bench.machine import machine
+from compdd_eval.commands.bench.scaling_grid import time_grid
 from compdd_eval.commands.bench.students import begin_training
 from compdd_eval.commands.bench.train import contestants
 from compdd_eval.commands.bench.worker import Worker, before_workers
@@ -19,17 +20,17 @@ from compdd_eval.config.network_names import without_folders
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.subsets import subset_names
-from compdd_eval.utils.console import print_table
+from compdd_eval.utils.console import counted, print_table
 
 _DEVICES = (8, 64, 512)  # for which the whole table is planned
 
 
-def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
-    """Time one process, and one for each GPU (two that share the CPU's cores, or a single GPU), in turns.
+def bench_scaling(config: BenchConfig) -> dict[str, object]:
+    """Time one process, and one for each GPU (two that share the CPU's cores, or a single GPU), in turns; then a grid.
 
     Returns:
-        Two rows for each IPC. `efficiency` is the rate against that of one process, for each GPU; where both share what
-        one process has, simply against that.
+        `rows`: two for each IPC. `efficiency` is the rate against that of one process, for each GPU; where both share
+        what one process has, simply against that. `grid`: what `time_grid` returns, None on a single GPU.
 
     Raises:
         InputError: An unknown network; memory that ran out.
@@ -39,7 +40,9 @@ def bench_scaling(config: BenchConfig) -> list[dict[str, object]]:
     for ipc in config.ipcs:
         with tqdm(desc=f"IPC {ipc}", total=2 * config.passes, leave=False) as bar:
             rows += _turns(config, ipc, device, bar)
-    return rows
+    processes, threads = rows[1]["processes"], rows[1]["threads"]
+    shared = torch.cuda.device_count() == 1  # which two processes of a grid may not
+    return {"rows": rows, "grid": None if shared else time_grid(config, processes, threads)}
 
 
 def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[str, object]]:
@@ -105,13 +108,14 @@ def plan_of_the_table(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     return plans
 
 
-def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
+def as_json(measured: dict[str, object]) -> dict[str, object]:
     """Return what `--json` prints."""
-    return {"rows": rows, "plan_of_the_table": plan_of_the_table(rows)}
+    return measured | {"plan_of_the_table": plan_of_the_table(measured["rows"])}
 
 
-def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
-    """Print a table."""
+def print_rows(config: BenchConfig, measured: dict[str, object]) -> None:
+    """Print a table, what a grid took, and the plan."""
+    rows, grid = measured["rows"], measured["grid"]
     lines = [
         [
             row["ipc"],
@@ -125,6 +129,13 @@ def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     header = ["IPC>", "students of", "threads of each>", "images/s>", "efficiency>"]
     title = f"Scaling: {without_folders(config.model)} at {config.res} px, compiled, {machine()}"
     print_table(title, header, lines)
+    if grid is not None:
+        one, several = grid["seconds"]
+        print(
+            f"A grid of {grid['cells']} cells, IPC {grid['ipc']}, one student of {grid['passes']} passes each, "
+            f"{counted(grid['threads'], 'thread')} a process: {one:,.1f} s in one process, {several:,.1f} s in "
+            f"{grid['processes']}: {grid['speedup']:.2f} x"
+        )
     print(f"All {len(subset_names())} subsets, {EvaluateConfig.num_eval} students each, on paper:")
     for plan in plan_of_the_table(rows):
         share = f"{100 * plan['share_of_ideal']:.0f} % of the ideal"
