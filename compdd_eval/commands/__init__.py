@@ -14,8 +14,8 @@ GROUPS = {
         "models": "the students: their parameters, and the smallest images that they take",
     },
     "Distil": {
-        "distill": "make a set: random, k-center, herding, dm, dc, mtt, datm, edf, or your own method",
-        "experts": "train the expert trajectories that mtt, datm and edf match",
+        "distill": "make a set: random, k-center, herding, dm, dc, mtt, ftd, datm, edf, or your own method",
+        "experts": "train the expert trajectories that mtt, ftd, datm and edf match",
         "methods": "the distillation methods: papers, costs, needs and settings",
     },
     "Results": {

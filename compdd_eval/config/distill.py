@@ -30,6 +30,7 @@ class MatchingConfig(Settings):
         init: What the images start from: "real" photographs, drawn by the seed, or "noise".
         lr_img: Learning rate of the images' pixels (in normalised space).
         momentum_img: Momentum of these updates.
+        ema_img: Decay of a moving average of the images over the steps, which is the set in their place (ftd).
         batch_real: Real images of each class in a step (dm, dc).
         dsa: Augment real and synthetic images by DSA; without it, `dc` is DC, with it DSA.
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each step.
@@ -61,7 +62,7 @@ class MatchingConfig(Settings):
         map_model: Classifier whose maps are taken, as --model of `complexity` takes it, at the images' own size; or
             "expert" (edf).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
-            the same gradients (mtt, datm, edf).
+            the same gradients (mtt, ftd, datm, edf).
     """
 
     features: str | None = None
@@ -70,6 +71,7 @@ class MatchingConfig(Settings):
     init: Literal[*INITS] | None = None
     lr_img: float | None = None
     momentum_img: float | None = None
+    ema_img: float | None = None
     batch_real: int | None = None
     dsa: bool | None = None
     dsa_strategy: str | None = None
@@ -104,7 +106,7 @@ class MatchingConfig(Settings):
         for name in _COUNTS:
             self._check(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
         self._check_above_zero("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
-        self._check_momentum("momentum_img", "momentum_lr", "momentum_label")
+        self._check_momentum("momentum_img", "momentum_lr", "momentum_label", "ema_img")
         self._check("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
         self._check("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
         self._check_share("crop_pad")
@@ -130,7 +132,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     """Distil a subset into a few images, by a method that `methods` lists.
 
     Args:
-        method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
+        method: random, k-center, herding, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC and subset (of a method of your own: its
@@ -146,9 +148,9 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         overwrite: Begin anew where the folder holds a distillation with other settings.
         plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
-        compile: Compile the steps of dm, dc, mtt, datm and edf: "auto" where it pays, "always" or "never".
+        compile: Compile the steps of dm, dc, mtt, ftd, datm and edf: "auto" where it pays, "always" or "never".
         precision: "float32", "tf32" (matrix products and convolutions of NVIDIA GPUs) or "bfloat16" (autocast of the
-            passes through networks that are matched; of dm, dc, mtt, datm and edf).
+            passes through networks that are matched; of dm, dc, mtt, ftd, datm and edf).
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         dry_run: Make a few steps, print the time and memory that all of them take, and stop; nothing is written.
         json: Print JSON, for programs.

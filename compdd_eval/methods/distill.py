@@ -54,6 +54,7 @@ _DECIDE_NOTHING = (
     *("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin", "preset"),
     *("dry_run", "compile", "subsets_dir", "classes"),  # the digest of the images says which classes
 )
+_CAME_LATER = ("ema_img",)  # settings that older sets do not have in their digests
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -217,6 +218,8 @@ class Distillation:
             settings.pop(name)
         if self.config.precision == "float32":  # the digest of older sets, which knew no other
             settings.pop("precision")
+        for name in [name for name in _CAME_LATER if settings[name] is None]:
+            settings.pop(name)
         settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
         if self.config.experts is not None:
             settings["experts"] = None  # what they are is in the inputs

@@ -72,6 +72,8 @@ class Learning:
             "labels": (config.lr_label, config.momentum_label),
             "lr": (config.lr_lr, config.momentum_lr),
         }
+        if config.ema_img is not None:
+            synthetic.average = synthetic.images.detach().clone()
         # a tensor without a rate is learned by nobody: its gradient is left alone
         learned = {name: tensor for name, tensor in synthetic.learned().items() if rates[name][0] is not None}
         self._learned = learned
@@ -96,12 +98,19 @@ class Learning:
             raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
         value = self._checked(self._summed(loss.detach()))
         self._optimizer.step()
-        if self.synthetic.lr is not None:
-            with torch.no_grad():
-                self.synthetic.lr.clamp_(min=_LEAST_RATE)
+        self._settle()
         self.progress.step += 1
         self.progress.losses.append(value)
         return value
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Do what follows an update."""
+        synthetic = self.synthetic
+        if synthetic.lr is not None:
+            synthetic.lr.clamp_(min=_LEAST_RATE)
+        if synthetic.average is not None:
+            synthetic.average.lerp_(synthetic.images, 1 - self.job.config.ema_img)
 
     def _checked(self, loss: torch.Tensor) -> float:
         """Return the loss; refuse to update by a loss or gradients that are not finite, or by none at all."""
@@ -134,7 +143,7 @@ class Learning:
 
     def save(self, path: Path, digest: str) -> None:
         """Write a checkpoint, whole or not at all."""
-        tensors = self.synthetic.learned()
+        tensors = self.synthetic.state()
         for name, tensor in self._learned.items():
             buffer = self._optimizer.state[tensor].get("momentum_buffer")
             if buffer is not None:
@@ -152,7 +161,7 @@ class Learning:
 
     def _fill(self, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            for name, tensor in self.synthetic.learned().items():
+            for name, tensor in self.synthetic.state().items():
                 tensor.copy_(tensors[name])
         for name, tensor in self._learned.items():
             if _MOMENTUM + name in tensors:

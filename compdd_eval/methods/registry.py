@@ -18,7 +18,7 @@ from compdd_eval.utils.user_code import run_file
 
 _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
-_OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
+_OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "ftd", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it

@@ -30,7 +30,7 @@ from tests.support.forked import Forked, forked, launched
 
 PLUGIN = str(ROOT / "tests/support/own_method.py")
 BIRDS = {"category": "bird", "subset": "easy", "res": 16, "model": "ConvNetD1", "threads": 1}
-OURS = ["random", "k-center", "herding", "dm", "dc", "mtt", "datm", "edf"]
+OURS = ["random", "k-center", "herding", "dm", "dc", "mtt", "ftd", "datm", "edf"]
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_settings_go_with_the_ipc():
 
 
 def test_experts_have_to_be_given():
-    for name in ("mtt", "datm", "edf"):
+    for name in ("mtt", "ftd", "datm", "edf"):
         with pytest.raises(InputError, match="--experts is missing"):
             fill_settings(DistillConfig(method=name, category="bird", subset="easy"), find_method(name))
 
@@ -437,7 +437,7 @@ def test_bfloat16_is_another_recipe(make):
 @pytest.mark.parametrize("method", ["pixel-means", "herding"])
 def test_methods_without_bfloat16_refuse_it(make, tmp_path, method):
     plugin = {"plugin": PLUGIN} if method == "pixel-means" else {"plugin": None, "batch_real": None, "steps": None}
-    words = f"{method} runs no network in it; give float32, or one of dm, dc, mtt, datm, edf"
+    words = f"{method} runs no network in it; give float32, or one of dm, dc, mtt, ftd, datm, edf"
     with pytest.raises(InputError, match=words):
         make(method=method, precision="bfloat16", **plugin)
     assert not (tmp_path / "set").exists()
