@@ -15,6 +15,7 @@ GROUPS = {
     },
     "Distil": {
         "distill": "make a set: random, k-center, herding, dm, dc, mtt, ftd, datm, edf, or your own method",
+        "teacher": "train a network on all training images: for soft labels, rded and sre2l",
         "experts": "train the expert trajectories that mtt, ftd, datm and edf match",
         "methods": "the distillation methods: papers, costs, needs and settings",
     },
@@ -41,4 +42,4 @@ GROUPS = {
 }
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 # the others run once, whatever launches them
-MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "experts")
+MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "teacher", "experts")
