@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from compdd_eval.config.checks import AUTO
-from compdd_eval.config.network_names import plain_model
+from compdd_eval.config.network_names import plain_model, plain_teacher
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
@@ -61,6 +61,11 @@ class MatchingConfig(Settings):
         map_threshold: Activation from which that is done; default: the mean of each map (edf).
         map_model: Classifier whose maps are taken, as --model of `complexity` takes it, at the images' own size; or
             "expert" (edf).
+        teacher: Folder that `teacher` made, or NAME=FILE with the weights of a network, as --teacher of `evaluate`
+            takes both (rded, sre2l).
+        factor: Crops along each side of an image (rded).
+        mipc: Images of each class that are looked at, drawn by the seed (rded).
+        num_crop: Random crops of each of these, of which the best one is taken (rded).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
             the same gradients (mtt, ftd, datm, edf).
     """
@@ -99,6 +104,10 @@ class MatchingConfig(Settings):
     beta: float | None = None
     map_threshold: float | None = None
     map_model: str | None = None
+    teacher: str | None = None
+    factor: int | None = None
+    mipc: int | None = None
+    num_crop: int | None = None
     recompute: bool | None = None
 
     def check_values(self) -> None:
@@ -125,6 +134,7 @@ class MatchingConfig(Settings):
 
 _COUNTS = ("feature_epochs", "steps", "batch_real", "outer_loop", "inner_loop", "batch_train", "syn_steps")
 _COUNTS += ("expert_epochs", "batch_syn", "max_start_epoch", "first_max_start_epoch", "window_steps", "interval")
+_COUNTS += ("factor", "mipc", "num_crop")
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     """Distil a subset into a few images, by a method that `methods` lists.
 
     Args:
-        method: random, k-center, herding, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
+        method: random, k-center, herding, rded, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC and subset (of a method of your own: its
@@ -195,6 +205,8 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         if self.keep == "best" and not self.eval_every:
             raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
         self._expand_home("output_dir", "plugin", "experts")
+        if self.teacher is not None:
+            self._set("teacher", plain_teacher(self.teacher))
         self._make_code_absolute("features", "map_model")
 
 

@@ -54,7 +54,13 @@ _DECIDE_NOTHING = (
     *("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin", "preset"),
     *("dry_run", "compile", "subsets_dir", "classes"),  # the digest of the images says which classes
 )
-_CAME_LATER = ("ema_img",)  # settings that older sets do not have in their digests
+_CAME_LATER = (
+    "ema_img",
+    "teacher",
+    "factor",
+    "mipc",
+    "num_crop",
+)  # settings that older sets do not have in their digests
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -221,8 +227,9 @@ class Distillation:
         for name in [name for name in _CAME_LATER if settings[name] is None]:
             settings.pop(name)
         settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
-        if self.config.experts is not None:
-            settings["experts"] = None  # what they are is in the inputs
+        for name in ("experts", "teacher"):
+            if getattr(self.config, name) is not None:
+                settings[name] = None  # what they are is in the inputs
         return digest_of([settings, real.digest, self.method.name, self.inputs])
 
     def _finished(self) -> DistilledSet | None:
@@ -256,13 +263,15 @@ class Distillation:
 
     def _select(self, job: Job) -> DistilledSet:
         with job.draws("global", "select"):
-            indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
-        chosen = images_at(job.real.split, indices, self.config.seed)
+            made = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        chosen = images_at(job.real.split, made, self.config.seed) if isinstance(made, list) else made
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)
 
-    def _checked(self, indices: object, real: TrainingImages) -> list[int]:
-        """Return the positions that a method chose, or raise InputError."""
+    def _checked(self, indices: object, real: TrainingImages) -> list[int] | DistilledSet:
+        """Return the positions that a method chose, or what it made of parts of images; or raise InputError."""
+        if isinstance(indices, Synthetic):
+            return indices.as_set({})
         expected = f"{self.method.name}: expected {self.config.ipc} positions of each class in the training images"
         if not isinstance(indices, list) or not all(isinstance(index, int) for index in indices):
             raise InputError(f"{expected}, as a list of int; it returned {type(indices).__name__}")

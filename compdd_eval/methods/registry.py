@@ -18,7 +18,7 @@ from compdd_eval.utils.user_code import run_file
 
 _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
-_OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "ftd", "datm", "edf")
+_OURS = ("random", "k_center", "herding", "rded", "dm", "dc", "mtt", "ftd", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
@@ -49,14 +49,15 @@ class Method:
 
     Attributes:
         name: As on the command line.
-        run: Where `selects`, `(job) -> list of positions in the training split`; else `(job, synthetic, step) -> loss`,
-            one step: adds gradients to the tensors of `synthetic` and returns the loss, a detached scalar.
+        run: Where `selects`, `(job) -> list of positions in the training split`, or a `Synthetic`; else
+            `(job, synthetic, step) -> loss`, one step: adds gradients to the tensors of `synthetic` and returns the
+            loss, a detached scalar.
         title: In a few words.
         presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
         paper: Where it is from.
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet; "" for nothing.
-        selects: Whether it chooses real images; else it learns synthetic ones, step by step.
+        selects: Whether it chooses real images, or parts of them; else it learns synthetic ones, step by step.
         options: Names that it takes as `--options`.
         shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
             summed. Others run on the main process alone.
@@ -311,6 +312,11 @@ def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
         raise InputError(
             f"--experts is missing: {method.name} matches expert trajectories; train them with "
             "`python -m compdd_eval experts`, or give a folder with replay_buffer_0.pt, ..."
+        )
+    if "teacher" in takes and fill_settings.teacher is None:
+        raise InputError(
+            f"--teacher is missing: {method.name} needs a network that knows the classes; train one with "
+            "`python -m compdd_eval teacher` and give its folder, or give NAME=FILE with weights"
         )
     return fill_settings
 
