@@ -14,7 +14,7 @@ GROUPS = {
         "models": "the students: their parameters, and the smallest images that they take",
     },
     "Distil": {
-        "distill": "make a set: random, k-center, herding, rded, dm, dc, mtt, ftd, datm, edf, or your own method",
+        "distill": "make a distilled set, by one of the methods that `methods` lists, or by your own",
         "teacher": "train a network on all training images: for soft labels, rded and sre2l",
         "experts": "train the expert trajectories that mtt, ftd, datm and edf match",
         "methods": "the distillation methods: papers, costs, needs and settings",

@@ -43,7 +43,7 @@ class MatchingConfig(Settings):
         syn_steps: Steps that a student makes on the synthetic images before its parameters are compared with the
             expert's.
         expert_epochs: Epochs that the expert makes meanwhile.
-        batch_syn: Synthetic images in each of the student's steps.
+        batch_syn: Synthetic images in each of the student's steps; in a pass through the teacher (sre2l).
         min_start_epoch: First epoch of an expert from which a student may start.
         max_start_epoch: End of the window of start epochs, which is not drawn itself.
         first_max_start_epoch: End of that window at the first step; it grows to max_start_epoch (datm, edf).
@@ -66,6 +66,10 @@ class MatchingConfig(Settings):
         factor: Crops along each side of an image (rded).
         mipc: Images of each class that are looked at, drawn by the seed (rded).
         num_crop: Random crops of each of these, of which the best one is taken (rded).
+        r_bn: Weight of the distance of batch statistics to those that the teacher's batch norms have kept (sre2l).
+        first_bn_multiplier: Weight of the first batch norm in it, that of the others being 1 (sre2l).
+        tv_l2: Weight of the total variation (sre2l).
+        l2_scale: Weight of the norm of an image (sre2l).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
             the same gradients (mtt, ftd, datm, edf).
     """
@@ -108,6 +112,10 @@ class MatchingConfig(Settings):
     factor: int | None = None
     mipc: int | None = None
     num_crop: int | None = None
+    r_bn: float | None = None
+    first_bn_multiplier: float | None = None
+    tv_l2: float | None = None
+    l2_scale: float | None = None
     recompute: bool | None = None
 
     def check_values(self) -> None:
@@ -119,7 +127,7 @@ class MatchingConfig(Settings):
         self._check("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
         self._check("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
         self._check_share("crop_pad")
-        self._check_from_zero("beta")
+        self._check_from_zero("beta", "r_bn", "first_bn_multiplier", "tv_l2", "l2_scale")
         self._check("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
         if self.dsa_strategy is not None:
             parse_strategy(self.dsa_strategy)
@@ -142,7 +150,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     """Distil a subset into a few images, by a method that `methods` lists.
 
     Args:
-        method: random, k-center, herding, rded, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
+        method: random, k-center, herding, rded, sre2l, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC and subset (of a method of your own: its

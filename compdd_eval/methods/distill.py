@@ -54,13 +54,9 @@ _DECIDE_NOTHING = (
     *("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin", "preset"),
     *("dry_run", "compile", "subsets_dir", "classes"),  # the digest of the images says which classes
 )
-_CAME_LATER = (
-    "ema_img",
-    "teacher",
-    "factor",
-    "mipc",
-    "num_crop",
-)  # settings that older sets do not have in their digests
+_CAME_LATER = (  # settings that older sets do not have in their digests
+    *("ema_img", "teacher", "factor", "mipc", "num_crop", "r_bn", "first_bn_multiplier", "tv_l2", "l2_scale"),
+)
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -150,6 +146,8 @@ class Distillation:
         self.subset, self.commit = config.load_subset(), commit()
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
+        if method.adam:
+            self.inputs["steps"] = config.steps  # over which its rate falls
         self._compiler = Compiler(config.compile, "steps")
         self._evaluations = Evaluations(config, self.progress_dir, accelerator, self._say)
         if plugin is None and not method.is_ours:

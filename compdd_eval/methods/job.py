@@ -194,6 +194,7 @@ class Synthetic:
 
     Attributes:
         images: float32 `[N, 3, H, W]`, normalised; learned.
+        limits: Least and largest value of each channel, float `[3, 1, 1]`, to which every update is cut; or None.
         labels: int64 `[N]`; or logits float32 `[N, 10]`, which are learned.
         classes: int64 `[N]`, the class that each image was made for; ordered.
         lr: Learned rate of the students, a scalar, or None.
@@ -209,6 +210,7 @@ class Synthetic:
         # looked up once: where a class lies is a number that a GPU would have to be asked for at every step
         self._of_class = {label: (classes == label).nonzero().flatten() for label in classes.unique().tolist()}
         self.lr = None if lr is None else torch.tensor(float(lr), device=images.device, requires_grad=True)
+        self.limits: tuple[torch.Tensor, torch.Tensor] | None = None
         self.average: torch.Tensor | None = None
 
     @classmethod

@@ -18,7 +18,7 @@ from compdd_eval.utils.user_code import run_file
 
 _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
-_OURS = ("random", "k_center", "herding", "rded", "dm", "dc", "mtt", "ftd", "datm", "edf")
+_OURS = ("random", "k_center", "herding", "rded", "sre2l", "dm", "dc", "mtt", "ftd", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
@@ -65,6 +65,8 @@ class Method:
         compiles: `(config) -> number of images` that pass a network forward and backward in a step, where what the
             method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
         bfloat16: Whether its passes through networks have the precision of `job.config.precision`, this one, too.
+        adam: Whether updates are those of Adam, with betas `momentum_img` and 0.9 and a rate that falls to 0 along
+            half a cosine over all steps; else of SGD at a constant rate.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
     """
@@ -82,6 +84,7 @@ class Method:
     begin: Callable | None = None
     compiles: Callable | None = None
     bfloat16: bool = False
+    adam: bool = False
     inputs: Callable | None = None
 
     @property
@@ -134,6 +137,7 @@ def register_method(
     begin: Callable | None = None,
     compiles: Callable | None = None,
     bfloat16: bool = False,
+    adam: bool = False,
     inputs: Callable | None = None,
     settings: Mapping[str, object] = MappingProxyType({}),
     smoke: Mapping[str, object] = MappingProxyType({}),
@@ -152,6 +156,7 @@ def register_method(
         begin: Makes the first synthetic images.
         compiles: Says how much a step computes, where that can be compiled.
         bfloat16: Whether it heeds `job.config.precision`, this one, too: see `compdd_eval.training.precision`.
+        adam: Whether updates are those of Adam with a rate that falls to 0.
         inputs: Says which files it reads.
         settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
             none. Those of ours are the published ones. All that learn have `steps`, `lr_img`, `momentum_img`, `init`.
@@ -187,6 +192,7 @@ def register_method(
             begin=begin,
             compiles=compiles,
             bfloat16=bfloat16,
+            adam=adam,
             inputs=inputs,
         )
         return run

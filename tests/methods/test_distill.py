@@ -30,7 +30,7 @@ from tests.support.forked import Forked, forked, launched
 
 PLUGIN = str(ROOT / "tests/support/own_method.py")
 BIRDS = {"category": "bird", "subset": "easy", "res": 16, "model": "ConvNetD1", "threads": 1}
-OURS = ["random", "k-center", "herding", "rded", "dm", "dc", "mtt", "ftd", "datm", "edf"]
+OURS = ["random", "k-center", "herding", "rded", "sre2l", "dm", "dc", "mtt", "ftd", "datm", "edf"]
 
 
 @pytest.fixture
