@@ -136,7 +136,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         if "soft+kd" in [self.labels, *self.listed("regimes")] and self.teacher is None:
             raise InputError(
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
-                "ResNet18) or --teacher NAME=FILE"
+                "ResNet18), NAME=FILE, or a folder that `teacher` made"
             )
         if self.scores is not None and self.lr_net != AUTO:
             raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")

@@ -10,6 +10,7 @@ from compdd_eval.methods.registry import register_method
 from compdd_eval.methods.teacher import teacher_digest, teacher_of
 from compdd_eval.models.registry import list_models
 from compdd_eval.training.augment import FLIP_PROBABILITY, draw_boxes
+from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 
 # The command of the release for ImageNet-1K (recover.sh), and the defaults of its code for what that leaves out. Its
@@ -171,7 +172,8 @@ def draw_view(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     height, width = images.shape[2:]
     ((top, left, rows, columns),) = draw_boxes((height, width), 1, _LEAST, generator)
     down, across = (
-        resampling_weights(side, size, True).to_dense().to(images) for side, size in ((rows, height), (columns, width))
+        send(resampling_weights(side, size, True).to_dense().to(images.dtype), images.device)
+        for side, size in ((rows, height), (columns, width))
     )
     views = down @ images[:, :, top : top + rows, left : left + columns] @ across.T
     if torch.rand((), generator=generator) < FLIP_PROBABILITY:
