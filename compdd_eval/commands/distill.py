@@ -63,4 +63,5 @@ def _evaluation(config: DistillConfig) -> dict[str, object]:
     """Return the flags that evaluate the set on the same real images; those that are defaults are left out."""
     names = ("data_path", "layout", "res", "antialias", "resize", "model")
     chosen = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)}
-    return {"distilled": config.output_dir, **config.load_subset().selection, **chosen}
+    taught = {} if config.teacher is None else {"labels": "soft+kd", "teacher": config.teacher}
+    return {"distilled": config.output_dir, **config.load_subset().selection, **chosen, **taught}
