@@ -107,7 +107,7 @@ class _GlobalDraws(StudentBatches):
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor, label_kind: str, protocol: Protocol) -> None:
         super().__init__(images, labels, label_kind, protocol, seed=0)
-        self._generator = torch.default_generator
+        self.generator = torch.default_generator
 
     def order(self) -> torch.Tensor:
         """Draw the order of a pass by a `DataLoader`, which takes a seed for workers before that of the order."""

@@ -25,7 +25,8 @@ EVALUATE = ("evaluate", *SMALL, "--distilled", "set", "--compile", "never", "--n
 DISTILL = (*SUBSET, *SMALL, "--ipc", 2, "--res", 16)
 # numbers that a step takes from a GPU on purpose: its loss; DATM and EDF, whether it is below the threshold; of an
 # expert's epoch, its loss and weights
-READS = {"herding": 1, "dm": 1, "dc": 1, "mtt": 1, "datm": 2, "edf": 2, "experts": 2}
+READS = {"herding": 1, "dm": 1, "dc": 1, "mtt": 1, "ftd": 1, "datm": 2, "edf": 2, "experts": 2}
+READS |= {"sre2l": 1, "teacher": 1}
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +137,12 @@ METHODS = {
     "random": None,
     "k-center": None,
     "herding": ("--feature_epochs", 2, 4),
+    "rded": None,
+    "sre2l": ("--steps", 2, 4),
     "dm": ("--steps", 2, 4),
     "dc": ("--steps", 2, 4),
     "mtt": ("--steps", 2, 4),
+    "ftd": ("--steps", 2, 4),
     "datm": ("--steps", 2, 4),
     "edf": ("--steps", 2, 4),
 }
@@ -147,6 +151,9 @@ MORE = {
     "dm": ("--batch_real", 4),
     "dc": ("--batch_real", 2, "--outer_loop", 2, "--inner_loop", 1),
     "mtt": TRAJECTORY,
+    "ftd": TRAJECTORY,
+    "rded": ("--teacher", "teacher", "--factor", 1),
+    "sre2l": ("--teacher", "teacher", "--lr_img", 0.01),
     "datm": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1, "--match_threshold", 9),
     "edf": (*TRAJECTORY, "--min_start_epoch", 0, "--first_max_start_epoch", 1, "--map_model", "expert"),
 }
@@ -160,15 +167,28 @@ def experts(gpu, drawn, place):
     return {kind: (many[kind] - few[kind], 2 * 2) for kind in many}
 
 
+@pytest.fixture(scope="module")
+def teacher(gpu, drawn, place):
+    words = ("teacher", *SUBSET, "--model", "ConvNetD1BN", "--threads", 1, "--res", 16, "--data_path", drawn)
+    _, few = gpu(*words, "--epochs", 2, "--output_dir", "early")
+    _, many = gpu(*words, "--epochs", 4, "--output_dir", "teacher")
+    return {kind: (many[kind] - few[kind], 2) for kind in many}
+
+
+def test_teacher(teacher):
+    assert_steps_do_not_wait(teacher, READS["teacher"])
+
+
 def test_experts(experts):
     assert_steps_do_not_wait(experts, READS["experts"])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_methods(method, per_step, experts, gpu, run, drawn, place, monkeypatch):
+def test_methods(method, per_step, experts, teacher, gpu, run, drawn, place, monkeypatch):
     words = ("distill", method, *DISTILL, *MORE.get(method, ()))
     steps = METHODS[method]
     if steps is None:
+        shutil.rmtree(place / "gpu_results", ignore_errors=True)
         gpu(*words, "--data_path", drawn, "--output_dir", "gpu_results")
         shutil.rmtree(place / "gpu_results")
         return

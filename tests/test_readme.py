@@ -38,6 +38,7 @@ BIRDS = "--category bird --subset easy"
 TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 2 --num_eval 2 --res 32 --model ConvNetD1"
 TINY_METHOD = "--preset smoke --res 16 --model ConvNetD1"
 TINY_EXPERTS = "--res 16 --model ConvNetD1 --num_experts 1 --epochs 20 --compile never"
+TINY_TEACHER = "--res 32 --model ConvNetD1BN --epochs 2"
 # what commands read, and how it is made
 MADE = {
     "my_set_dd": f"convert my_set my_set_dd {BIRDS}",
@@ -46,6 +47,7 @@ MADE = {
     "my_subsets": "select scores --output_dir my_subsets",
     "benchmark_edf": "benchmark --sets my_set_dd --configs bird-easy --ipc 1 --output_dir benchmark_edf",
     "experts": f"experts {BIRDS} --output_dir experts",
+    "teacher": f"teacher {BIRDS} --output_dir teacher",
     "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
     "tester/name": "push my_set_dd --repo_id tester/name --results results",
 }
@@ -170,6 +172,8 @@ def made_tiny(words):
     command = words[0]
     if command in ("evaluate", "benchmark"):
         return [*words, *TINY_STUDENT.split()]
+    if command == "teacher":
+        return [*words, *TINY_TEACHER.split()]
     if command == "experts":
         return [*words, *TINY_EXPERTS.split()]
     if command == "distill":

@@ -14,8 +14,9 @@ GROUPS = {
         "models": "the students: their parameters, and the smallest images that they take",
     },
     "Distil": {
-        "distill": "make a set: random, k-center, herding, dm, dc, mtt, datm, edf, or your own method",
-        "experts": "train the expert trajectories that mtt, datm and edf match",
+        "distill": "make a distilled set, by one of the methods that `methods` lists, or by your own",
+        "teacher": "train a network on all training images: for soft labels, rded and sre2l",
+        "experts": "train the expert trajectories that mtt, ftd, datm and edf match",
         "methods": "the distillation methods: papers, costs, needs and settings",
     },
     "Results": {
@@ -41,4 +42,4 @@ GROUPS = {
 }
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 # the others run once, whatever launches them
-MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "experts")
+MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "teacher", "experts")

@@ -1,9 +1,10 @@
 """Distil a subset into a few images."""
 
+import os
 from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig, DistillSetsConfig
-from compdd_eval.config.many_sets import SET_NAME
+from compdd_eval.config.many_sets import CONFIG_NAME, SET_NAME
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import DistillationCost, distill
 from compdd_eval.methods.distill_all import SetToMake, cost_of_all, distill_all
@@ -70,6 +71,9 @@ def _end_of_all(config: DistillSetsConfig, sets: list[SetToMake], main: bool) ->
         benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
         if config.configs is not None:
             benchmark["configs"] = config.configs
+        if any(made.config.teacher is not None for made in sets):
+            trained = os.path.join(config.output_dir, "teacher", CONFIG_NAME)
+            benchmark |= {"labels": "soft+kd", "teacher": config.teacher or trained}
         print(f"evaluate them: {command_line('benchmark', benchmark | _as_distilled(config))}")
     if failed:
         first = f"{failed[0].name}: {failed[0].error}"
@@ -113,4 +117,7 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
 def _as_distilled(config: DistillConfig) -> dict[str, object]:
     """Return the flags that evaluate sets on the same real images; those that are defaults are left out."""
     names = ("data_path", "layout", "res", "antialias", "resize", "model")
-    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)}
+    taught = {} if config.teacher is None else {"labels": "soft+kd", "teacher": config.teacher}
+    return taught | {
+        name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)
+    }

@@ -8,6 +8,7 @@ from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.many_sets import CONFIG_NAME, IPC, place_of, read_config_names, read_ipcs, refuse_one_subset
 from compdd_eval.utils.errors import InputError, require
 
+_STAND_IN = "ResNet18BN=of-each-subset"  # passes the checks in the place of a teacher for each
 _OF_ONE_SET = ("distilled", "data_dir", "label_dir", "lr_dir", "run", "grid")
 
 
@@ -21,6 +22,7 @@ class BenchmarkConfig(EvaluateConfig):
         method: Name of the method in the table.
         ipc: Images per class, joined by commas.
         configs: Subsets, joined by commas; default: all sixteen.
+        teacher: As of `evaluate`; or with {config} in the place of the subset, folders as `distill --all` makes them.
         across: What stands in the columns of the table: "ipc" (a row for each subset) or "configs".
     """
 
@@ -38,7 +40,12 @@ class BenchmarkConfig(EvaluateConfig):
                 raise InputError(f"--{name} names one set, and benchmark evaluates many; --sets says where they lie")
         refuse_one_subset(self, "benchmark")
         self._set("distilled", self.sets)  # what stands in for the set until there are several
+        pattern = self.teacher
+        if isinstance(pattern, str) and CONFIG_NAME in pattern:  # a teacher of each subset
+            self._set("teacher", _STAND_IN)
         super().__post_init__()
+        if self.teacher == _STAND_IN:
+            self._set("teacher", pattern)
         several = {CONFIG_NAME: self.config_names, IPC: self.ipcs}
         for mark, found in several.items():
             here = mark in self.sets or len(found) == 1
@@ -62,6 +69,8 @@ class BenchmarkConfig(EvaluateConfig):
     def of_set(self, config_name: str, place: str, **changes: object) -> EvaluateConfig:
         """Return the settings of one evaluation."""
         settings = {field.name: getattr(self, field.name) for field in fields(EvaluateConfig)}
+        if isinstance(self.teacher, str):
+            settings["teacher"] = place_of(self.teacher, config_name)
         return EvaluateConfig(**{**settings, "subset": config_name, "distilled": place, "json": False, **changes})
 
 

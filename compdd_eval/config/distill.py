@@ -13,7 +13,7 @@ from compdd_eval.config.many_sets import (
     read_ipcs,
     refuse_one_subset,
 )
-from compdd_eval.config.network_names import plain_model
+from compdd_eval.config.network_names import plain_model, plain_teacher
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
@@ -39,6 +39,7 @@ class MatchingConfig(Settings):
         init: What the images start from: "real" photographs, drawn by the seed, or "noise".
         lr_img: Learning rate of the images' pixels (in normalised space).
         momentum_img: Momentum of these updates.
+        ema_img: Decay of a moving average of the images over the steps, which is the set in their place (ftd).
         batch_real: Real images of each class in a step (dm, dc).
         dsa: Augment real and synthetic images by DSA; without it, `dc` is DC, with it DSA.
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each step.
@@ -51,7 +52,7 @@ class MatchingConfig(Settings):
         syn_steps: Steps that a student makes on the synthetic images before its parameters are compared with the
             expert's.
         expert_epochs: Epochs that the expert makes meanwhile.
-        batch_syn: Synthetic images in each of the student's steps.
+        batch_syn: Synthetic images in each of the student's steps; in a pass through the teacher (sre2l).
         min_start_epoch: First epoch of an expert from which a student may start.
         max_start_epoch: End of the window of start epochs, which is not drawn itself.
         first_max_start_epoch: End of that window at the first step; it grows to max_start_epoch (datm, edf).
@@ -69,8 +70,17 @@ class MatchingConfig(Settings):
         map_threshold: Activation from which that is done; default: the mean of each map (edf).
         map_model: Classifier whose maps are taken, as --model of `complexity` takes it, at the images' own size; or
             "expert" (edf).
+        teacher: Folder that `teacher` made, or NAME=FILE with the weights of a network, as --teacher of `evaluate`
+            takes both (rded, sre2l).
+        factor: Crops along each side of an image (rded).
+        mipc: Images of each class that are looked at, drawn by the seed (rded).
+        num_crop: Random crops of each of these, of which the best one is taken (rded).
+        r_bn: Weight of the distance of batch statistics to those that the teacher's batch norms have kept (sre2l).
+        first_bn_multiplier: Weight of the first batch norm in it, that of the others being 1 (sre2l).
+        tv_l2: Weight of the total variation (sre2l).
+        l2_scale: Weight of the norm of an image (sre2l).
         recompute: Compute each step of a student again in the backward pass: the memory of one step, not of all, for
-            the same gradients (mtt, datm, edf).
+            the same gradients (mtt, ftd, datm, edf).
     """
 
     features: str | None = None
@@ -79,6 +89,7 @@ class MatchingConfig(Settings):
     init: Literal[*INITS] | None = None
     lr_img: float | None = None
     momentum_img: float | None = None
+    ema_img: float | None = None
     batch_real: int | None = None
     dsa: bool | None = None
     dsa_strategy: str | None = None
@@ -106,6 +117,14 @@ class MatchingConfig(Settings):
     beta: float | None = None
     map_threshold: float | None = None
     map_model: str | None = None
+    teacher: str | None = None
+    factor: int | None = None
+    mipc: int | None = None
+    num_crop: int | None = None
+    r_bn: float | None = None
+    first_bn_multiplier: float | None = None
+    tv_l2: float | None = None
+    l2_scale: float | None = None
     recompute: bool | None = None
 
     def check_values(self) -> None:
@@ -113,11 +132,11 @@ class MatchingConfig(Settings):
         for name in _COUNTS:
             self._check(name, lambda value: 1 <= value <= MOST_STEPS, f"a whole number from 1 to {MOST_STEPS}")
         self._check_above_zero("lr_img", "lr_net", "lr_student", "lr_lr", "lr_label", "match_threshold")
-        self._check_momentum("momentum_img", "momentum_lr", "momentum_label")
+        self._check_momentum("momentum_img", "momentum_lr", "momentum_label", "ema_img")
         self._check("min_start_epoch", lambda value: value >= 0, "an epoch from 0")
         self._check("loss_threshold", lambda value: 0 <= value < 1, "a share in [0, 1)")
         self._check_share("crop_pad")
-        self._check_from_zero("beta")
+        self._check_from_zero("beta", "r_bn", "first_bn_multiplier", "tv_l2", "l2_scale")
         self._check("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
         if self.dsa_strategy is not None:
             parse_strategy(self.dsa_strategy)
@@ -132,6 +151,7 @@ class MatchingConfig(Settings):
 
 _COUNTS = ("feature_epochs", "steps", "batch_real", "outer_loop", "inner_loop", "batch_train", "syn_steps")
 _COUNTS += ("expert_epochs", "batch_syn", "max_start_epoch", "first_max_start_epoch", "window_steps", "interval")
+_COUNTS += ("factor", "mipc", "num_crop")
 
 
 @dataclass(frozen=True)
@@ -139,7 +159,7 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
     """Distil a subset into a few images, by a method that `methods` lists.
 
     Args:
-        method: random, k-center, herding, dm, dc, mtt, datm, edf, or one of a --plugin.
+        method: random, k-center, herding, rded, sre2l, dm, dc, mtt, ftd, datm, edf, or one of a --plugin.
         ipc: Images per class.
         model: Network that is matched, or that gives features, as --model of `evaluate` takes it.
         preset: Where the method's settings come from: "published" for this IPC and subset (of a method of your own: its
@@ -155,9 +175,9 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         overwrite: Begin anew where the folder holds a distillation with other settings.
         plugin: Python file of your own that registers methods; it is run.
         options: Settings of a plugin's method, by name, for example {"temperature": 2}.
-        compile: Compile the steps of dm, dc, mtt, datm and edf: "auto" where it pays, "always" or "never".
+        compile: Compile the steps of dm, dc, mtt, ftd, datm and edf: "auto" where it pays, "always" or "never".
         precision: "float32", "tf32" (matrix products and convolutions of NVIDIA GPUs) or "bfloat16" (autocast of the
-            passes through networks that are matched; of dm, dc, mtt, datm and edf).
+            passes through networks that are matched; of dm, dc, mtt, ftd, datm and edf).
         threads: CPU threads of each process; 0 shares the processor's cores among the processes.
         dry_run: Make a few steps, print the time and memory that all of them take, and stop; nothing is written.
         json: Print JSON, for programs.
@@ -202,7 +222,12 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         if self.keep == "best" and not self.eval_every:
             raise InputError("--keep best chooses among evaluations; give --eval_every, for example 500")
         self._expand_home("output_dir", "plugin", "experts")
+        if self.teacher is not None:
+            self._set("teacher", plain_teacher(self.teacher))
         self._make_code_absolute("features", "map_model")
+
+
+_OF_A_SUBSET = ("experts", "teacher")  # places whose files are of one subset
 
 
 @dataclass(frozen=True)
@@ -213,8 +238,8 @@ class DistillSetsConfig(DistillConfig):
         ipc: Images per class; with --all joined by commas, as in 1,10,50.
         all: Make a set for each subset and IPC, in OUTPUT_DIR/bird-easy-ipc1, ...: where
             `benchmark --sets "OUTPUT_DIR/{config}-ipc{ipc}"` looks for them. Whoever of the processes is idle makes the
-            next. Experts: --experts with {config} in the place of the subset; left out, they are trained first, once a
-            subset, in OUTPUT_DIR/experts.
+            next. --experts and --teacher have {config} in the place of the subset; left out, they are trained first,
+            once a subset, in OUTPUT_DIR/experts and OUTPUT_DIR/teacher.
         configs: With --all: subsets, joined by commas; default: all sixteen.
     """
 
@@ -223,18 +248,23 @@ class DistillSetsConfig(DistillConfig):
     configs: str | None = None
 
     def __post_init__(self) -> None:
-        ipc = self.ipc
+        ipc, patterns = self.ipc, {}
         if self.all:
             refuse_one_subset(self, "--all")
-            tells = self.experts is None or CONFIG_NAME in self.experts or len(self.config_names) == 1
-            require("--experts", self.experts, tells, f"a name with {CONFIG_NAME}, which tells the subsets apart")
+            for name in _OF_A_SUBSET:
+                place = getattr(self, name)
+                tells = place is None or CONFIG_NAME in place or len(self.config_names) == 1
+                require(f"--{name}", place, tells, f"a name with {CONFIG_NAME}, which tells the subsets apart")
+                patterns[name] = place
+                self._set(name, None)
             self._set("subset", self.config_names[0])  # what stands in for all, for the checks
         elif self.configs is not None or len(read_ipcs(ipc)) > 1:
             flag = "--ipc" if self.configs is None else "--configs"
             raise InputError(f"{flag} {self.configs or ipc}: several sets are made with --all")
         self._set("ipc", read_ipcs(ipc)[0])
         super().__post_init__()
-        self._set("ipc", ipc)
+        for name, value in {"ipc": ipc, **patterns}.items():
+            self._set(name, value)
 
     @property
     def config_names(self) -> list[str]:
@@ -252,8 +282,9 @@ class DistillSetsConfig(DistillConfig):
             for config_name in self.config_names:
                 name = place_of(SET_NAME, config_name, ipc)
                 changes = {"ipc": ipc, "output_dir": os.path.join(self.output_dir, name), "json": False}
-                if self.experts is not None:
-                    changes["experts"] = place_of(self.experts, config_name)
+                for each in _OF_A_SUBSET:
+                    if getattr(self, each) is not None:
+                        changes[each] = place_of(getattr(self, each), config_name)
                 found[name] = self._of_set(category=None, subset=config_name, **changes)
         return found
 

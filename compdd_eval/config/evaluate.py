@@ -41,8 +41,8 @@ class EvaluateConfig(Protocol, ReadConfig):
             default: `baselines` in the output folder.
         full_epochs: Passes over all training images, for --baseline full and for a teacher.
         full_lr: Learning rate of that training; default: the preset's.
-        teacher: Network whose outputs are soft labels: NAME, which is trained on all training images first, or
-            NAME=FILE with its weights. NAME is as for --model, FILE a .pt, .pth or .safetensors; of weights with
+        teacher: Network whose outputs are soft labels: a folder that `teacher` made, NAME=FILE with its weights, or
+            NAME, which is trained first. NAME is as for --model, FILE a .pt, .pth or .safetensors; of weights with
             ImageNet's 1000 outputs, those of the subset's classes are taken.
         regimes: Evaluate the same images under several kinds of labels, each beside the random baseline: hard, soft,
             soft+kd, joined by commas.
@@ -136,7 +136,7 @@ class EvaluateConfig(Protocol, ReadConfig):
         if "soft+kd" in [self.labels, *self.listed("regimes")] and self.teacher is None:
             raise InputError(
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
-                "ResNet18) or --teacher NAME=FILE"
+                "ResNet18), NAME=FILE, or a folder that `teacher` made"
             )
         if self.scores is not None and self.lr_net != AUTO:
             raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")
@@ -189,10 +189,8 @@ class EvaluateConfig(Protocol, ReadConfig):
 
     @property
     def full_protocol(self) -> Protocol:
-        """How networks are trained on all training images: the protocol's optimiser and augmentation, hard labels."""
-        rate = self.full_lr or self.preset["lr_net"]
-        changes = {"epoch_eval_train": self.full_epochs - 1, "lr_net": rate, "labels": "hard", "temperature": 1.0}
-        return self.alone(**changes)
+        """How networks are trained on all training images."""
+        return self.on_all_images(self.full_epochs, self.full_lr)
 
     def without_augmentation(self) -> Protocol:
         """Return the protocol with the images as they are."""

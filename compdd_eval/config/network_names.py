@@ -16,9 +16,11 @@ from pathlib import Path
 from compdd_eval.config.checks import comma_parts
 from compdd_eval.utils.code_digest import code_digest, code_name
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_json
 from compdd_eval.utils.user_code import function_of
 
 FUNCTION = "create_model"
+TEACHER_WEIGHTS, TEACHER_RECORD = "teacher.safetensors", "teacher.json"  # in a folder that `teacher` made
 EXPECTED = f"expected FILE.py with a function {FUNCTION}(num_classes, im_size)"
 _FILE = re.compile(r"(?P<path>.*\.py)(?:@(?P<digits>[0-9a-f]{8}))?", re.DOTALL)
 _NAME = re.compile(r"[^/=]+@[0-9a-f]{8}")
@@ -115,11 +117,32 @@ def plain_model(model: object) -> str:
 
 
 def plain_teacher(teacher: object) -> str:
-    """Return what is given as a teacher as `NAME` or `NAME=FILE`, of which NAME is as of `plain_model`."""
+    """Return what is given as a teacher as `NAME` or `NAME=FILE`, of which NAME is as of `plain_model`.
+
+    Raises:
+        InputError: It is the name of a folder, and no teacher is there.
+    """
     if not isinstance(teacher, str):
         return plain_model(teacher)
     name, equals, weights = teacher.partition("=")
+    folder = Path(name).expanduser()
+    is_path = os.sep in name and ":" not in name and not _FILE.fullmatch(name)
+    if not equals and (is_path or (folder / TEACHER_RECORD).is_file()):
+        return _teacher_in(folder)
     return f"{plain_model(name)}{equals}{weights}"
+
+
+def _teacher_in(folder: Path) -> str:
+    """Return the teacher of a folder that `teacher` made as `NAME=FILE`."""
+    advice = "is no folder with a teacher; make one with `python -m compdd_eval teacher`, or give NAME or NAME=FILE"
+    record = read_json(folder / TEACHER_RECORD, f"cannot be read ({{}}); {folder} {advice}")
+    name = record.get("model") if isinstance(record, dict) else None
+    if not isinstance(name, str):
+        raise InputError(f"{folder / TEACHER_RECORD}: names no model; {folder} {advice}")
+    file = folder / TEACHER_WEIGHTS
+    if is_user_network(name):  # its code is run only where the user names it
+        raise InputError(f"{folder}: its network {name} is code of your own; give --teacher FILE.py={file}")
+    return f"{name}={file}"
 
 
 def pinned(models: str) -> str:

@@ -229,6 +229,16 @@ class Protocol(Settings):
         """Return the protocol without what else the object holds, with changes."""
         return Protocol(**self.settings() | changes)
 
+    def on_all_images(self, passes: int, lr: float | None) -> "Protocol":
+        """Return how networks are trained on all training images: the same optimiser and augmentation, hard labels.
+
+        Args:
+            passes: Passes over them.
+            lr: Learning rate; None: the preset's.
+        """
+        rate = lr or self.preset["lr_net"]
+        return self.alone(epoch_eval_train=passes - 1, lr_net=rate, labels="hard", temperature=1.0)
+
     def changes(self) -> dict[str, object]:
         """Return the fields in which this differs from its preset."""
         return {name: getattr(self, name) for name, value in self.preset.items() if getattr(self, name) != value}

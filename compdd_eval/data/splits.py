@@ -121,6 +121,10 @@ class SubsetSplit(torch.utils.data.Dataset):
         index = range(len(self))[index]  # negative ones count from the end; IndexError ends a plain `for`
         return self._transform(*self._images.read(index)), int(self.labels[index])
 
+    def original(self, index: int) -> torch.Tensor:
+        """Return an image as it is stored, uint8 `[3, H, W]`, RGB."""
+        return decode_rgb(*self._images.read(index))
+
     def tensors(self, progress: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Decode the whole split, at most `batch_size` images at a time.
 

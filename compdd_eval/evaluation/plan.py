@@ -118,7 +118,7 @@ class Teacher:
         file: The file that its weights come from.
         weights: Its parameters and buffers.
         digest: SHA-256 of the weights, and of all else that decides what it gives.
-        accuracy: Its accuracy on the validation images.
+        accuracy: Its accuracy on the validation images; 0 where nobody has tested it.
         recipe: How it was trained, in words.
         classes: Label -> ImageNet index, of one with ImageNet's outputs; None for one with the subset's.
         statistics: Mean and standard deviation of RGB in [0, 1] by which such a one wants images to be normalised.

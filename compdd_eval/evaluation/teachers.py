@@ -10,8 +10,9 @@ import torch
 
 from compdd_eval.complexity.classifier import three_numbers
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import find_user_network, is_user_network
-from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.config.network_names import TEACHER_RECORD, TEACHER_WEIGHTS, find_user_network, is_user_network
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.evaluation.plan import (
     TEACHER_SEED,
@@ -31,6 +32,7 @@ from compdd_eval.training.predict import predict, predict_logits
 from compdd_eval.training.weights import digest_of_weights, read_weights
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_json
 
 _IN_TRAINING = ("aux1.", "aux2.", "AuxLogits.")  # parts of torchvision's networks that only training uses
 
@@ -49,7 +51,7 @@ def _weights_file(config: EvaluateConfig, task: Task) -> Path:
 
 
 def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | None) -> Teacher:
-    """Read a teacher's weights and test it; one with ImageNet's 1000 outputs is cut to the classes of the subset.
+    """Read a teacher's weights and test it on the validation images.
 
     Args:
         inputs: The run.
@@ -57,34 +59,82 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
         accuracy: Its accuracy on the validation images, where it is known.
 
     Raises:
-        InputError: The file cannot be read, or its weights are those of another network.
+        InputError: As from `read_teacher`.
     """
-    name = inputs.config.teacher_name
-    file = inputs.config.teacher_file or task.weights
-    weights = read_weights(file, "--teacher takes NAME, or NAME=FILE with its weights")
-    weights, outputs = _fitting(file, name, inputs.config.res, weights)
-    recipe = f"weights of {file}"
+    config = inputs.config
+    file = config.teacher_file or task.weights
+    teacher = read_teacher(config.teacher_name, file, config.res, inputs.subset)
     if task is not None:
-        protocol = task.protocol
-        how = f"{protocol.optimizer}, rate {task.lr:g}, seed {task.seed}"
-        recipe = f"{protocol.passes} passes over all training images, {how}"
-    teacher = Teacher(name, str(file), weights, digest_of_weights(weights), accuracy or 0.0, recipe)
+        teacher = replace(teacher, recipe=trained_how(task.protocol, task.lr, task.seed))
+    if accuracy is None:
+        network = teacher_network(teacher, config.res)
+        right = predict(network, inputs.validation.images) == inputs.validation.labels
+        accuracy = right.double().mean().item()
+    return replace(teacher, accuracy=accuracy)
+
+
+def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
+    """Read a teacher's weights; one with ImageNet's 1000 outputs is cut to the classes of the subset.
+
+    Args:
+        name: Its network, as `create_model` takes it.
+        file: Its weights; what `teacher` wrote beside them says what they are for.
+        res: Side of the images that it will see, in pixels.
+        subset: The subset.
+
+    Raises:
+        InputError: The file cannot be read, its weights are those of another network, or it was trained for another
+            subset or resolution.
+    """
+    weights = read_weights(file, "--teacher takes a folder that `teacher` made, NAME, or NAME=FILE with its weights")
+    digest = digest_of_weights(weights)
+    recipe = _recorded(file, digest, res, subset) or f"weights of {file}"
+    weights, outputs = _fitting(file, name, res, weights)
+    teacher = Teacher(name, str(file), weights, digest_of_weights(weights), 0.0, recipe)
     if outputs == IMAGENET_CLASSES:
-        teacher = _cut(teacher, inputs)
+        teacher = _cut(teacher, res, subset)
     if is_user_network(name):
         # its code, too, decides what it gives
         teacher = replace(teacher, digest=_joined(teacher.digest, find_user_network(name).digest))
     try:
-        network = teacher_network(teacher, inputs.config.res)
+        teacher_network(teacher, res)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 160, placeholder=" ...")
-        raise InputError(
-            f"{file}: not the weights of {name} at {inputs.config.res} px with {outputs} classes: {reason}"
-        ) from error
-    if accuracy is None:
-        right = predict(network, inputs.validation.images) == inputs.validation.labels
-        teacher = replace(teacher, accuracy=right.float().mean().item())
+        raise InputError(f"{file}: not the weights of {name} at {res} px with {outputs} classes: {reason}") from error
     return teacher
+
+
+def _recorded(file: Path, digest: str, res: int, subset: Subset) -> str | None:
+    """Return the recipe of the record that `teacher` wrote beside weights, None where there is none.
+
+    Raises:
+        InputError: It says that they are for another subset or resolution, or is of other weights.
+    """
+    path = file.with_name(TEACHER_RECORD)
+    if file.name != TEACHER_WEIGHTS or not path.exists():
+        return None
+    record = read_json(path)
+    try:
+        made_for, found = (record["subset"], record["res"]), record["weights_digest"]
+        same = record["classes"] == subset.wnids and record["res"] == res
+        protocol = Protocol(**record["protocol"])
+        recipe = trained_how(protocol, protocol.rate, record["seed"])
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{path}: damaged ({error!r}); train the teacher again with --overwrite") from error
+    if not same:
+        raise InputError(
+            f"{file.parent}: a teacher of {made_for[0]} at {made_for[1]} px, expected one of {subset.name} at {res} "
+            "px; train one with `python -m compdd_eval teacher`"
+        )
+    if found != digest:
+        raise InputError(f"{path}: is the record of other weights than {file.name}; train the teacher again")
+    return recipe
+
+
+def trained_how(protocol: Protocol, lr: float, seed: int) -> str:
+    """Return the recipe of a teacher in words."""
+    how = f"{protocol.optimizer}, rate {lr:g}, seed {seed}"
+    return f"{protocol.passes} passes over all training images, {how}"
 
 
 def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
@@ -114,13 +164,13 @@ def _fitting(file: Path, name: str, res: int, weights: dict[str, torch.Tensor]) 
     return weights, IMAGENET_CLASSES if outputs == {IMAGENET_CLASSES} else NUM_CLASSES
 
 
-def _cut(teacher: Teacher, inputs: EvaluationInputs) -> Teacher:
+def _cut(teacher: Teacher, res: int, subset: Subset) -> Teacher:
     """Return a teacher with ImageNet's outputs as one of the subset's classes."""
     with torch.random.fork_rng(devices=[]):
-        network = create_model(teacher.name, IMAGENET_CLASSES, (inputs.config.res,) * 2)
+        network = create_model(teacher.name, IMAGENET_CLASSES, (res, res))
     named = zip(("mean", "std"), statistics_of(teacher.name, network), strict=True)
     statistics = tuple(three_numbers(what, value, teacher.name) for what, value in named)
-    classes = inputs.subset.class_map_inv
+    classes = subset.class_map_inv
     recipe = f"{teacher.recipe}, cut from ImageNet's {IMAGENET_CLASSES} outputs to the subset's {len(classes)}"
     if statistics != (IMAGENET_MEAN, IMAGENET_STD):
         recipe += ", on images normalised by mean {} and std {}".format(*statistics)

@@ -54,6 +54,9 @@ _DECIDE_NOTHING = (
     *("output_dir", "save_every", "threads", "overwrite", "json", "steps", "data_path", "layout", "plugin", "preset"),
     *("dry_run", "compile", "subsets_dir", "classes"),  # the digest of the images says which classes
 )
+_CAME_LATER = (  # settings that older sets do not have in their digests
+    *("ema_img", "teacher", "factor", "mipc", "num_crop", "r_bn", "first_bn_multiplier", "tv_l2", "l2_scale"),
+)
 _WARM_UP, _TIMED = 2, 3  # steps of a dry run
 _LAST_LOSSES = 10  # that are recorded with the set
 _WATCHING = ("eval_every", "num_eval", "epoch_eval_train", "keep")
@@ -163,6 +166,8 @@ class Distillation:
         self.subset, self.commit = config.load_subset(), commit()
         files = method.inputs(config) if method.inputs else None  # refuses bad ones before any work
         self.inputs = {"files": files, "plugin": plugin}
+        if method.adam:
+            self.inputs["steps"] = config.steps  # over which its rate falls
         self._compiler = Compiler(config.compile, "steps")
         self._evaluations = Evaluations(config, self.progress_dir, accelerator, self._say)
         if plugin is None and not method.is_ours:
@@ -237,9 +242,12 @@ class Distillation:
             settings.pop(name)
         if self.config.precision == "float32":  # the digest of older sets, which knew no other
             settings.pop("precision")
+        for name in [name for name in _CAME_LATER if settings[name] is None]:
+            settings.pop(name)
         settings = {name: _named(value) for name, value in settings.items()}  # where files lie decides nothing
-        if self.config.experts is not None:
-            settings["experts"] = None  # what they are is in the inputs
+        for name in ("experts", "teacher"):
+            if getattr(self.config, name) is not None:
+                settings[name] = None  # what they are is in the inputs
         return digest_of([settings, real.digest, self.method.name, self.inputs])
 
     def _finished(self) -> DistilledSet | None:
@@ -273,13 +281,15 @@ class Distillation:
 
     def _select(self, job: Job) -> DistilledSet:
         with job.draws("global", "select"):
-            indices = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
-        chosen = images_at(job.real.split, indices, self.config.seed)
+            made = on_main_process(self.accelerator, lambda: self._checked(self.method.run(job), job.real))
+        chosen = images_at(job.real.split, made, self.config.seed) if isinstance(made, list) else made
         metadata = {**chosen.metadata, **self._metadata(job, None)}
         return replace(chosen, metadata=metadata)
 
-    def _checked(self, indices: object, real: TrainingImages) -> list[int]:
-        """Return the positions that a method chose, or raise InputError."""
+    def _checked(self, indices: object, real: TrainingImages) -> list[int] | DistilledSet:
+        """Return the positions that a method chose, or what it made of parts of images; or raise InputError."""
+        if isinstance(indices, Synthetic):
+            return indices.as_set({})
         expected = f"{self.method.name}: expected {self.config.ipc} positions of each class in the training images"
         if not isinstance(indices, list) or not all(isinstance(index, int) for index in indices):
             raise InputError(f"{expected}, as a list of int; it returned {type(indices).__name__}")

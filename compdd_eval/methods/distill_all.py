@@ -1,6 +1,6 @@
 """The distilled sets of the whole benchmark: one pool, from which whoever of the processes is idle takes the next set.
 
-A method that matches experts has them trained first, once a subset, by all processes together.
+A method that needs experts or a teacher has them trained first, once a subset.
 """
 
 import logging
@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, DistillSetsConfig
 from compdd_eval.config.experts import ExpertsConfig
-from compdd_eval.config.many_sets import CONFIG_NAME, place_of
+from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.config.training_data import TrainingDataConfig
 from compdd_eval.data.splits import open_split
+from compdd_eval.evaluation.train_teacher import train_teacher
 from compdd_eval.methods.distill import DistillationCost, distill_set
 from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
 from compdd_eval.methods.train_experts import train_experts
@@ -26,9 +28,10 @@ from compdd_eval.utils.processes import Alone, on_main_process
 from compdd_eval.utils.work_queue import WorkQueue
 
 _logger = logging.getLogger(__name__)
-_EXPERTS = os.path.join("experts", CONFIG_NAME)  # in the folder of the sets
-_SMOKE_EXPERTS = {"num_experts": 5, "epochs": 20}  # of preset "smoke": minutes on a CPU, at 32 px
-_AS_DISTILLED = ("model", "threads", "compile", "overwrite", *(field.name for field in fields(TrainingDataConfig)))
+_EXPERTS = "experts"
+_TRAINED = (_EXPERTS, "teacher")  # settings that are trained where they are left out, in folders of these names
+_SMOKE = {ExpertsConfig: {"num_experts": 5, "epochs": 20}, TeacherConfig: {"epochs": 20}}  # minutes on a CPU, at 32 px
+_AS_DISTILLED = ("threads", "overwrite", *(field.name for field in fields(TrainingDataConfig)))
 _PAUSE = 0.5  # seconds between two words on how far a process is
 _STEP, _DONE, _FAILED = "step", "done", "failed"
 
@@ -39,7 +42,7 @@ class SetToMake:
 
     Attributes:
         name: Its folder.
-        config: All its settings; those of the method are filled in.
+        config: All its settings.
         images: How many it has.
         sha256: Of its content, once it is made.
         last_loss: Loss of the last step; None where there are no steps.
@@ -69,29 +72,24 @@ def distill_all(config: DistillSetsConfig, accelerator: Accelerator, quiet: bool
         All sets, on every process.
 
     Raises:
-        InputError: The settings are wrong, or experts cannot be trained.
+        InputError: The settings are wrong, there are no images of any subset, or experts cannot be trained.
     """
     if config.plugin is not None:
         load_plugin(config.plugin)
     method = find_method(config.method)
-    sets = [SetToMake(name, one) for name, one in _with_experts(config, method).items()]
-    for made in sets:
-        made.config = fill_settings(made.config, method)  # refuses wrong ones before any work
+    sets = [SetToMake(name, one) for name, one in config.of_sets().items()]
+    takes = method.settings(config.preset, 1)
+    missing = [name for name in _TRAINED if name in takes and getattr(config, name) is None]
+    for made in sets:  # refuses wrong settings before any work
+        fill_settings(replace(made.config, **dict.fromkeys(missing, TeacherConfig.model)), method)
     sets = on_main_process(accelerator, lambda: _with_data(sets))
-    if "experts" in method.settings(config.preset, 1) and config.experts is None:
-        for one in {made.config.experts: made.config for made in sets if made.error is None}.values():
-            train_experts(_settings_of_experts(one, method), accelerator)
+    for name in missing:
+        _train(name, sets, os.path.join(config.output_dir, name), method, accelerator, quiet)
+    for made in sets:
+        if made.error is None:
+            made.config = fill_settings(made.config, method)
     _Pool(sets, method, accelerator, quiet).run()
     return on_main_process(accelerator, lambda: sets)
-
-
-def _with_experts(config: DistillSetsConfig, method: Method) -> dict[str, DistillConfig]:
-    """Return the settings of all sets, with the folder in which the experts of each are, or will be."""
-    sets = config.of_sets()
-    if config.experts is not None or "experts" not in method.settings(config.preset, 1):
-        return sets
-    folder = os.path.join(config.output_dir, _EXPERTS)
-    return {name: replace(one, experts=place_of(folder, one.load_subset().name)) for name, one in sets.items()}
 
 
 def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
@@ -112,11 +110,38 @@ def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
     return sets
 
 
-def _settings_of_experts(config: DistillConfig, method: Method) -> ExpertsConfig:
-    settings = {name: getattr(config, name) for name in _AS_DISTILLED}
+def _train(name: str, sets: list[SetToMake], root: str, method: Method, accelerator: Accelerator, quiet: bool) -> None:
+    """Train experts or a teacher for each subset, in a folder of its name, and let the sets have them."""
+    found = {made.config.load_subset().name: made.config for made in sets if made.error is None}
+    folders = {subset: os.path.join(root, subset) for subset in found}
+    errors: dict[str, str] = {}
+    if name == _EXPERTS:  # shared out over the processes
+        for subset, config in found.items():
+            train_experts(
+                _settings_of(ExpertsConfig, config, folders[subset], model=config.model, **method.experts), accelerator
+            )
+    else:  # a subset each
+        mine = list(found)[accelerator.process_index :: accelerator.num_processes]
+        for subset in mine:
+            try:
+                settings = _settings_of(TeacherConfig, found[subset], folders[subset])
+                train_teacher(settings, Alone(accelerator), quiet or not accelerator.is_main_process)
+            except InputError as error:
+                errors[subset] = str(error)
+        errors = {subset: error for each in gather_object([errors]) for subset, error in each.items()}
+    for made in sets:
+        subset = made.config.load_subset().name
+        made.error = made.error or errors.get(subset)
+        if made.error is None:
+            made.config = replace(made.config, **{name: folders[subset]})
+
+
+def _settings_of(kind: type, config: DistillConfig, folder: str, **settings: object) -> ExpertsConfig | TeacherConfig:
+    """Return the settings that train what a set needs: on the same images, as briefly as its preset."""
+    settings |= {name: getattr(config, name) for name in _AS_DISTILLED}
     if config.preset != DISTILL_PRESETS[0]:
-        settings |= _SMOKE_EXPERTS
-    return ExpertsConfig(**settings, **method.experts, output_dir=config.experts)
+        settings |= _SMOKE[kind]
+    return kind(**settings, output_dir=folder)
 
 
 class _Pool:

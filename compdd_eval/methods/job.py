@@ -194,9 +194,11 @@ class Synthetic:
 
     Attributes:
         images: float32 `[N, 3, H, W]`, normalised; learned.
+        limits: Least and largest value of each channel, float `[3, 1, 1]`, to which every update is cut; or None.
         labels: int64 `[N]`; or logits float32 `[N, 10]`, which are learned.
         classes: int64 `[N]`, the class that each image was made for; ordered.
         lr: Learned rate of the students, a scalar, or None.
+        average: Moving average of the images, which is the set in their place, or None; the loop keeps it by `ema_img`.
     """
 
     def __init__(
@@ -208,6 +210,8 @@ class Synthetic:
         # looked up once: where a class lies is a number that a GPU would have to be asked for at every step
         self._of_class = {label: (classes == label).nonzero().flatten() for label in classes.unique().tolist()}
         self.lr = None if lr is None else torch.tensor(float(lr), device=images.device, requires_grad=True)
+        self.limits: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.average: torch.Tensor | None = None
 
     @classmethod
     def begin(cls, job: Job) -> "Synthetic":
@@ -224,6 +228,10 @@ class Synthetic:
         found = {"images": self.images, "labels": self.labels, "lr": self.lr}
         return {name: tensor for name, tensor in found.items() if tensor is not None and tensor.requires_grad}
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that steps change, by name: those that are learned, and the moving average."""
+        return self.learned() | ({} if self.average is None else {"average": self.average})
+
     def of_class(self, label: int) -> torch.Tensor:
         """Return the images of a class, `[n, 3, H, W]`, part of the graph of `images`."""
         return self.images[self._of_class[label]]
@@ -231,8 +239,9 @@ class Synthetic:
     def as_set(self, metadata: dict[str, object]) -> DistilledSet:
         """Return a copy as a distilled set."""
         soft = self.labels.is_floating_point()
+        images = self.images.detach() if self.average is None else self.average
         return DistilledSet(
-            self.images.detach().cpu().clone(),
+            images.cpu().clone(),
             self.labels.detach().cpu().clone(),
             "logits" if soft else "hard",
             None if self.lr is None else float(self.lr.detach()),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from compdd_eval.utils.files import atomic_write
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 LOSSES_NAME = "losses.csv"
-_MOMENTUM, _MEMORY = "momentum.", "memory."
+_MEMORY = "memory."
+# what an optimiser keeps of a tensor -> its name in a checkpoint
+_KEPT = {"momentum_buffer": "momentum", "exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "step": "step"}
+_BETA = 0.9  # of the squares: that of SRe2L's release
 SKIPPED = "skipped_steps"  # a note of the methods whose steps may leave all as it is
 _LEAST_RATE = 1e-6  # a learned rate that a step pushes below 0 would make every later step useless
 
@@ -72,14 +76,18 @@ class Learning:
             "labels": (config.lr_label, config.momentum_label),
             "lr": (config.lr_lr, config.momentum_lr),
         }
+        if config.ema_img is not None:
+            synthetic.average = synthetic.images.detach().clone()
         # a tensor without a rate is learned by nobody: its gradient is left alone
         learned = {name: tensor for name, tensor in synthetic.learned().items() if rates[name][0] is not None}
         self._learned = learned
-        groups = [
-            {"params": [tensor], "lr": rates[name][0], "momentum": rates[name][1] or 0.0}
-            for name, tensor in learned.items()
-        ]
-        self._optimizer = torch.optim.SGD(groups)
+        groups = []
+        for name, tensor in learned.items():
+            rate, momentum = rates[name][0], rates[name][1] or 0.0
+            inertia = {"betas": (momentum, _BETA)} if method.adam else {"momentum": momentum}
+            groups.append({"params": [tensor], "lr": rate, **inertia})
+        self._optimizer = (torch.optim.Adam if method.adam else torch.optim.SGD)(groups)
+        self._rates = [group["lr"] for group in groups]
 
     def step(self) -> float:
         """Make one step and return its loss.
@@ -95,13 +103,26 @@ class Learning:
             found = list(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
             raise InputError(f"{self.method.name}: a step returned {found}, expected its loss, a scalar tensor")
         value = self._checked(self._summed(loss.detach()))
+        if self.method.adam:
+            share = (1 + math.cos(math.pi * number / self.job.config.steps)) / 2
+            for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * share
         self._optimizer.step()
-        if self.synthetic.lr is not None:
-            with torch.no_grad():
-                self.synthetic.lr.clamp_(min=_LEAST_RATE)
+        self._settle()
         self.progress.step += 1
         self.progress.losses.append(value)
         return value
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Do what follows an update."""
+        synthetic = self.synthetic
+        if synthetic.lr is not None:
+            synthetic.lr.clamp_(min=_LEAST_RATE)
+        if synthetic.limits is not None:
+            synthetic.images.clamp_(*synthetic.limits)
+        if synthetic.average is not None:
+            synthetic.average.lerp_(synthetic.images, 1 - self.job.config.ema_img)
 
     def _checked(self, loss: torch.Tensor) -> float:
         """Return the loss; refuse to update by a loss or gradients that are not finite, or by none at all."""
@@ -134,11 +155,10 @@ class Learning:
 
     def save(self, path: Path, digest: str) -> None:
         """Write a checkpoint, whole or not at all."""
-        tensors = self.synthetic.learned()
+        tensors = self.synthetic.state()
         for name, tensor in self._learned.items():
-            buffer = self._optimizer.state[tensor].get("momentum_buffer")
-            if buffer is not None:
-                tensors[_MOMENTUM + name] = buffer
+            kept = self._optimizer.state[tensor]
+            tensors |= {f"{_KEPT[key]}.{name}": value for key, value in kept.items() if value is not None}
         tensors |= {_MEMORY + name: tensor for name, tensor in self.job.memory.items()}
         self.progress.notes, self.progress.compiled = self.job.notes, self.job.compiled
         facts = {"digest": digest, "progress": json.dumps(vars(self.progress)), "format": "pt"}
@@ -152,11 +172,13 @@ class Learning:
 
     def _fill(self, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            for name, tensor in self.synthetic.learned().items():
+            for name, tensor in self.synthetic.state().items():
                 tensor.copy_(tensors[name])
         for name, tensor in self._learned.items():
-            if _MOMENTUM + name in tensors:
-                self._optimizer.state[tensor]["momentum_buffer"] = tensors[_MOMENTUM + name].to(tensor.device)
+            for key, prefix in _KEPT.items():
+                if (value := tensors.get(f"{prefix}.{name}")) is not None:
+                    # Adam counts its steps on the CPU
+                    self._optimizer.state[tensor][key] = value if key == "step" else value.to(tensor.device)
         kept = {name: tensor for name, tensor in tensors.items() if name.startswith(_MEMORY)}
         self.job.memory = {name.removeprefix(_MEMORY): tensor.to(self.job.device) for name, tensor in kept.items()}
 

@@ -18,7 +18,7 @@ from compdd_eval.utils.user_code import run_file
 
 _METHODS: dict[str, "Method"] = {}
 # ours, each in a file of its name, from the cheapest on: the order in which they are listed
-_OURS = ("random", "k_center", "herding", "dm", "dc", "mtt", "datm", "edf")
+_OURS = ("random", "k_center", "herding", "rded", "sre2l", "dm", "dc", "mtt", "ftd", "datm", "edf")
 _FIELDS = frozenset(field.name for field in fields(MatchingConfig))
 _LEARNING = MappingProxyType({"steps": 1000, "lr_img": 1.0, "momentum_img": 0.5, "init": "real"})  # of all that learn
 DEFAULTS = "defaults"  # what the first preset is called where nobody has published it
@@ -49,14 +49,15 @@ class Method:
 
     Attributes:
         name: As on the command line.
-        run: Where `selects`, `(job) -> list of positions in the training split`; else `(job, synthetic, step) -> loss`,
-            one step: adds gradients to the tensors of `synthetic` and returns the loss, a detached scalar.
+        run: Where `selects`, `(job) -> list of positions in the training split`, or a `Synthetic`; else
+            `(job, synthetic, step) -> loss`, one step: adds gradients to the tensors of `synthetic` and returns the
+            loss, a detached scalar.
         title: In a few words.
         presets: Preset -> setting -> value, or `ByIPC`; their names are the settings that the method takes.
         paper: Where it is from.
         cost: What time and memory go into.
         needs: What has to be there besides ImageNet; "" for nothing.
-        selects: Whether it chooses real images; else it learns synthetic ones, step by step.
+        selects: Whether it chooses real images, or parts of them; else it learns synthetic ones, step by step.
         options: Names that it takes as `--options`.
         shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
             summed. Others run on the main process alone.
@@ -64,6 +65,8 @@ class Method:
         compiles: `(config) -> number of images` that pass a network forward and backward in a step, where what the
             method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
         bfloat16: Whether its passes through networks have the precision of `job.config.precision`, this one, too.
+        adam: Whether updates are those of Adam, with betas `momentum_img` and 0.9 and a rate that falls to 0 along
+            half a cosine over all steps; else of SGD at a constant rate.
         inputs: `(config) -> anything that JSON can hold`: says which files it reads, such as the digest of experts;
             a run goes on only with the same.
         experts: Settings of `experts` that differ from its defaults where `distill --all` trains them for the method.
@@ -82,6 +85,7 @@ class Method:
     begin: Callable | None = None
     compiles: Callable | None = None
     bfloat16: bool = False
+    adam: bool = False
     inputs: Callable | None = None
     experts: Mapping[str, object] = field(default_factory=dict, repr=False)
 
@@ -135,6 +139,7 @@ def register_method(
     begin: Callable | None = None,
     compiles: Callable | None = None,
     bfloat16: bool = False,
+    adam: bool = False,
     inputs: Callable | None = None,
     experts: Mapping[str, object] = MappingProxyType({}),
     settings: Mapping[str, object] = MappingProxyType({}),
@@ -154,6 +159,7 @@ def register_method(
         begin: Makes the first synthetic images.
         compiles: Says how much a step computes, where that can be compiled.
         bfloat16: Whether it heeds `job.config.precision`, this one, too: see `compdd_eval.training.precision`.
+        adam: Whether updates are those of Adam with a rate that falls to 0.
         inputs: Says which files it reads.
         experts: Settings of `experts` where `distill --all` trains those that the method matches.
         settings: Defaults of all settings (fields of `MatchingConfig`) that it takes, or `ByIPC`; None where there is
@@ -190,6 +196,7 @@ def register_method(
             begin=begin,
             compiles=compiles,
             bfloat16=bfloat16,
+            adam=adam,
             inputs=inputs,
             experts=dict(experts),
         )
@@ -316,6 +323,11 @@ def fill_settings(config: DistillConfig, method: Method) -> DistillConfig:
         raise InputError(
             f"--experts is missing: {method.name} matches expert trajectories; train them with "
             "`python -m compdd_eval experts`, or give a folder with replay_buffer_0.pt, ..."
+        )
+    if "teacher" in takes and fill_settings.teacher is None:
+        raise InputError(
+            f"--teacher is missing: {method.name} needs a network that knows the classes; train one with "
+            "`python -m compdd_eval teacher` and give its folder, or give NAME=FILE with weights"
         )
     return fill_settings
 

@@ -88,16 +88,36 @@ def random_resized_crop(images: torch.Tensor, least: float, generator: torch.Gen
         least: Smallest share of the image's area; the largest is 1.
         generator: Where all random numbers come from; on the CPU.
     """
+    boxes = torch.tensor(draw_boxes(tuple(images.shape[2:]), len(images), least, generator)).T  # on the CPU, [4, N]
+    top, left, rows, columns = send(boxes.to(images.dtype), images.device)
+    return _resample(_resample(images, left, columns, 3), top, rows, 2)
+
+
+def draw_boxes(
+    size: tuple[int, int],
+    number: int,
+    least: float,
+    generator: torch.Generator,
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> list[tuple[int, int, int, int]]:
+    """Draw boxes as torchvision's `RandomResizedCrop` does.
+
+    Args:
+        size: Height and width of the image.
+        number: How many.
+        least: Smallest share of the image's area; the largest is 1.
+        generator: Where all random numbers come from; on the CPU.
+        ratio: Least and largest width by height of a box.
+
+    Returns:
+        Top, left, height and width of each, in pixels.
+    """
     from torchvision.transforms import v2  # which takes seconds to import
 
-    height, width = images.shape[2:]
-    crop = v2.RandomResizedCrop((height, width), scale=(least, 1.0))
+    crop, image = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=ratio), torch.empty(1, *size, device="meta")
     with _drawing_from(generator):
-        boxes = [crop.make_params([images[:1]]) for _ in range(len(images))]
-    # on the CPU: [box, top and left or height and width, N]
-    numbers = torch.tensor([[(b["top"], b["left"]), (b["height"], b["width"])] for b in boxes]).permute(1, 2, 0)
-    (top, left), (rows, columns) = send(numbers.to(images.dtype), images.device)
-    return _resample(_resample(images, left, columns, 3), top, rows, 2)
+        boxes = [crop.make_params([image]) for _ in range(number)]
+    return [(box["top"], box["left"], box["height"], box["width"]) for box in boxes]
 
 
 def _resample(images: torch.Tensor, first: torch.Tensor, side: torch.Tensor, dim: int) -> torch.Tensor:

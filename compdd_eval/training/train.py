@@ -100,6 +100,10 @@ class StudentBatches:
         seed: Seeds the order of the images and the augmentation.
         teacher: Network from images to logits that labels every augmented batch, where the labels are `soft+kd`.
 
+    Attributes:
+        images: As given.
+        generator: Where order and augmentation come from.
+
     Raises:
         InputError: Unknown kind of labels, images and labels that do not match, a teacher that is missing.
     """
@@ -123,7 +127,7 @@ class StudentBatches:
         self._teacher = teacher if protocol.labels == "soft+kd" else None
         self._targets = soften(labels, label_kind, protocol.temperature)
         # on the CPU and of this student alone: every device, and every company of a stack, sees the same numbers
-        self._generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -136,14 +140,14 @@ class StudentBatches:
 
     def order(self) -> torch.Tensor:
         """Draw the order of a pass: the indices of all images, int64 `[N]`, on their device."""
-        return send(torch.randperm(len(self), generator=self._generator), self.images.device)
+        return send(torch.randperm(len(self), generator=self.generator), self.images.device)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images at some indices, augmented, and their targets."""
         protocol = self._protocol
-        inputs, targets = augment_batch(self.images[indices], protocol, self._generator), self._targets[indices]
+        inputs, targets = augment_batch(self.images[indices], protocol, self.generator), self._targets[indices]
         if protocol.mix != "none":
-            inputs, targets = mix_batch(inputs, targets, protocol, self._generator)
+            inputs, targets = mix_batch(inputs, targets, protocol, self.generator)
         if self._teacher is not None:  # it sees what the student sees, so it comes after augmenting and mixing (RDED)
             with torch.no_grad():
                 targets = F.softmax(self._teacher(inputs) / protocol.temperature, dim=1)
@@ -196,6 +200,9 @@ class Training:
         images, batch = self._batches[0].images, protocol.batch_train
         self.part = part or images_at_a_time(model, images, batch, self.device, len(self._batches))
         self._average: nn.Module | None = None
+        self._passed = 0
+        self._optimizer = self._new_optimizer(lr)
+        self._schedule = _schedule(self._optimizer, protocol)
         self._average_with = get_ema_multi_avg_fn(protocol.ema)
         # a CUDA graph returns its gradients in memory that the next part would write over
         gpu = self.device.type == "cuda"
@@ -209,32 +216,62 @@ class Training:
         return self.model if self._average is None else self._average
 
     def passes(self) -> Iterator[torch.Tensor]:
-        """Train pass by pass; yield the mean loss of each, on the device: a scalar, or `[K]` for a stack of K."""
+        """Make the passes that are left; yield the mean loss of each, on the device: a scalar, `[K]` of K students."""
         protocol = self.protocol
-        optimizer = self._optimizer(self.lr)
-        schedule = _schedule(optimizer, protocol)
-        for epoch in range(protocol.passes):  # 0 to E inclusive, as the Comp-DD release counts
+        for epoch in range(self._passed, protocol.passes):  # 0 to E inclusive, as the Comp-DD release counts
             self.model.train()  # a test between two passes leaves it in eval mode
             loss_sum = torch.zeros((), device=self.device)
             self.right = torch.zeros((), dtype=torch.int64, device=self.device) if self._counts else None
             orders = [student.order().split(protocol.batch_train) for student in self._batches]
             for indices in zip(*orders, strict=True):  # one batch of each student; the last one may be smaller
-                optimizer.zero_grad()  # first: the old gradients' memory is free for augmentation
+                self._optimizer.zero_grad()  # first: the old gradients' memory is free for augmentation
                 # Draw and augment the whole batch, before it is split: no random number depends on parts or processes.
                 drawn = [student.batch(own) for student, own in zip(self._batches, indices, strict=True)]
                 inputs, targets = (self._join(tensors) for tensors in zip(*drawn, strict=True))
                 loss = self.add_gradients(inputs, targets)  # forward, loss, backward
-                optimizer.step()
+                self._optimizer.step()
                 if protocol.ema:
                     self._update_average()
                 # stays on the device: reading a number at every step would make a GPU wait
                 loss_sum = loss_sum + loss * len(indices[0])
-            yield loss_sum / len(self._batches[0])
-            if schedule is not None:
-                schedule.step()
+            if self._schedule is not None:
+                self._schedule.step()
             elif protocol.schedule == "step" and epoch == protocol.epoch_eval_train // 2 + 1:
                 # as the Comp-DD release (`evaluate_synset`): a new optimiser, so momentum starts at zero, too
-                optimizer = self._optimizer(self.lr * 0.1)
+                self._optimizer = self._new_optimizer(self.lr * 0.1)
+            self._passed += 1
+            yield loss_sum / len(self._batches[0])
+
+    def state(self) -> dict[str, object]:
+        """Return all that passes change, for `torch.save`; of one student, between two passes."""
+        (student,) = self._batches
+        gpu = self.device.type == "cuda"
+        return {
+            "passed": self._passed,
+            "model": self.model.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "student": student.generator.get_state(),
+            "global": torch.get_rng_state(),  # of dropout
+            "device": torch.cuda.get_rng_state(self.device) if gpu else None,
+        }
+
+    def go_on(self, state: dict[str, object]) -> None:
+        """Take over what `state` returned; the passes that are left end as if there had been no stop."""
+        (student,) = self._batches
+        self._passed = state["passed"]
+        self.model.load_state_dict(state["model"])
+        if state["average"] is not None:
+            self._average = copy.deepcopy(self.model).requires_grad_(False)
+            self._average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        student.generator.set_state(state["student"])
+        torch.set_rng_state(state["global"])
+        if state["device"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["device"], self.device)
 
     def _update_average(self) -> None:
         """Take the weights of a step into the moving average, buffers, too; it begins with those of the first one.
@@ -284,7 +321,7 @@ class Training:
         """Return what the network takes: the tensor of the one student, or those of a stack with a dimension more."""
         return torch.stack(list(tensors)) if self._stacked else tensors[0]
 
-    def _optimizer(self, lr: float) -> torch.optim.Optimizer:
+    def _new_optimizer(self, lr: float) -> torch.optim.Optimizer:
         # Decay of all parameters, norms and biases, too, and no Nesterov: as the Comp-DD release.
         options = {"lr": lr, "weight_decay": self.protocol.weight_decay}
         if self.device.type == "cuda":

@@ -30,7 +30,7 @@ from tests.support.forked import Forked, forked, launched
 
 PLUGIN = str(ROOT / "tests/support/own_method.py")
 BIRDS = {"category": "bird", "subset": "easy", "res": 16, "model": "ConvNetD1", "threads": 1}
-OURS = ["random", "k-center", "herding", "dm", "dc", "mtt", "datm", "edf"]
+OURS = ["random", "k-center", "herding", "rded", "sre2l", "dm", "dc", "mtt", "ftd", "datm", "edf"]
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_settings_go_with_the_ipc():
 
 
 def test_experts_have_to_be_given():
-    for name in ("mtt", "datm", "edf"):
+    for name in ("mtt", "ftd", "datm", "edf"):
         with pytest.raises(InputError, match="--experts is missing"):
             fill_settings(DistillConfig(method=name, category="bird", subset="easy"), find_method(name))
 
@@ -374,9 +374,9 @@ def test_methods_lists_them(run):
 
 
 def in_processes(processes, *arguments, cwd):
-    """Run the command in CPU processes, as a launcher does."""
-    for name, value in BIRDS.items():
-        arguments += (f"--{name}", value)
+    """Run the command in CPU processes, as a launcher does; what it is given wins over `BIRDS`."""
+    birds = [part for name, value in BIRDS.items() for part in (f"--{name}", value)]
+    arguments = (arguments[0], *birds, *arguments[1:])
     done = launched(processes, "-m", "compdd_eval", *arguments, cwd=cwd, HF_DATASETS_CACHE=str(cwd / "cache"))
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
@@ -405,6 +405,21 @@ def test_two_processes_make_the_same_set(method, drawn, tmp_path):
         assert two.sha256 == one.sha256
     evaluations = [found.metadata["distillation"]["evaluations"] for found in (two, one)]
     assert evaluations[0] == evaluations[1] or method == "edf"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rded", "sre2l"])
+def test_two_processes_with_a_teacher_make_the_same_set(method, drawn, tmp_path):
+    """One process trains the teacher, and chooses crops; steps are made alike in both."""
+    data = ["--data_path", drawn]
+    trained = ["--model", "ConvNetD1BN", "--epochs", 2, "--output_dir", "teacher"]
+    printed = in_processes(2, "teacher", *data, *trained, cwd=tmp_path)
+    assert printed.count("use it: --teacher teacher") == 1
+    arguments = ["distill", method, *data, "--ipc", 2, "--teacher", "teacher"]
+    arguments += ["--factor", 1] if method == "rded" else ["--steps", 2]
+    for processes, folder in ((2, "two"), (1, "one")):
+        in_processes(processes, *arguments, "--output_dir", folder, cwd=tmp_path)
+    assert DistilledSet.load(tmp_path / "two").sha256 == DistilledSet.load(tmp_path / "one").sha256
 
 
 def test_a_dry_run_measures_steps(run, drawn, tmp_path):
@@ -437,7 +452,7 @@ def test_bfloat16_is_another_recipe(make):
 @pytest.mark.parametrize("method", ["pixel-means", "herding"])
 def test_methods_without_bfloat16_refuse_it(make, tmp_path, method):
     plugin = {"plugin": PLUGIN} if method == "pixel-means" else {"plugin": None, "batch_real": None, "steps": None}
-    words = f"{method} runs no network in it; give float32, or one of dm, dc, mtt, datm, edf"
+    words = f"{method} runs no network in it; give float32, or one of dm, dc, mtt, ftd, datm, edf"
     with pytest.raises(InputError, match=words):
         make(method=method, precision="bfloat16", **plugin)
     assert not (tmp_path / "set").exists()

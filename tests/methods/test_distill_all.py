@@ -138,3 +138,27 @@ def test_bad_input(run, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     one_line(run("distill", "dm", *words, "--data_path", "nowhere"), message)
     assert not list(tmp_path.iterdir())
+
+
+def test_teachers_are_trained_once_a_subset_and_label_for_the_benchmark(drawn, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("distill", "rded", "--all", *BIRDS, *flags(SMALL), "--factor", 2, "--mipc", 12, "--preset", "smoke")
+    status, text, errors = run(*words, "--data_path", drawn, "--output_dir", "sets")
+    assert status == 0, errors
+    records = {
+        name: json.loads(Path(f"sets/teacher/{name}/teacher.json").read_text()) for name in ("bird-easy", "bird-hard")
+    }
+    assert [record["subset"] for record in records.values()] == list(records)
+    for name in NAMES:
+        notes = DistilledSet.load(f"sets/{name}").metadata["distillation"]["notes"]
+        assert notes["teacher"]["digest"] and len(DistilledSet.load(f"sets/{name}").images) == 10 * int(name[-1])
+    line = text.splitlines()[-1].removeprefix("evaluate them: compdd-eval ")
+    assert "--labels soft+kd --teacher 'sets/teacher/{config}'" in line
+    quick = ("--num_eval", 1, "--epoch_eval_train", 1, "--threads", 1, "--model", "MLP", "--output_dir", "results")
+    status, _, errors = run(*shlex.split(line), *quick)
+    assert status == 0, errors
+    results = {path.parent.name: json.loads(path.read_text()) for path in Path("results").glob("*/summary.json")}
+    for name, summary in results.items():
+        teacher = summary["results"][0]["teacher"]
+        assert teacher["accuracy"] == records[name.rpartition("-ipc")[0]]["accuracy"] and len(results) == 4
+    assert run("benchmark", "--sets", "sets/{config}-ipc{ipc}", "--teacher", "none/{config}", *BIRDS)[0] == 2

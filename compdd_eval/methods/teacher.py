@@ -1,0 +1,43 @@
+"""The teacher of the methods that have one."""
+
+from pathlib import Path
+
+from torch import nn
+
+from compdd_eval.config.distill import DistillConfig
+from compdd_eval.config.network_names import network_name, pinned
+from compdd_eval.evaluation.plan import Teacher
+from compdd_eval.evaluation.teachers import read_teacher
+from compdd_eval.evaluation.train_group import teacher_network
+from compdd_eval.methods.job import Job
+from compdd_eval.utils.errors import InputError
+
+
+def _given(config: DistillConfig) -> Teacher:
+    name, _, file = config.teacher.partition("=")
+    if not file:
+        raise InputError(f"--teacher {name}: has no weights; give a folder that `teacher` made, or {name}=FILE")
+    return read_teacher(network_name(pinned(name)), Path(file).expanduser(), config.res, config.load_subset())
+
+
+def teacher_digest(config: DistillConfig) -> str:
+    """Return the digest of the teacher that --teacher names: of its weights, and of all else that decides its outputs.
+
+    Raises:
+        InputError: It names no weights; or as from `compdd_eval.evaluation.teachers.read_teacher`.
+    """
+    return _given(config).digest
+
+
+def teacher_of(job: Job) -> nn.Module:
+    """Return the teacher on the device of the job: `[N, 3, H, W]`, normalised, -> logits `[N, 10]`; in eval mode.
+
+    What it is, is recorded in `job.notes["teacher"]`.
+    """
+
+    def make() -> nn.Module:
+        teacher = _given(job.config)
+        job.notes["teacher"] = {"name": teacher.name, "digest": teacher.digest}
+        return teacher_network(teacher, job.config.res).to(job.device)
+
+    return job.once("teacher", make)
