@@ -140,6 +140,7 @@ def test_bad_input(run, tmp_path, monkeypatch, words, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_teachers_are_trained_once_a_subset_and_label_for_the_benchmark(drawn, tmp_path, run, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("distill", "rded", "--all", *BIRDS, *flags(SMALL), "--factor", 2, "--mipc", 12, "--preset", "smoke")
