@@ -20,6 +20,8 @@ class CompareConfig(Settings):
         results: Folders with results of `evaluate`, or files summary.json, one for each method; the first is compared
             with the others.
         names: Names of the methods, joined by commas, in the order of RESULTS; default: as the sets say.
+        regimes: Compare each method with random images under each kind of labels of `evaluate --regimes`, in a table of
+            methods x regimes.
         format: Format of the table: text, markdown, latex or csv; "auto" goes by the name of --output, else it is text.
         output: File for the table; default: it is printed.
         json: Print JSON, for programs.
@@ -27,12 +29,13 @@ class CompareConfig(Settings):
 
     results: list[str] = field(default_factory=list)
     names: str | None = None
+    regimes: bool = False
     format: Literal["auto", *TABLE_FORMATS] = "auto"
     output: str | None = None
     json: bool = False
 
     def __post_init__(self) -> None:
-        self._check_list("results", 2, "compare results_a results_b")
+        self._check_list("results", 1 if self.regimes else 2, "compare results_a results_b")
         self._expand_home("results", "output")
         if isinstance(self.names, list):
             self._set("names", ",".join(self.names))

@@ -134,6 +134,7 @@ class Run:
         environments: Where the students were made.
         set_name: Folder of the set's results beside the summary.
         students: Result files of the students of the set, relative to the folder of the summary.
+        regimes: Kind of labels of `--regimes` -> one entry for each network.
         lines: What other regimes gave, and scores of DD-Ranking, a line each.
     """
 
@@ -156,6 +157,7 @@ class Run:
     environments: tuple[dict[str, object], ...]
     set_name: str | None
     students: tuple[str, ...]
+    regimes: dict[str, tuple[Entry, ...]]
     lines: tuple[str, ...]
 
     @property
@@ -265,6 +267,7 @@ def _parse(content: object, place: str, file: Path) -> Run:
         environments=tuple(plain_of("environments", entry) for entry in environments),
         set_name=name if isinstance(name := content.get("set"), str) and _FOLDER.fullmatch(name) else None,
         students=_students(list_of("students", content.get("students", []), 0, 10**5), content.get("set")),
+        regimes=dict(_regimes(content)),
         lines=tuple(_lines(content)),
     )
 
@@ -273,6 +276,12 @@ def _students(paths: list, set_name: object) -> tuple[str, ...]:
     """Return the files of the students of the set: the last parts of their paths, wherever the folder lies now."""
     found = [_STUDENT.fullmatch("/".join(str(path).split("/")[-5:])) for path in paths]
     return tuple(match[0] for match in found if match and match[1] == set_name and ".." not in match[0])
+
+
+def _regimes(content: dict) -> Iterator[tuple[str, tuple[Entry, ...]]]:
+    for regime in list_of("regimes", content.get("regimes", []), 0, 100):
+        entries = list_of("regimes", table_of("regimes", regime).get("results"), 0, 1000)
+        yield text_of("regimes", regime.get("labels")), tuple(map(_entry, entries))
 
 
 def _lines(content: dict) -> Iterator[str]:

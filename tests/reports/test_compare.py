@@ -548,3 +548,63 @@ def test_in_python(two, run, tmp_path):
         compare(str(two[0]))
     with pytest.raises(InputError, match="^output 'x.txt': expected the name of a file that ends with .html"):
         report(two, output="x.txt")
+
+
+def with_regimes(folder, method, under, **settings):
+    """Write a summary with regimes: labels -> accuracies of the set and of random images."""
+    path = write(folder, entry("ConvNetD5", LOW), method=method, **settings)
+    path = path / "summary.json" if path.is_dir() else path
+    content = json.loads(path.read_text())
+    content["regimes"] = [
+        {
+            "labels": labels,
+            "lines": [],
+            "results": [entry("ConvNetD5", ours, random=random, teacher="ResNet18BN" if labels != "hard" else None)],
+        }
+        for labels, (ours, random) in under.items()
+    ]
+    path.write_text(json.dumps(content))
+    return str(folder)
+
+
+def test_methods_under_regimes(tmp_path, run):
+    shared = {"hard": LOW, "soft": NEAR, "soft+kd": HIGH}
+    rded = {labels: (HIGH, random) for labels, random in shared.items()}
+    dm = {"hard": (HIGH, LOW), "soft": (LOW, NEAR), "soft+kd": (LOW, HIGH)}
+    folders = [with_regimes(tmp_path / "rded", "RDED", rded), with_regimes(tmp_path / "dm", "DM", dm)]
+    status, text, errors = run("compare", *folders, "--regimes")
+    assert status == 0, errors
+    title = "bird-easy, ConvNetD5, 32 px, protocol comp-dd"
+    title += ", soft by the teacher ResNet18BN, soft+kd by the teacher ResNet18BN"
+    assert title in text and "each regime has random images under the same labels" in text
+    rows = {line.split("  ")[0]: re.findall(r"[\d.]+ ± [\d.]+\*?", line) for line in text.splitlines() if "±" in line}
+
+    def shown(values):
+        return f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}"
+
+    assert rows["Random"] == [shown(LOW), shown(NEAR), shown(HIGH)]
+    assert [cell.rstrip("*") for cell in rows["RDED"]] == [shown(HIGH)] * 3
+    assert [cell.rstrip("*") for cell in rows["DM"]] == [shown(HIGH), shown(LOW), shown(LOW)]
+    assert re.search(r"method +hard IPC 10 +soft IPC 10 +soft\+kd IPC 10", text)
+    assert "RDED is better than random images on bird-easy, IPC 10, ConvNetD5, labels hard" in text
+    assert "DM is worse than random images on bird-easy, IPC 10, ConvNetD5, labels soft+kd, teacher ResNet18BN" in text
+    assert "cannot tell DM from random images on bird-easy, IPC 10, ConvNetD5, labels soft, teacher ResNet18BN" in text
+    assert "DM against random images: 1 better, 1 worse, 1 cannot tell, of 3 settings" in text
+
+    status, text, _ = run("compare", *folders, "--regimes", "--json")
+    content = json.loads(text)
+    cells = {(cell["method"], cell["labels"]): cell for cell in content["tables"][0]["cells"]}
+    assert len(content["tables"]) == 1 and len(cells) == 9 and len(content["comparisons"]) == 6
+    assert cells["DM", "soft+kd"]["config_name"] == "bird-easy" and cells["DM", "soft+kd"]["teacher"] == "ResNet18BN"
+    assert cells["Random", "soft"]["accuracies"] == NEAR
+    status, text, _ = run("compare", folders[0], "--regimes", "--format", "csv")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert status == 0 and {(line["subset"], line["labels"]) for line in lines} == {
+        ("bird-easy", name) for name in shared
+    }
+    assert r"\multicolumn{1}{c}{soft+kd}" in run("compare", *folders, "--regimes", "--format", "latex")[1]
+
+    without = str(write(tmp_path / "plain", entry("ConvNetD5", LOW), method="plain"))
+    status, _, errors = run("compare", folders[0], without, "--regimes")
+    assert status == 2 and "plain: was evaluated under no regimes of labels; run evaluate --regimes" in errors[-1]
+    assert run("compare", folders[0])[0] == 2

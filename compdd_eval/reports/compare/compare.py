@@ -13,13 +13,16 @@ from compdd_eval.config.compare import CompareConfig
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredMethod, Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import Table, build_tables, order_of, table_json
+from compdd_eval.reports.compare.regimes import regime_tables, under_regimes
 from compdd_eval.reports.paired import BETTER, NO_PAIRS, UNCLEAR, WORSE, Pairing, pair
+from compdd_eval.reports.summaries import Group
 from compdd_eval.results.statistics import PairedDifference
 from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
 
 _logger = logging.getLogger(__name__)
+RANDOM_IMAGES = "random images"
 _MOST_SEEDS = 8  # that are listed in a line
 
 
@@ -42,12 +45,13 @@ class Difference(Pairing):
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Methods, their numbers as tables, and the first one against each other one.
+    """Methods, their numbers as tables, and the first one against each other one, or each against random images.
 
     Attributes:
         methods: In the order that they were given in.
-        tables: One for each network, protocol and resolution.
-        differences: For each other method, each setting that it has in common with the first.
+        tables: One for each network, protocol and resolution; with `regimes`, one for each subset, too.
+        differences: For each other method, each setting that it has in common with the first; with `regimes`, for each
+            method each setting and regime that it has.
     """
 
     methods: list[MeasuredMethod]
@@ -77,18 +81,19 @@ class Comparison:
         return {"methods": methods, "tables": tables, "comparisons": comparisons, "totals": self.totals()}
 
     def totals(self) -> list[dict[str, object]]:
-        """Return for each other method how often the first is better, worse, or cannot be told from it."""
-        found, first = [], self.methods[0].name
-        for other in self.methods[1:]:
-            verdicts = Counter(entry.verdict for entry in self.differences if entry.other == other.name)
+        """Return for each two that are compared how often the first is better, worse, or cannot be told from it."""
+        found = []
+        for first, other in dict.fromkeys((entry.first, entry.other) for entry in self.differences):
+            pairs = [entry for entry in self.differences if (entry.first, entry.other) == (first, other)]
+            verdicts = Counter(entry.verdict for entry in pairs)
             counts = {name: verdicts[verdict] for name, verdict in _COUNTED.items()}
             words = [f"{counts[name]} {verdict}" for name, verdict in _COUNTED.items() if name != "not_compared"]
             words += [f"{counts['not_compared']} without a seed in common"] if counts["not_compared"] else []
             total = verdicts.total()
-            sentence = f"{first} against {other.name}: {', '.join(words)}, of {counted(total, 'setting')}"
+            sentence = f"{first} against {other}: {', '.join(words)}, of {counted(total, 'setting')}"
             if total > 1:
                 sentence += "; each is a test of its own, and one in twenty is clear by chance"
-            found.append({"first": first, "other": other.name, **counts, "sentence": sentence})
+            found.append({"first": first, "other": other, **counts, "sentence": sentence})
         return found
 
     @property
@@ -126,6 +131,8 @@ def _compared(config: CompareConfig) -> Comparison:
         _check_output(Path(config.output))
     methods = read_methods(config.results, config.listed_names)
     _check_not_read(config.output, methods)
+    if config.regimes:
+        return _with_random(under_regimes(methods))
     first, *others = methods
     for other in others:
         _check_common(first, other)
@@ -133,12 +140,31 @@ def _compared(config: CompareConfig) -> Comparison:
         _warn_of_unlike(one, other)
     settings = list(dict.fromkeys(setting for method in methods for setting in method.cells))
     differences = [
-        _difference(first, other, setting, settings)
+        _difference(
+            first.name,
+            first.cells[setting].entry.students,
+            other.name,
+            other.cells[setting].entry.students,
+            setting,
+            settings,
+        )
         for other in others
         for setting in sorted(first.cells, key=order_of)
         if setting in other.cells
     ]
     return Comparison(methods, build_tables(methods), differences)
+
+
+def _with_random(methods: list[MeasuredMethod]) -> Comparison:
+    """Compare each method with random images under each regime of labels."""
+    settings = list(dict.fromkeys(setting for method in methods for setting in method.cells))
+    differences = [
+        _difference(method.name, cell.entry.students, RANDOM_IMAGES, cell.entry.random, setting, settings)
+        for method in methods
+        for setting, cell in sorted(method.cells.items(), key=lambda found: order_of(found[0]))
+        if cell.entry.random is not None
+    ]
+    return Comparison(methods, regime_tables(methods), differences)
 
 
 def _check_output(output: Path) -> None:
@@ -184,16 +210,17 @@ def _by_question(method: MeasuredMethod) -> dict[tuple, Setting]:
     return found
 
 
-def _difference(first: MeasuredMethod, other: MeasuredMethod, setting: Setting, settings: list[Setting]) -> Difference:
-    ours, theirs = first.cells[setting].entry.students, other.cells[setting].entry.students
+def _difference(
+    first: str, ours: Group, other: str, theirs: Group, setting: Setting, settings: list[Setting]
+) -> Difference:
     pairing = pair(ours, theirs)
     place = setting.place(settings)
     if pairing.difference is None:
         seeds = f"{_listed(ours.seeds)} against {_listed(theirs.seeds)}"
-        sentence = f"{first.name} and {other.name} are not compared on {place}: no seed in common ({seeds})"
+        sentence = f"{first} and {other} are not compared on {place}: no seed in common ({seeds})"
     else:
-        sentence = _sentence(first.name, other.name, place, pairing.difference, pairing.verdict)
-    return Difference(**vars(pairing), first=first.name, other=other.name, setting=setting, sentence=sentence)
+        sentence = _sentence(first, other, place, pairing.difference, pairing.verdict)
+    return Difference(**vars(pairing), first=first, other=other, setting=setting, sentence=sentence)
 
 
 def _sentence(first: str, other: str, place: str, difference: PairedDifference, verdict: str) -> str:

@@ -170,7 +170,7 @@ def _notes(
         run = next(method.cells[setting].run for method in methods if setting in method.cells)
         if not run.whole:
             tested = f"{run.validation_images:,} of {run.validation_expected:,} validation images"
-            notes.append(f"{setting.config_name} was tested on {tested}: the copy of ImageNet was not whole")
+            notes.append(f"{run.config_name} was tested on {tested}: the copy of ImageNet was not whole")
     if any(
         method.cells[setting].run.is_one_draw for method in methods for setting in settings if setting in method.cells
     ):
