@@ -102,7 +102,10 @@ class Experts(ABC):
             parameters of published files.
         origin: Where they are from, in words.
         training_digest: Digest of the images that ours were trained on; None where that is not known.
+        flat: Whether they were trained to flat minima (`experts --sam`); None where that is not known.
     """
+
+    flat: bool | None = None
 
     def __init__(self, lengths: Sequence[int], digest: str, origin: str, training_digest: str | None = None) -> None:
         self.count, self.epochs = len(lengths), min(lengths)
@@ -180,7 +183,7 @@ class _Ours(Experts):
         try:
             made = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
             digest, training, settings = made["digest"], made["training_digest"], made["settings"]
-            found = settings["model"], settings["res"]
+            found, self.flat = (settings["model"], settings["res"]), settings["sam"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder / FACTS_NAME}: damaged ({error}); run `experts` again for it") from error
         if found != (model, res):

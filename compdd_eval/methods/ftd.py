@@ -1,15 +1,35 @@
 """FTD: MTT on flat trajectories (Du et al., CVPR 2023)."""
 
+import logging
+
 import torch
 
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.mtt import MTT_SETTINGS, MTT_SMOKE
 from compdd_eval.methods.registry import register_method
-from compdd_eval.methods.trajectory_matching import COST, begin, experts_digest, match_expert, student_images
+from compdd_eval.methods.trajectory_matching import (
+    COST,
+    begin,
+    experts_digest,
+    experts_of,
+    match_expert,
+    student_images,
+)
+
+_logger = logging.getLogger(__name__)
 
 # "We set the distillation parameters as in MTT" (section 4.1 of the paper); the decay is that of its release.
 FTD_SETTINGS = MTT_SETTINGS | {"ema_img": 0.9995}
 FTD_SMOKE = MTT_SMOKE | {"ema_img": 0.9}  # remembers ten steps of those few
+
+
+def begin_on_flat_trajectories(job: Job) -> Synthetic:
+    """Begin as MTT does; warn of experts that are known not to be those of FTD."""
+    if experts_of(job.config).flat is False:
+        _logger.warning(
+            f"{job.config.experts}: trained without --sam, so that this is MTT with averaged images, not FTD"
+        )
+    return begin(job)
 
 
 @register_method(
@@ -20,7 +40,7 @@ FTD_SMOKE = MTT_SMOKE | {"ema_img": 0.9}  # remembers ten steps of those few
     needs="experts (--sam)",
     shared=True,
     bfloat16=True,
-    begin=begin,
+    begin=begin_on_flat_trajectories,
     compiles=student_images,
     inputs=experts_digest,
     experts={"sam": True},

@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from compdd_eval.config.distill import DistillConfig
+from compdd_eval.methods import ftd
+from compdd_eval.methods.job import Synthetic
 from compdd_eval.methods.learning_loop import Learning, read_checkpoint
 from compdd_eval.methods.registry import fill_settings, find_method
 from compdd_eval.utils.errors import InputError
 from tests.methods.test_trajectory_matching import (
     IPC,
     RES,
+    Experts,
     Real,
     ToyJob,
     _experts,  # noqa: F401
@@ -69,8 +72,8 @@ def test_a_run_goes_on_with_its_average(tmp_path):
 
 def test_without_an_average_it_is_mtt():
     config = DistillConfig(method="mtt", category="insect", subset="easy", experts="here", ipc=IPC, res=RES)
-    mtt, ftd = (find_method(name).settings("published", 10) for name in ("mtt", "ftd"))
-    assert ftd == mtt | {"ema_img": 0.9995}
+    mtt, ours = (find_method(name).settings("published", 10) for name in ("mtt", "ftd"))
+    assert ours == mtt | {"ema_img": 0.9995}
     with pytest.raises(InputError, match="--ema_img: mtt has no such setting"):
         fill_settings(
             DistillConfig(method="mtt", category="insect", subset="easy", experts="x", ema_img=0.9), find_method("mtt")
@@ -78,3 +81,12 @@ def test_without_an_average_it_is_mtt():
     with pytest.raises(InputError, match="--ema_img 1.5"):
         DistillConfig(method="ftd", category="insect", subset="easy", ema_img=1.5)
     assert fill_settings(config, find_method("mtt")).ema_img is None
+
+
+@pytest.mark.parametrize(("flat", "warns"), [(False, True), (True, False), (None, False)])
+def test_experts_that_are_not_flat_are_warned_of(monkeypatch, caplog, flat, warns):
+    monkeypatch.setattr(Experts, "flat", flat, raising=False)
+    found = learning()
+    monkeypatch.setattr(Synthetic, "begin", lambda job: found.synthetic)
+    assert ftd.begin_on_flat_trajectories(found.job) is found.synthetic
+    assert ("here: trained without --sam" in caplog.text) == warns

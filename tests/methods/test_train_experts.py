@@ -149,6 +149,7 @@ def test_the_last_snapshot_has_the_recorded_accuracy(folder, drawn):
     split = open_split(load_subset("bird-easy"), "train", str(drawn), (RES, RES))
     images, _ = split.decode()
     found = open_experts(str(folder), MODEL, RES)
+    assert found.flat is False  # no --sam
     for expert in range(2):
         network = create_model(MODEL, 10, (RES, RES))
         with torch.no_grad():
