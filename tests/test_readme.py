@@ -51,6 +51,9 @@ MADE = {
     "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
     "tester/name": "push my_set_dd --repo_id tester/name --results results",
 }
+MADE["regimes_rded"] = (
+    f"evaluate --distilled my_set {BIRDS} --regimes hard,soft,soft+kd --teacher teacher --output_dir regimes_rded"
+)
 for _name in ("results", "results_edf", "results_datm"):
     MADE[_name] = f"evaluate --distilled my_set {BIRDS} --output_dir {_name}"
 STAND_INS = {"USER/NAME": "tester/name", "USER/leaderboard": "tester/board", "USER/comp_dd": "tester/comp_dd"}
