@@ -61,13 +61,12 @@ def _end_of_all(config: DistillSetsConfig, sets: list[SetToMake], main: bool) ->
         facts = [{name: value for name, value in vars(made).items() if name != "config"} for made in sets]
         print_json({"folder": config.output_dir, "sets": facts})
     elif main:
-        rows = [
-            [made.name, made.error or made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"]
-            for made in sets
-        ]
-        print_table(
-            f"{config.method}: {counted(len(sets) - len(failed), 'set')}", ["set", "images", "last loss>"], rows
-        )
+        done = [made for made in sets if made.error is None]
+        rows = [[made.name, made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"] for made in done]
+        print_table(f"{config.method}: {counted(len(done), 'set')}", ["set", "images>", "last loss>"], rows)
+        for error in dict.fromkeys(made.error for made in failed):
+            names = ", ".join(made.name for made in failed if made.error == error)
+            print(f"not made: {names}: {error}")
         benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
         if config.configs is not None:
             benchmark["configs"] = config.configs

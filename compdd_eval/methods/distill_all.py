@@ -23,6 +23,7 @@ from compdd_eval.evaluation.train_teacher import train_teacher
 from compdd_eval.methods.distill import DistillationCost, distill_set
 from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
 from compdd_eval.methods.train_experts import train_experts
+from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import Alone, on_main_process
 from compdd_eval.utils.work_queue import WorkQueue
@@ -107,6 +108,9 @@ def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
         made.error = errors[name]
     if all(errors.values()):
         raise InputError(sets[0].error)
+    if absent := [name for name, error in errors.items() if error is not None]:
+        shown = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        _logger.warning(f"images of {counted(len(absent), 'subset')} of {len(errors)} are not there: {shown}")
     return sets
 
 

@@ -106,8 +106,11 @@ def test_a_set_that_fails_does_not_stop_the_others(drawn, tmp_path, run):
     status, text, errors = run(*words, "--configs", "bird-easy,car-easy")
     assert status == 2 and (tmp_path / "bird-easy-ipc1/distilled.json").is_file()
     assert "3 of 4 sets were not made; the first, car-easy-ipc1: " in errors[-1]
-    rows = {line.split()[0]: line for line in text.splitlines() if "-ipc" in line}
-    assert "99" in rows["bird-easy-ipc99"] and " 10 " in rows["bird-easy-ipc1"]
+    assert "images of 1 subset of 2 are not there: car-easy" in errors[0]
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith("bird")] == [["bird-easy-ipc1", "10"]]
+    reasons = [line for line in text.splitlines() if line.startswith("not made: ")]
+    assert len(reasons) == 2 and reasons[0].startswith("not made: car-easy-ipc1, car-easy-ipc99: ")
+    assert "bird-easy-ipc99" in reasons[1] and "99" in reasons[1]
     one_line(run(*words, "--configs", "car-easy"), "this class folder is missing")
 
 
