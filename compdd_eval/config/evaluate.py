@@ -65,6 +65,8 @@ class EvaluateConfig(Protocol, ReadConfig):
             accelerate launch --mixed_precision says, else float32.
         compile: Compile the training steps: "auto" where a network trains long enough for it to pay, "always" or
             "never".
+        fused_norm: On a GPU, train instance norm, ReLU and average pooling of a ConvNet's block as one operation; other
+            networks, and tests, stay as they are. Not measured on a GPU yet.
         students_per_device: Students of one network that a device trains together, which is faster; "auto": as many as
             fill a GPU, one on a CPU. Halved where memory runs out.
         json: Print JSON, for programs.
@@ -98,6 +100,7 @@ class EvaluateConfig(Protocol, ReadConfig):
     threads: int = 0
     precision: Literal["float32", "tf32", "bfloat16"] | None = None
     compile: Literal["auto", "always", "never"] = "auto"
+    fused_norm: bool = False
     students_per_device: int | Literal["auto"] = AUTO
     json: bool = False
 

@@ -42,7 +42,7 @@ from compdd_eval.results.student_result import FULL, StudentResult
 from compdd_eval.results.summary import Summary
 from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
-from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.devices import has_triton, repeatable
 from compdd_eval.utils.environment import environment
 from compdd_eval.utils.errors import named_as_arguments
 from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
@@ -137,7 +137,8 @@ class Evaluation:
     ) -> None:
         self.accelerator = accelerator
         precision = precision_of(config.precision, accelerator.device)
-        config = config.changed(precision=precision, json=False)  # results do not record how they were printed
+        # results record how students were trained, and not how they were printed
+        config = config.changed(precision=precision, fused_norm=_fuses_norms(config, accelerator.device), json=False)
         threads = set_torch(config, accelerator)
         # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
         config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
@@ -290,6 +291,14 @@ def set_torch(config: EvaluateConfig, accelerator: Accelerator) -> int:
     keep_memory()
     repeatable(config.precision)
     return set_threads(config.threads, accelerator)
+
+
+def _fuses_norms(config: EvaluateConfig, device: torch.device) -> bool:
+    """Return whether norms are fused: where it is asked for, and can be had."""
+    if config.fused_norm and not has_triton(device):
+        _logger.warning("--fused_norm needs a GPU and Triton: students train without it here")
+        return False
+    return config.fused_norm
 
 
 def _answered(

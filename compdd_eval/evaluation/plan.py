@@ -288,8 +288,8 @@ class Planner:
             "res": config.res,
             "eval_every": config.eval_every,
         }
-        if config.precision != "float32":
-            decisive |= {"precision": config.precision}
+        later = {"precision": "float32", "fused_norm": False}
+        decisive |= {name: getattr(config, name) for name in later if getattr(config, name) != later[name]}
         if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
             decisive |= {"teacher": self.teacher.digest}
         if is_user_network(model):

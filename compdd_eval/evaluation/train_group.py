@@ -243,6 +243,10 @@ class GroupTrainer:
 
     def _on_device(self, name: str) -> nn.Module:
         model = create_model(name, NUM_CLASSES, self._size).to(self._device)
+        if self._config.fused_norm:
+            from compdd_eval.models.fused_norm import fuse_norms  # needs Triton
+
+            fuse_norms(model)
         if self.as_team and has_batch_norm(model):
             if self._device.type != "cuda":
                 raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")

@@ -105,4 +105,6 @@ def _command(result: StudentResult, subset: Subset, set_id: str | None) -> str:
         flags["teacher"] = without_places("teacher", result.config["teacher"])
     if result.environment["precision"] != "float32":
         flags["precision"] = result.environment["precision"]
+    if result.config.get("fused_norm"):
+        flags["fused_norm"] = True
     return evaluate_command(flags)

@@ -1,6 +1,7 @@
 """What a GPU is told: which algorithms and which precision, how copies reach it, when its memory ran out."""
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -59,6 +60,11 @@ def _precision_of_products() -> str:
         return torch.get_float32_matmul_precision()
     except RuntimeError:  # newer settings were set to what this one cannot say
         return _HIGHEST
+
+
+def has_triton(device: torch.device) -> bool:
+    """Return whether operations that are written in Triton run on a device."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 def _allow_tf32(allowed: bool) -> None:

@@ -25,7 +25,8 @@ from tests.support.simulated_cuda import load_driver
 class Step(NamedTuple):
     """A step of students: network, side of the images in pixels, images of each student, precision, students.
 
-    With `matching`, a step of trajectory matching, differentiated by parameters, images and soft labels.
+    With `matching`, a step of trajectory matching, differentiated by parameters, images and soft labels; `fused`: norms
+    with ReLU and pooling as one operation.
     """
 
     network: str
@@ -35,13 +36,14 @@ class Step(NamedTuple):
     students: int = 1
     soft: bool = False  # labels
     matching: bool = False
+    fused: bool = False
 
 
 class Lowered(NamedTuple):
     """What a step became, forward and backward.
 
     Attributes:
-        kernels: Launches of Triton's kernels.
+        kernels: Launches of Triton's kernels, ours, too.
         gigabytes: What all kernels, those of libraries, too, read and write: 10^9 bytes, each tensor once a kernel.
         timed_reductions: Kernels that reduce and whose configuration, so the order of a sum, is chosen by timing.
         unordered: Kernels that add in any order, with atomic operations.
@@ -70,14 +72,18 @@ def main(arguments: list[str]) -> None:
 
 
 def _print_table(lowering: Callable[[Step], Lowered]) -> None:
-    """Print a row for each IPC, precision and number of students: kernels of the first step, gigabytes of a pass."""
-    for ipc, precision, students in itertools.product((1, 10, 50), ("float32", "bfloat16"), (1, 2)):
+    """Print a row for each norm, IPC, precision and number of students: kernels of a step, gigabytes of a pass."""
+    choices = itertools.product((False, True), (1, 10, 50), ("float32", "bfloat16"), (1, 2))
+    for fused, ipc, precision, students in choices:
         images, batch = 10 * ipc, Protocol().batch_train
         sizes = collections.Counter(min(batch, images - start) for start in range(0, images, batch))
-        found = {size: lowering(Step("ConvNetD5", 128, size, precision, students)) for size in sizes}
+        found = {size: lowering(Step("ConvNetD5", 128, size, precision, students, fused=fused)) for size in sizes}
         moved = sum(found[size].gigabytes * steps for size, steps in sizes.items())
-        kernels = found[max(sizes)].kernels
-        print(f"| {ipc} | {precision} | {students} | {kernels} | {moved:.1f} |", flush=True)
+        kernels, name = found[max(sizes)].kernels, f"{ipc}, fused norm" if fused else ipc
+        print(
+            f"| {name} | {precision} | {students} | {kernels} | {moved:.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

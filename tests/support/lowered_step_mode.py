@@ -16,6 +16,7 @@ from torch._inductor.runtime import triton_helpers, triton_heuristics
 from triton.backends.compiler import GPUTarget
 
 from compdd_eval.methods.student_steps import Student, _back
+from compdd_eval.models.fused_norm import fuse_norms
 from compdd_eval.models.registry import create_model
 from compdd_eval.training import compiling
 from compdd_eval.training.stack import Stack
@@ -26,6 +27,7 @@ from tests.support.simulated_cuda_mode import Fake, install
 
 CAPABILITY = 9, 0  # of an H200
 _MOST_RETURNED = 4  # by what is compiled
+_LAUNCH = r"^ +(triton_\w+\.run|\w+ = torch\.ops\.compdd_eval\.[\w.]+)\("
 REDUCTIONS = {"REDUCTION", "PERSISTENT_REDUCTION", "SPLIT_SCAN"}
 
 
@@ -69,6 +71,8 @@ class Lowering:
         repeatable(step.precision)
         size = step.resolution, step.resolution
         networks = [create_model(step.network, im_size=size) for _ in range(step.students)]
+        if step.fused:
+            assert all(fuse_norms(network) for network in networks)
         model = networks[0] if step.students == 1 else Stack(networks)
         stack = () if step.students == 1 else (step.students,)
         images = torch.empty(*stack, step.batch, 3, *size)
@@ -125,7 +129,9 @@ class Lowering:
             if kind in REDUCTIONS and number > 1:
                 timed.append(name)
         return Lowered(
-            kernels=len(re.findall(r"^ +triton_\w+\.run\(", self._code, re.MULTILINE)),
+            kernels=len(
+                re.findall(r"^ +(triton_\w+\.run|\w+ = torch\.ops\.compdd_eval\.[\w.]+)\(", self._code, re.MULTILINE)
+            ),
             gigabytes=self._bytes / 1e9,
             timed_reductions=timed,
             unordered=[name for name, source in self._kernels if "tl.atomic_" in source],

@@ -237,6 +237,14 @@ def test_a_precision_that_is_not_there_is_refused(monkeypatch):
         precision.precision_of(None, torch.device("cpu"))
 
 
+def test_norms_are_fused_on_gpus_alone(settings, tmp_path, caplog):
+    """And the record says that they were not."""
+    evaluate(settings(num_eval=1, fused_norm=True))
+    (path,) = students(tmp_path / "results")
+    assert read_student(path).config["fused_norm"] is False
+    assert "--fused_norm needs a GPU and Triton" in caplog.text
+
+
 def test_only_long_runs_are_compiled():
     cpu = torch.device("cpu")
     compiler = compiling.Compiler("auto", "students")

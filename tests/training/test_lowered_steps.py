@@ -104,6 +104,18 @@ def test_what_the_options_change():
 
 
 @pytest.mark.slow
+def test_norms_as_one_operation():
+    """Alone and together; bfloat16 maps stay bfloat16, which more than halves what a step moves."""
+    how = [(precision, students) for precision in ("float32", "bfloat16") for students in (1, 2)]
+    fused = [Step("ConvNetD2", 64, 10, *each, fused=True) for each in how]
+    found = lowered([*fused, *[step._replace(fused=False) for step in fused]])
+    assert_good(fused, found[:4])
+    for step, one, plain in zip(fused, found[:4], found[4:], strict=True):
+        share = one.gigabytes / plain.gigabytes
+        assert share < (0.9 if step.precision == "float32" else 0.7 if step.students == 2 else 0.5), (step, share)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("network", FAMILIES)
 def test_families(network):
     """At 48 px, where last maps have to be averaged to the size that a network was made for."""

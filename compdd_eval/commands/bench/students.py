@@ -32,6 +32,7 @@ class Contestant:
         parts: Whether batches go through the network in parts, where ours do.
         keeps_memory: Whether the process keeps memory that tensors gave back.
         compiled: Whether steps are compiled.
+        fused_norm: Whether norm, ReLU and pooling are one operation.
         students: Students that are trained together.
     """
 
@@ -41,6 +42,7 @@ class Contestant:
     parts: bool = False
     keeps_memory: bool = False
     compiled: bool = False
+    fused_norm: bool = False
     students: int = 1
 
 
@@ -78,6 +80,10 @@ def _contest(
     for seed in range(contestant.students):
         torch.manual_seed(seed)
         students.append(create_model(config.model, NUM_CLASSES, size).to(device))
+        if contestant.fused_norm:
+            from compdd_eval.models.fused_norm import fuse_norms  # needs Triton
+
+            fuse_norms(students[-1])
     protocol = Protocol(epoch_eval_train=config.passes + max(WARM_UP.values()))
     if contestant.plain:
         return plain_passes(students[0], images, labels, protocol), students[0], tested

@@ -22,13 +22,14 @@ from compdd_eval.models.registry import create_model, is_listed
 from compdd_eval.training.memory import students_at_a_time
 from compdd_eval.training.stack import can_be_stacked
 from compdd_eval.utils.console import print_table
+from compdd_eval.utils.devices import has_triton
 
 _BACKWARD = 3  # operations of forward and backward together, against forward alone
 _PROTOCOL = Protocol()
 _STUDENTS_OF_A_RESULT = EvaluateConfig.num_eval
 
 
-def contestants(device: str, together: int = 1) -> list[Contestant]:
+def contestants(device: str, together: int = 1, fused_norm: bool = False) -> list[Contestant]:
     """Return the plain loop and ours, a lever more at a time; the last ones train several students together."""
     on_cpu = device == "cpu"
     ours = {"parts": on_cpu, "keeps_memory": on_cpu}
@@ -39,6 +40,8 @@ def contestants(device: str, together: int = 1) -> list[Contestant]:
     name = "+ compiled" if on_cpu else "+ compiled, CUDA graphs"
     precisions = ["float32", *([] if on_cpu else ["tf32"]), "bfloat16"]
     found += [Contestant(name, precision, compiled=True, **ours) for precision in precisions]
+    if fused_norm:
+        found.append(Contestant(f"{name}, fused norm", "bfloat16", compiled=True, fused_norm=True))
     if together > 1:
         name = f"{name}, {together} students together"
         found += [Contestant(name, kind, compiled=True, students=together, **ours) for kind in precisions]
@@ -54,7 +57,7 @@ def bench_train(config: BenchConfig) -> list[dict[str, object]]:
     config, device = before_workers(config)
     rows = []
     for ipc in config.ipcs:
-        field = contestants(device, _together(config, ipc, device))
+        field = contestants(device, _together(config, ipc, device), _has_fused_norm(config, device))
         with tqdm(desc=f"IPC {ipc}", total=len(field) * (config.passes + 1), leave=False) as bar:
             rows += _turns(config, ipc, field, device, bar)
     return rows
@@ -70,6 +73,16 @@ def _together(config: BenchConfig, ipc: int, device: str) -> int:
         estimate = students_at_a_time(images, _PROTOCOL.batch_train)
         number = 1 if device == "cpu" else min(estimate, _STUDENTS_OF_A_RESULT)
     return number if is_listed(config.model) and can_be_stacked(network) else 1
+
+
+def _has_fused_norm(config: BenchConfig, device: str) -> bool:
+    """Return whether norms of the network can be fused here."""
+    if not has_triton(torch.device(device)):
+        return False
+    from compdd_eval.models.fused_norm import fuse_norms
+
+    with torch.device("meta"):
+        return fuse_norms(create_model(config.model, NUM_CLASSES, (config.res, config.res)))
 
 
 def _turns(config: BenchConfig, ipc: int, field: list[Contestant], device: str, bar: tqdm) -> list[dict[str, object]]:
