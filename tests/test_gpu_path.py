@@ -199,7 +199,7 @@ def test_methods(method, per_step, experts, teacher, gpu, run, drawn, place, mon
     assert torch.allclose(ours, theirs, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["dm", "dc", "mtt"])
+@pytest.mark.parametrize("method", ["dm", pytest.param("dc", marks=pytest.mark.slow), "mtt"])
 def test_methods_in_bfloat16(method, per_step, experts):
     words = ("distill", method, *DISTILL, *MORE[method], "--precision", "bfloat16")
     assert_steps_do_not_wait(per_step(words, *METHODS[method]), READS[method])

@@ -18,7 +18,7 @@ from compdd_eval.methods.trajectory_matching import (
 
 _logger = logging.getLogger(__name__)
 
-# "We set the distillation parameters as in MTT" (section 4.1 of the paper); the decay is that of its release.
+# Those of MTT, on which it is built; the decay is that of the commands of its release.
 FTD_SETTINGS = MTT_SETTINGS | {"ema_img": 0.9995}
 FTD_SMOKE = MTT_SMOKE | {"ema_img": 0.9}  # remembers ten steps of those few
 

@@ -280,8 +280,8 @@ def _students(paths: list, set_name: object) -> tuple[str, ...]:
 
 def _regimes(content: dict) -> Iterator[tuple[str, tuple[Entry, ...]]]:
     for regime in list_of("regimes", content.get("regimes", []), 0, 100):
-        entries = list_of("regimes", table_of("regimes", regime).get("results"), 0, 1000)
-        yield text_of("regimes", regime.get("labels")), tuple(map(_entry, entries))
+        labels = text_of("regimes", table_of("regimes", regime).get("labels"))
+        yield labels, tuple(map(_entry, list_of("regimes", regime.get("results"), 0, 1000)))
 
 
 def _lines(content: dict) -> Iterator[str]:

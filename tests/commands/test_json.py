@@ -234,6 +234,7 @@ def test_info(printed, drawn):
 def test_bench(printed, what, monkeypatch):
     if what != "complexity":  # the others take long, and have tests of their own
         found = [Figure("copying", 0.5, "0.50 x", "at least 0.8 x", False)] if what == "data" else []
+        found = {"rows": [], "grid": None} if what == "scaling" else found
         monkeypatch.setattr(f"compdd_eval.commands.bench.{what}.bench_{what}", lambda config: found)
     rows = printed("bench", what, "--images", 1, "--side", 32, "--repeats", 1, "--threads", 1)["rows"]
     if what == "data":

@@ -12,7 +12,10 @@ LOSS, COSINE = 0.01, 0.98
 GRADIENT = {"dm": 0.2, "dc": 0.2, "mtt": 0.1, "datm": 0.1, "edf": 0.1}
 
 
-@pytest.mark.parametrize("method", METHODS)
+SLOW = ("mtt", "datm")  # whose steps are those of edf, but for what that adds
+
+
+@pytest.mark.parametrize("method", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in METHODS])
 def test_losses_and_gradients_are_those_of_float32(method):
     (found,) = differences((method,), resolution=16).values()
     assert found.loss < LOSS

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 INTERPRETER = "TRITON_INTERPRET"  # which is chosen before Triton is imported, and makes kernels of other tests slow
 inside = os.environ.get(INTERPRETER) == "1"
 interpreted = pytest.mark.skipif(not inside, reason="run by test_in_the_interpreter, in a process of its own")
-SIZES = [(2, 2), (3, 2), (3, 3), (8, 8), (7, 10), (64, 64), (65, 127), (256, 256)]
+SIZES = [(2, 2), (3, 2), (3, 3), (8, 8), (7, 10), (64, 64)]
+SIZES += [pytest.param(size, marks=pytest.mark.slow) for size in ((65, 127), (256, 256))]
 BFLOAT16 = 2**-7  # the most that its 8 bits change a number, as a share of it: the interpreter cuts what a GPU rounds
 
 
