@@ -40,9 +40,11 @@ def bench_scaling(config: BenchConfig) -> dict[str, object]:
     for ipc in config.ipcs:
         with tqdm(desc=f"IPC {ipc}", total=2 * config.passes, leave=False) as bar:
             rows += _turns(config, ipc, device, bar)
-    processes, threads = rows[1]["processes"], rows[1]["threads"]
+    several = rows[1]
     shared = torch.cuda.device_count() == 1  # which two processes of a grid may not
-    return {"rows": rows, "grid": None if shared else time_grid(config, processes, threads)}
+    rate = several["images_per_second"] / several["processes"]
+    grid = None if shared else time_grid(config, rate, several["processes"], several["threads"])
+    return {"rows": rows, "grid": grid}
 
 
 def _turns(config: BenchConfig, ipc: int, device: str, bar: tqdm) -> list[dict[str, object]]:

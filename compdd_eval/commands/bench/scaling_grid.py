@@ -1,5 +1,6 @@
 """Time a grid of eight evaluations in one process and in several, as users run it."""
 
+import math
 import os
 import subprocess
 import sys
@@ -12,22 +13,25 @@ import torch
 from compdd_eval.config.bench import BenchConfig
 from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.splits import load_comp_dd
+from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_text
 
 _CELLS = 8  # one student each
+_SECONDS = 30.0
 _CATEGORY, _SUBSET = "bird", "bird-easy"
 
 
-def time_grid(config: BenchConfig, processes: int, threads: int) -> dict[str, object]:
+def time_grid(config: BenchConfig, rate: float, processes: int, threads: int) -> dict[str, object]:
     """Time the grid in one process and in several, each with as many threads.
 
     The same command is run once more when all students are there: what that takes, such as importing torch, is left
     out.
 
     Args:
-        config: Resolution, network, passes of a student; the first of its IPCs.
+        config: Resolution, network, least passes of a student; the first of its IPCs.
+        rate: Images a second that a process trains on: with it, the grid takes one process half a minute or more.
         processes: How many are compared with one.
         threads: CPU threads of each process.
 
@@ -39,6 +43,7 @@ def time_grid(config: BenchConfig, processes: int, threads: int) -> dict[str, ob
         InputError: The grid fails.
     """
     ipc = config.ipcs[0]
+    passes = max(config.passes, 2, math.ceil(_SECONDS * rate / (_CELLS * ipc * NUM_CLASSES)))
     with tempfile.TemporaryDirectory(prefix="compdd_bench_") as place:
         root = Path(place)
         draw_imagenet(root / "imagenet", _CATEGORY, train_images=max(12, ipc), validation_images=2)
@@ -47,12 +52,12 @@ def time_grid(config: BenchConfig, processes: int, threads: int) -> dict[str, ob
         for seed, path in enumerate(sets):
             random_images(train, ipc, seed=seed).save(path)
         write_text(root / "grid.yaml", f"distilled: {sets}\nsubset: {_SUBSET}\n")
-        seconds = [_seconds(config, root, number, threads) for number in (1, processes)]
-    facts = {"cells": _CELLS, "passes": config.passes, "ipc": ipc, "processes": processes, "threads": threads}
+        seconds = [_seconds(config, passes, root, number, threads) for number in (1, processes)]
+    facts = {"cells": _CELLS, "passes": passes, "ipc": ipc, "processes": processes, "threads": threads}
     return facts | {"seconds": seconds, "speedup": seconds[0] / seconds[1]}
 
 
-def _seconds(config: BenchConfig, root: Path, processes: int, threads: int) -> float:
+def _seconds(config: BenchConfig, passes: int, root: Path, processes: int, threads: int) -> float:
     launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", "compdd_eval"]
     settings = {
         "grid": root / "grid.yaml",
@@ -60,7 +65,7 @@ def _seconds(config: BenchConfig, root: Path, processes: int, threads: int) -> f
         "model": config.model,
         "res": config.res,
         "num_eval": 1,
-        "epoch_eval_train": max(1, config.passes - 1),  # a protocol makes one pass more
+        "epoch_eval_train": passes - 1,  # a protocol makes one pass more
         "compile": "never",
         "threads": threads,
         "output_dir": root / f"results{processes}",
