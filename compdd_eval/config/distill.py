@@ -263,7 +263,8 @@ class DistillSetsConfig(DistillConfig):
             raise InputError(f"{flag} {self.configs or ipc}: several sets are made with --all")
         self._set("ipc", read_ipcs(ipc)[0])
         super().__post_init__()
-        for name, value in {"ipc": ipc, **patterns}.items():
+        no_subset = dict.fromkeys(self.selection) | {"published": False} if self.all else {}
+        for name, value in {"ipc": ipc, **patterns, **no_subset}.items():
             self._set(name, value)
 
     @property

@@ -1,6 +1,8 @@
 """What `bench` measures, and the plain loop that it compares with."""
 
+import itertools
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from compdd_eval.commands.bench import distill, evaluator, plain_methods, scalin
 from compdd_eval.commands.bench.data import bench_data
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.commands.bench.scaling import bench_scaling, plan_of_the_table
+from compdd_eval.commands.bench.scaling import bench_scaling, least_makespan, plan_of_the_table
 from compdd_eval.commands.bench.scaling import print_rows as print_scaling
 from compdd_eval.commands.bench.train import as_json, bench_train, print_rows, whole_table_hours
 from compdd_eval.config.bench import TIMED_METHODS, BenchConfig
@@ -61,8 +63,23 @@ def test_the_whole_table_on_paper():
     assert plans[8]["hours"] == pytest.approx((10 * 50 + 10) * seconds / 3600)  # 80 of each, ten of each for a device
     # 64 take a long one each, 16 of them another; the 80 short ones are done by then
     assert plans[64]["hours"] == pytest.approx(100 * seconds / 3600)
-    assert plans[64]["share_of_ideal"] == pytest.approx(80 * 51 / 64 / 100)
+    assert plans[64]["share_of_ideal"] == pytest.approx(1), "of 65 long ones on 64 devices, two share one"
     assert plans[512]["hours"] == pytest.approx(50 * seconds / 3600) and plans[512]["share_of_ideal"] == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_plan_beats_the_least_makespan(seed):
+    """All ways to share six students among two or three devices."""
+    draw = random.Random(seed)
+    students = sorted((draw.choice([1, 5, 10, 50]) * draw.uniform(0.9, 1.1) for _ in range(6)), reverse=True)
+    for devices in (2, 3):
+        ways = itertools.product(range(devices), repeat=len(students))
+        best = min(
+            max(sum(s for s, place in zip(students, way, strict=True) if place == device) for device in range(devices))
+            for way in ways
+        )
+        assert max(students) <= least_makespan(students, devices) <= best + 1e-9
+    assert least_makespan([3.0, 3.0, 3.0], 2) == 6 and least_makespan([4.0, 1.0, 1.0], 2) == 4
 
 
 @pytest.mark.slow

@@ -140,6 +140,8 @@ EVALUATE = ["evaluate", "--category", "birds", "--subset", "easy"]
         ([*EVALUATE, "--scores", "lrs", "--json"], {"scores": "lrs", "json": True}),
         (["evaluate", "--classes", "nette", "--output_dir", "~/x"], {"classes": "nette", "output_dir": "~/x"}),
         (["distill", "dm", *EVALUATE[1:], "--ipc", 10], {"method": "dm", "ipc": 10}),
+        (["distill", "rded", "--all", "--ipc", "1,10", "--teacher", "t/{config}"], {"all": True, "ipc": "1,10"}),
+        (["benchmark", "--sets", "x/{config}-{ipc}", "--teacher", "t/{config}"], {"teacher": "t/{config}"}),
         (["report", "a", "b", "--title", "T"], {"results": ["a", "b"], "title": "T"}),
         (["demo"], {}),
         (["distill", "--ipc", 1, "--steps", 3], {"steps": 3}),  # what is needed may be missing

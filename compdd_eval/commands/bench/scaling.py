@@ -94,8 +94,8 @@ def plan_of_the_table(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     That is how `benchmark` shares students out; reading images and compiling are left out.
 
     Returns:
-        For each number of devices `devices`, `hours`, and `share_of_ideal`: the most that so many could do (their part
-        of all work, or the longest student) against that.
+        For each number of devices `devices`, `hours`, and `share_of_ideal`: the least that so many devices could take,
+        as of `least_makespan`, against that.
     """
     images = {row["ipc"]: Protocol().passes * row["ipc"] * NUM_CLASSES for row in rows}
     costs = {row["ipc"]: images[row["ipc"]] / row["images_per_second"] for row in rows if row["processes"] == 1}
@@ -105,9 +105,23 @@ def plan_of_the_table(rows: list[dict[str, object]]) -> list[dict[str, object]]:
         ends = [0.0] * devices
         for seconds in students:
             heapq.heapreplace(ends, ends[0] + seconds)
-        ideal = max(sum(students) / devices, students[0])
+        ideal = least_makespan(students, devices)
         plans.append({"devices": devices, "hours": max(ends) / 3600, "share_of_ideal": ideal / max(ends)})
     return plans
+
+
+def least_makespan(seconds: list[float], devices: int) -> float:
+    """Return what no plan can beat where a student stays on its device: for each share of the work, and each round.
+
+    Of the n k + 1 longest students on n devices, some device has k + 1, which take it k + 1 times the shortest of them
+    or more.
+
+    Args:
+        seconds: Of each student, the longest first; one at least.
+        devices: How many.
+    """
+    rounds = [(first // devices + 1) * seconds[first] for first in range(0, len(seconds), devices)]
+    return max(sum(seconds) / devices, *rounds)
 
 
 def as_json(measured: dict[str, object]) -> dict[str, object]:
