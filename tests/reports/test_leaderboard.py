@@ -825,6 +825,7 @@ def test_links(site, open_page):
     assert "/runs/" in page.url and f"--distilled me/set@{'0' * 40}" in page.inner_text("pre")
     assert "--ema 0.5" in page.inner_text("pre") and "weight_decay" in page.inner_text("main")
     page.click("nav a")
+    page.wait_for_load_state()  # the address is there before the end of the page
     assert page.url.endswith("index.html") and not page.problems
     for name in ("results.csv", "results.json"):
         assert page.locator(f"a[href='{name}']").count() == 1 and (site / name).is_file()
