@@ -253,6 +253,7 @@ def test_launchers(line, place, imagenet):
         changes[name] = value
     command = [sys.executable, "-m", launcher[before[0]], *before[1:]]
     words = [*made_tiny(arguments_of(line, imagenet)), "--data_path", str(imagenet)]
+    shutil.rmtree(place / output_of(words), ignore_errors=True)  # another test may have written it, with other settings
     if "benchmark" in words:  # one of the sets is there
         drawn = load_comp_dd(imagenet, "bird-easy", im_size=(32, 32)).dst_train
         random_images(drawn, 1).save(place / "distilled/bird-easy-ipc1")
