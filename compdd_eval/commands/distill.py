@@ -16,64 +16,65 @@ from compdd_eval.utils.processes import make_accelerator
 
 def run(config: DistillSetsConfig) -> None:
     """Make the set, or those of the whole benchmark, and print what was made."""
+    one = None if config.all else config.of_one()
     with stdout_to_stderr(config.json):
         accelerator = make_accelerator()
-        if config.all:
-            made = (cost_of_all if config.dry_run else distill_all)(config, accelerator)
-        else:
-            one = config.of_one()
+        if one is not None:
             made = distill(one, accelerator)
-    main = accelerator.is_main_process
-    if config.all:
-        (_end_of_costs if config.dry_run else _end_of_all)(config, made, main)
-    elif main and config.dry_run:
-        print_cost(one, made)
-    elif main and config.json:
-        facts = {"folder": config.output_dir, "sha256": made.sha256, "lr": made.lr}
-        print_json(facts | made.metadata)
-    elif main:
-        print_distilled(one, made)
+        else:
+            made = (cost_of_all if config.dry_run else distill_all)(config, accelerator)
+    if accelerator.is_main_process:
+        if one is None:
+            (_print_costs if config.dry_run else _print_sets)(config, made)
+        elif config.dry_run:
+            print_cost(one, made)
+        elif config.json:
+            facts = {"folder": config.output_dir, "sha256": made.sha256, "lr": made.lr}
+            print_json(facts | made.metadata)
+        else:
+            print_distilled(one, made)
+    if one is None and not config.dry_run:
+        _raise_failures(made)
 
 
-def _end_of_costs(config: DistillSetsConfig, costs: dict[int, tuple[DistillationCost, int]], main: bool) -> None:
+def _print_costs(config: DistillSetsConfig, costs: dict[int, tuple[DistillationCost, int]]) -> None:
     """Print what all sets take, one after the other."""
-    if main and config.json:
+    if config.json:
         print_json({"costs": [asdict(cost) | {"ipc": ipc, "sets": sets} for ipc, (cost, sets) in costs.items()]})
-    elif main:
-        rows = [
-            [ipc, cost.steps, duration(cost.seconds_of_a_step), duration(cost.seconds), sets]
-            + [f"{cost.peak_bytes / 1e9:.1f} GB"]
-            for ipc, (cost, sets) in costs.items()
-        ]
-        total = duration(sum(cost.seconds * sets for cost, sets in costs.values()))
-        columns = ["IPC>", "steps>", "a step>", "a set>", "sets>", "peak memory>"]
-        print_table(f"{config.method}: {total} of this device for all sets", columns, rows)
+        return
+    rows = [
+        [ipc, cost.steps, duration(cost.seconds_of_a_step), duration(cost.seconds), sets]
+        + [f"{cost.peak_bytes / 1e9:.1f} GB"]
+        for ipc, (cost, sets) in costs.items()
+    ]
+    total = duration(sum(cost.seconds * sets for cost, sets in costs.values()))
+    columns = ["IPC>", "steps>", "a step>", "a set>", "sets>", "peak memory>"]
+    print_table(f"{config.method}: {total} of this device for all sets", columns, rows)
 
 
-def _end_of_all(config: DistillSetsConfig, sets: list[SetToMake], main: bool) -> None:
-    """Print what was made, and how it is evaluated.
-
-    Raises:
-        InputError: Some were not made.
-    """
-    failed = [made for made in sets if made.error is not None]
-    if main and config.json:
+def _print_sets(config: DistillSetsConfig, sets: list[SetToMake]) -> None:
+    """Print what was made, and how it is evaluated."""
+    if config.json:
         facts = [{name: value for name, value in vars(made).items() if name != "config"} for made in sets]
         print_json({"folder": config.output_dir, "sets": facts})
-    elif main:
-        done = [made for made in sets if made.error is None]
-        rows = [[made.name, made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"] for made in done]
-        print_table(f"{config.method}: {counted(len(done), 'set')}", ["set", "images>", "last loss>"], rows)
-        for error in dict.fromkeys(made.error for made in failed):
-            names = ", ".join(made.name for made in failed if made.error == error)
-            print(f"not made: {names}: {error}")
-        benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
-        if config.configs is not None:
-            benchmark["configs"] = config.configs
-        if any(made.config.teacher is not None for made in sets):
-            trained = os.path.join(config.output_dir, "teacher", CONFIG_NAME)
-            benchmark |= {"labels": "soft+kd", "teacher": config.teacher or trained}
-        print(f"evaluate them: {command_line('benchmark', benchmark | _as_distilled(config))}")
+        return
+    done = [made for made in sets if made.error is None]
+    rows = [[made.name, made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"] for made in done]
+    print_table(f"{config.method}: {counted(len(done), 'set')}", ["set", "images>", "last loss>"], rows)
+    for error in dict.fromkeys(made.error for made in sets if made.error is not None):
+        names = ", ".join(made.name for made in sets if made.error == error)
+        print(f"not made: {names}: {error}")
+    benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
+    if config.configs is not None:
+        benchmark["configs"] = config.configs
+    trained = any(made.config.teacher is not None for made in sets)
+    teacher = config.teacher or (os.path.join(config.output_dir, "teacher", CONFIG_NAME) if trained else None)
+    print(f"evaluate them: {command_line('benchmark', benchmark | _as_distilled(config, teacher))}")
+
+
+def _raise_failures(sets: list[SetToMake]) -> None:
+    """Raise InputError if sets were not made."""
+    failed = [made for made in sets if made.error is not None]
     if failed:
         first = f"{failed[0].name}: {failed[0].error}"
         raise InputError(f"{len(failed)} of {len(sets)} sets were not made; the first, {first}")
@@ -109,14 +110,17 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
         rows.append(["kept", f"step {made['kept_step']}, the best on the validation images (--keep best)"])
     print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
     print(f"distilled set: {config.output_dir}")
-    flags = {"distilled": config.output_dir, **config.load_subset().selection, **_as_distilled(config)}
+    flags = {"distilled": config.output_dir, **config.load_subset().selection, **_as_distilled(config, config.teacher)}
     print(f"evaluate it: {command_line('evaluate', flags)}")
 
 
-def _as_distilled(config: DistillConfig) -> dict[str, object]:
-    """Return the flags that evaluate sets on the same real images; those that are defaults are left out."""
+def _as_distilled(config: DistillConfig, teacher: str | None) -> dict[str, object]:
+    """Return the flags that evaluate sets on the same real images, with the labels of a teacher where there is one.
+
+    Those that are defaults are left out.
+    """
     names = ("data_path", "layout", "res", "antialias", "resize", "model")
-    taught = {} if config.teacher is None else {"labels": "soft+kd", "teacher": config.teacher}
+    taught = {} if teacher is None else {"labels": "soft+kd", "teacher": teacher}
     return taught | {
         name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)
     }

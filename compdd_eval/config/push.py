@@ -75,7 +75,7 @@ class PushConfig(ReadConfig):
             self._check_benchmark_results()
         elif not self.benchmark and not self.student:
             self._check_given("path", "push my_set --repo_id USER/NAME")
-        self._expand_home("folder", "student")
+        self._expand_home("folder", "student", "benchmark_results")
 
     @property
     def listed_results(self) -> list[str]:

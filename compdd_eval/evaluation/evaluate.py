@@ -138,7 +138,7 @@ class Evaluation:
         self.accelerator = accelerator
         precision = precision_of(config.precision, accelerator.device)
         # results record how students were trained, and not how they were printed
-        config = config.changed(precision=precision, fused_norm=_fuses_norms(config, accelerator.device), json=False)
+        config = config.changed(precision=precision, fused_norm=_fuses_norms(config, accelerator), json=False)
         threads = set_torch(config, accelerator)
         # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
         config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
@@ -293,12 +293,12 @@ def set_torch(config: EvaluateConfig, accelerator: Accelerator) -> int:
     return set_threads(config.threads, accelerator)
 
 
-def _fuses_norms(config: EvaluateConfig, device: torch.device) -> bool:
+def _fuses_norms(config: EvaluateConfig, accelerator: Accelerator) -> bool:
     """Return whether norms are fused: where it is asked for, and can be had."""
-    if config.fused_norm and not has_triton(device):
+    able = has_triton(accelerator.device)
+    if config.fused_norm and not able and accelerator.is_main_process:
         _logger.warning("--fused_norm needs a GPU and Triton: students train without it here")
-        return False
-    return config.fused_norm
+    return config.fused_norm and able
 
 
 def _answered(

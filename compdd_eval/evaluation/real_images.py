@@ -10,6 +10,7 @@ import torch
 from accelerate import PartialState
 
 from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.training_data import TrainingDataConfig
 from compdd_eval.data.decoded_cache import decode_once
 from compdd_eval.data.splits import SubsetSplit, open_split
 from compdd_eval.data.subset_files import Subset
@@ -27,6 +28,19 @@ _logger = logging.getLogger(__name__)
 HELD_OUT = 50  # training images a class that choose the rate, as many as ImageNet has for validation
 _HELD_OUT_SHARE = 0.2  # or this share of a class, where it is small
 _HELD_OUT_SEED = 0  # the same images for every set, so that rates of sets are chosen alike
+
+
+def open_as_asked(
+    config: EvaluateConfig | TrainingDataConfig, subset: Subset, split: str, cache_dir: str | os.PathLike | None = None
+) -> SubsetSplit:
+    """Open a split of a subset from the copy of ImageNet, and at the resolution, that settings name.
+
+    Raises:
+        InputError: As from `open_split`.
+    """
+    size = (config.res, config.res)
+    how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout, "cache_dir": cache_dir}
+    return open_split(subset, split, config.data_path, size, **how)
 
 
 class RealImages:
@@ -153,16 +167,6 @@ class RealImages:
             return self._whitening(images)
 
     def _split(self, name: str) -> SubsetSplit:
-        config, size = self._config, (self._config.res, self._config.res)
         if name not in self._splits:
-            self._splits[name] = open_split(
-                self._subset,
-                name,
-                config.data_path,
-                size,
-                antialias=config.antialias,
-                resize=config.resize,
-                layout=config.layout,
-                cache_dir=self._cache_dir,
-            )
+            self._splits[name] = open_as_asked(self._config, self._subset, name, self._cache_dir)
         return self._splits[name]

@@ -87,8 +87,7 @@ def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
             subset or resolution.
     """
     weights = read_weights(file, "--teacher takes a folder that `teacher` made, NAME, or NAME=FILE with its weights")
-    digest = digest_of_weights(weights)
-    recipe = _recorded(file, digest, res, subset) or f"weights of {file}"
+    recipe = _recorded(file, weights, res, subset) or f"weights of {file}"
     weights, outputs = _fitting(file, name, res, weights)
     teacher = Teacher(name, str(file), weights, digest_of_weights(weights), 0.0, recipe)
     if outputs == IMAGENET_CLASSES:
@@ -104,7 +103,7 @@ def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
     return teacher
 
 
-def _recorded(file: Path, digest: str, res: int, subset: Subset) -> str | None:
+def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Subset) -> str | None:
     """Return the recipe of the record that `teacher` wrote beside weights, None where there is none.
 
     Raises:
@@ -126,7 +125,7 @@ def _recorded(file: Path, digest: str, res: int, subset: Subset) -> str | None:
             f"{file.parent}: a teacher of {made_for[0]} at {made_for[1]} px, expected one of {subset.name} at {res} "
             "px; train one with `python -m compdd_eval teacher`"
         )
-    if found != digest:
+    if found != digest_of_weights(weights):
         raise InputError(f"{path}: is the record of other weights than {file.name}; train the teacher again")
     return recipe
 

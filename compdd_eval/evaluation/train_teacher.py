@@ -17,9 +17,10 @@ from tqdm.auto import tqdm
 from compdd_eval.config.network_names import TEACHER_RECORD, TEACHER_WEIGHTS, network_name, pinned
 from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.data.decoded_cache import decode_once
-from compdd_eval.data.splits import SubsetSplit, open_split
+from compdd_eval.data.splits import SubsetSplit
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
@@ -118,9 +119,7 @@ class _TeacherTrainer:
             return record
 
     def _split(self, name: str) -> SubsetSplit:
-        config, size = self.config, (self.config.res, self.config.res)
-        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
-        return open_split(self.subset, name, config.data_path, size, **how)
+        return open_as_asked(self.config, self.subset, name)
 
     def _made(self) -> dict[str, object] | None:
         """Return the record of the teacher that is there, if it is the one that is asked for."""

@@ -16,13 +16,14 @@ from accelerate import Accelerator
 from compdd_eval.config.arguments import named_as_given
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.network_names import network_name, pinned
-from compdd_eval.data.splits import SubsetSplit, open_split
+from compdd_eval.data.splits import SubsetSplit
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.formats.comp_dd import FILES, check_card
 from compdd_eval.distilled.metadata import read_record
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.random_images import images_at
 from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.methods.evaluations import BEST_NAME, EVALUATIONS_NAME, Evaluations
 from compdd_eval.methods.job import Job, Synthetic, TrainingImages
 from compdd_eval.methods.learning_loop import (
@@ -231,9 +232,7 @@ class Distillation:
         return Learning(job, self.method, synthetic)
 
     def _open(self, split: str) -> SubsetSplit:
-        config = self.config
-        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
-        return open_split(self.subset, split, config.data_path, (config.res, config.res), **how)
+        return open_as_asked(self.config, self.subset, split)
 
     def _digest(self, real: TrainingImages) -> str:
         """Return a digest of all that decides the synthetic images but the number of steps."""

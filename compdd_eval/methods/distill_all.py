@@ -18,7 +18,7 @@ from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, DistillSe
 from compdd_eval.config.experts import ExpertsConfig
 from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.config.training_data import TrainingDataConfig
-from compdd_eval.data.splits import open_split
+from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.evaluation.train_teacher import train_teacher
 from compdd_eval.methods.distill import DistillationCost, distill_set
 from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
@@ -97,15 +97,14 @@ def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
     """Return the sets, those with an error whose images are not there; raise it where there are none of any."""
     errors: dict[str, str | None] = {}
     for made in sets:
-        config, name = made.config, made.config.load_subset().name
-        if name not in errors:
-            errors[name] = None
-            how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
+        subset = made.config.load_subset()
+        if subset.name not in errors:
+            errors[subset.name] = None
             try:
-                open_split(config.load_subset(), "train", config.data_path, (config.res, config.res), **how)
+                open_as_asked(made.config, subset, "train")
             except InputError as error:
-                errors[name] = str(error)
-        made.error = errors[name]
+                errors[subset.name] = str(error)
+        made.error = errors[subset.name]
     if all(errors.values()):
         raise InputError(sets[0].error)
     if absent := [name for name, error in errors.items() if error is not None]:
@@ -121,9 +120,8 @@ def _train(name: str, sets: list[SetToMake], root: str, method: Method, accelera
     errors: dict[str, str] = {}
     if name == _EXPERTS:  # shared out over the processes
         for subset, config in found.items():
-            train_experts(
-                _settings_of(ExpertsConfig, config, folders[subset], model=config.model, **method.experts), accelerator
-            )
+            alike = {"model": config.model, "compile": config.compile}
+            train_experts(_settings_of(ExpertsConfig, config, folders[subset], **alike, **method.experts), accelerator)
     else:  # a subset each
         mine = list(found)[accelerator.process_index :: accelerator.num_processes]
         for subset in mine:
@@ -234,8 +232,6 @@ def cost_of_all(config: DistillSetsConfig, accelerator: Accelerator) -> dict[int
     Raises:
         InputError: The method makes no steps, or its experts are not there yet.
     """
-    if config.plugin is not None:
-        load_plugin(config.plugin)
     by_ipc: dict[int, list[DistillConfig]] = {}
     for one in config.of_sets().values():
         by_ipc.setdefault(one.ipc, []).append(one)

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from compdd_eval.config.experts import ExpertsConfig
 from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.config.protocol import Protocol
-from compdd_eval.data.splits import open_split
 from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.methods.expert_files import (
     FACTS_NAME,
     expert_path,
@@ -104,7 +104,7 @@ class _ExpertTrainer:
 
     def run(self) -> dict[str, object]:
         config, accelerator = self.config, self.accelerator
-        self.real = TrainingImages(self._split(), self.device)
+        self.real = TrainingImages(open_as_asked(config, self.subset, "train"), self.device)
         self.settings = _settings(config)
         self.digest = digest_of([self.settings, self.real.digest])
         missing = on_main_process(accelerator, self._missing)
@@ -124,11 +124,6 @@ class _ExpertTrainer:
         parameters = sum(math.prod(shape) for shape in network_shapes(config.model, config.res).values())
         run = {"folder": str(self.folder), "parameters": parameters, "new": len(missing), "seconds_per_epoch": speed}
         return done | on_main_process(accelerator, lambda: run)
-
-    def _split(self) -> object:
-        config, size = self.config, (self.config.res, self.config.res)
-        how = {"antialias": config.antialias, "resize": config.resize, "layout": config.layout}
-        return open_split(self.subset, "train", config.data_path, size, **how)
 
     def _missing(self) -> list[int]:
         """Return the seeds of the experts that are not there; the main process looks."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compdd_eval.data.subsets import subset_names
-from compdd_eval.reports.benchmark import AVERAGES, BenchmarkTable, benchmark_tables, shown_number
+from compdd_eval.reports.benchmark import AVERAGES, BenchmarkTable, Number, benchmark_tables, shown_number
 from compdd_eval.reports.benchmark_file import BENCHMARK_NAME, Benchmark, read_benchmark
 from compdd_eval.reports.report.panels import ShownRun
 
@@ -56,12 +56,10 @@ def _section(title: str, tables: list[BenchmarkTable]) -> BenchmarkSection:
     columns = [(table, ipc) for ipc in ipcs for table in tables]
     parts = []
     for kind in dict.fromkeys(kind for table in tables for kind in table.kinds):
-        of_kind = [(table, ipc) if kind in table.kinds else None for table, ipc in columns]
-        rows = [
-            (name, [_text(column and column[0].number(kind, name, column[1])) for column in of_kind]) for name in names
-        ]
+        having = [(table, ipc) if kind in table.kinds else None for table, ipc in columns]
+        rows = [(name, [_text(one and one[0].number(kind, name, one[1])) for one in having]) for name in names]
         rows += [
-            (said, [_text(column and column[0].average(kind, over, column[1])) for column in of_kind])
+            (said, [_text(one and one[0].average(kind, over, one[1])) for one in having])
             for over, said in AVERAGES.items()
         ]
         parts.append((kind, rows))
@@ -70,5 +68,5 @@ def _section(title: str, tables: list[BenchmarkTable]) -> BenchmarkSection:
     return BenchmarkSection(title, [table.method for table in tables], ipcs, parts, notes)
 
 
-def _text(number: object) -> str:
-    return shown_number(number or None, "text")
+def _text(number: Number | None) -> str:
+    return shown_number(number, "text")
