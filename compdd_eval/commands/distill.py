@@ -60,16 +60,23 @@ def _print_sets(config: DistillSetsConfig, sets: list[SetToMake]) -> None:
         return
     done = [made for made in sets if made.error is None]
     rows = [[made.name, made.images, "-" if made.last_loss is None else f"{made.last_loss:.4g}"] for made in done]
-    print_table(f"{config.method}: {counted(len(done), 'set')}", ["set", "images>", "last loss>"], rows)
+    if done:
+        print_table(f"{config.method}: {counted(len(done), 'set')}", ["set", "images>", "last loss>"], rows)
     for error in dict.fromkeys(made.error for made in sets if made.error is not None):
         names = ", ".join(made.name for made in sets if made.error == error)
         print(f"not made: {names}: {error}")
-    benchmark = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
+    if done:
+        print(f"evaluate them: {command_line('benchmark', _benchmark_of(config, sets))}")
+
+
+def _benchmark_of(config: DistillSetsConfig, sets: list[SetToMake]) -> dict[str, object]:
+    """Return the flags that evaluate all sets."""
+    flags = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
     if config.configs is not None:
-        benchmark["configs"] = config.configs
+        flags["configs"] = config.configs
     trained = any(made.config.teacher is not None for made in sets)
     teacher = config.teacher or (os.path.join(config.output_dir, "teacher", CONFIG_NAME) if trained else None)
-    print(f"evaluate them: {command_line('benchmark', benchmark | _as_distilled(config, teacher))}")
+    return flags | _as_distilled(config, teacher)
 
 
 def _raise_failures(sets: list[SetToMake]) -> None:

@@ -147,8 +147,10 @@ def _cut_mosaics(interpreted: Interpreted, raw: RawSet, factor: int | None) -> N
     images, labels = interpreted.images, interpreted.labels
     if images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         return
-    stated = (raw.record.metadata or {}).get(FACTOR)
-    if factor is None and stated is None and (parts := looks_like_mosaics(images)):
+    metadata = raw.record.metadata or {}
+    stated = metadata.get(FACTOR)
+    known = stated is not None or "distillation" in metadata  # rded's parts are one image, and seen as one
+    if factor is None and not known and (parts := looks_like_mosaics(images)):
         interpreted.doubts.append(
             f"the images look like mosaics of {parts} x {parts} images, as IDC, DANCE and NCFM store them; if so "
             f"give --factor {parts}, else --factor 1"

@@ -124,6 +124,15 @@ def mosaics(factor, side, number=20):
     return tiles.permute(0, 3, 1, 4, 2, 5).reshape(number, 3, side, side), parts
 
 
+@pytest.mark.parametrize("made", [{}, {"distillation": {"settings": {"factor": 2}}}])
+def test_what_distill_pasted_together_is_no_mosaic(tmp_path, run, made):
+    """As rded's images, whose parts are seen together."""
+    images = normalise(mosaics(2, 32)[0])
+    metadata = {"category": "bird", "subset": "easy", **made}
+    DistilledSet(images, HARD, metadata=metadata).save(tmp_path / "set")
+    assert ("look like mosaics" in run("validate", tmp_path / "set")[1]) == (not made)
+
+
 @pytest.mark.parametrize(("factor", "side"), [(2, 32), (2, 64), (3, 48), (4, 64)])
 def test_mosaics_are_cut(tmp_path, caplog, run, factor, side):
     whole, parts = mosaics(factor, side)

@@ -586,7 +586,7 @@ def test_methods_under_regimes(tmp_path, run):
     assert [cell.rstrip("*") for cell in rows["RDED"]] == [shown(HIGH)] * 3
     assert [cell.rstrip("*") for cell in rows["DM"]] == [shown(HIGH), shown(LOW), shown(LOW)]
     assert re.search(r"method +hard IPC 10 +soft IPC 10 +soft\+kd IPC 10", text)
-    assert "RDED is better than random images on bird-easy, IPC 10, ConvNetD5, labels hard" in text
+    assert "RDED is better than random images on bird-easy, IPC 10, ConvNetD5, labels hard: +" in text
     assert "DM is worse than random images on bird-easy, IPC 10, ConvNetD5, labels soft+kd, teacher ResNet18BN" in text
     assert "cannot tell DM from random images on bird-easy, IPC 10, ConvNetD5, labels soft, teacher ResNet18BN" in text
     assert "DM against random images: 1 better, 1 worse, 1 cannot tell, of 3 settings" in text
@@ -602,7 +602,8 @@ def test_methods_under_regimes(tmp_path, run):
     assert status == 0 and {(line["subset"], line["labels"]) for line in lines} == {
         ("bird-easy", name) for name in shared
     }
-    assert r"\multicolumn{1}{c}{soft+kd}" in run("compare", *folders, "--regimes", "--format", "latex")[1]
+    latex = run("compare", *folders, "--regimes", "--format", "latex")[1]
+    assert r"Labels & \multicolumn{1}{c}{hard} & \multicolumn{1}{c}{soft} & \multicolumn{1}{c}{soft+kd}" in latex
 
     without = str(write(tmp_path / "plain", entry("ConvNetD5", LOW), method="plain"))
     status, _, errors = run("compare", folders[0], without, "--regimes")

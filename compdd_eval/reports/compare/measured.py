@@ -67,6 +67,8 @@ class Setting:
             for name in ("resolution", "protocol", "labels", "teacher", "validation")
             if len({getattr(other, name) for other in alike}) > 1
         ]
+        if self.teacher is None and "labels" in names and "teacher" in names:
+            names.remove("teacher")  # the labels say that there is none
         more = "".join(f", {_WORDS.get(name, name)} {self.value(name)}" for name in names)
         return f"{self.config_name}, IPC {self.ipc:g}, {self.model}{more}"
 

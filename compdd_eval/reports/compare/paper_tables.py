@@ -58,12 +58,14 @@ class Table:
         columns: The subsets one after the other, each with its IPCs ascending and then Full where it is known.
         rows: Name of the method -> its values; the random baseline first.
         notes: What is to be known of the numbers, a sentence each.
+        across: What the columns are: subsets, or in their place kinds of labels.
     """
 
     title: str
     columns: list[Column]
     rows: dict[str, dict[Column, Value]]
     notes: list[str]
+    across: str = "Subset"
 
     @property
     def values(self) -> list[tuple[str, Value]]:

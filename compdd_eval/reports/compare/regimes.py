@@ -62,4 +62,4 @@ def _named(table: Table, real: dict[Setting, Setting]) -> Table:
     first = settings[0]
     teachers = dict.fromkeys(f"{one.labels} by the teacher {one.teacher}" for one in settings if one.teacher)
     parts = [first.config_name, first.model, first.value("resolution"), f"protocol {first.value('protocol')}"]
-    return replace(table, title=", ".join([*parts, *teachers]), rows=rows, notes=[*table.notes, SEEN])
+    return replace(table, title=", ".join([*parts, *teachers]), rows=rows, notes=[*table.notes, SEEN], across="Labels")

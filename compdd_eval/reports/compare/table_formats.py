@@ -122,7 +122,7 @@ def _latex(table: Table) -> list[str]:
     lines = [f"% {note}" for note in (table.title, *table.notes, f"bold: {MEANING}")]
     lines += [r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}", r"\toprule"]
     names = list(dict.fromkeys(column.config_name for column in table.columns))
-    spans, rules, first = ["Subset"], [], 2
+    spans, rules, first = [table.across], [], 2
     for name in names:
         width = sum(column.config_name == name for column in table.columns)
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
