@@ -83,6 +83,6 @@ def read_benchmark(folder: Path) -> Benchmark:
             root=folder,
         )
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {expected}") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the --output_dir of `benchmark`") from error
     except (ValueError, RecursionError, Wrong) as error:
         raise InputError(f"{path}: {str(error)[:200]}; {expected}") from error
