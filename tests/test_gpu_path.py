@@ -12,6 +12,7 @@ import torch
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.models.registry import create_model
 from tests.conftest import students
 from tests.support.simulated_cuda import SimulatedGPU
 
@@ -35,6 +36,7 @@ def place(tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("gpu")
     data = load_comp_dd(drawn, "bird", "easy", (16, 16), cache_dir=folder / "none")
     random_images(data.dst_train, 2).save(folder / "set")
+    torch.save(create_model("ConvNetD1", im_size=(16, 16)).state_dict(), folder / "teacher.pt")
     return folder
 
 
@@ -77,6 +79,7 @@ WAYS = {
     "cutmix": ("--mix", "cutmix", "--rrc", 0.5, "--flip", "true"),
     "batch norm": ("--model", "ConvNetBN"),
     "soft labels of a teacher": ("--teacher", "ConvNetD1", "--labels", "soft+kd", "--full_epochs", 2),
+    "labels of views": ("--protocol", "rded", "--batch_train", 20, "--distilled", "labelled", "--labels", "views"),
     "adamw": ("--optimizer", "adamw", "--schedule", "cosine", "--lr_net", 0.001),
 }
 PROTOCOLS = {
@@ -88,6 +91,8 @@ PROTOCOLS = {
 @pytest.mark.parametrize("way", [*WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in PROTOCOLS)])
 def test_students(way, per_step, run, drawn, place, monkeypatch):
     words = (*EVALUATE, *(WAYS | PROTOCOLS)[way])
+    if way == "labels of views":
+        label_views(run, place)
     added = per_step(words, "--epoch_eval_train", 2, 5)
     assert_steps_do_not_wait(added)
     # two students; a pass of one is some 90 launches, most of them augmentation
@@ -97,6 +102,12 @@ def test_students(way, per_step, run, drawn, place, monkeypatch):
     words = (*words, "--epoch_eval_train", 5, "--data_path", drawn, "--output_dir", on_cpu)
     assert run(*words)[0] == 0
     assert_same_students(place / "gpu_results", on_cpu, 0.05 if way == "bfloat16" else 1e-3)
+
+
+def label_views(run, place):
+    teacher, folder = f"ConvNetD1={place / 'teacher.pt'}", place / "labelled"
+    given = ("relabel", place / "set", "--teacher", teacher, "--batch_train", 20, "--passes", 3, "--output_dir", folder)
+    assert run(*given, "--threads", 1)[0] == 0
 
 
 def assert_same_students(ours, theirs, tolerance=1e-3):

@@ -15,6 +15,7 @@ GROUPS = {
     },
     "Distil": {
         "distill": "make a distilled set, by one of the methods that `methods` lists, or by your own",
+        "relabel": "store a teacher's outputs for augmented views with a set, for evaluate --labels views",
         "teacher": "train a network on all training images: for soft labels, rded and sre2l",
         "experts": "train the expert trajectories that mtt, ftd, datm and edf match",
         "methods": "the distillation methods: papers, costs, needs and settings",
@@ -42,4 +43,4 @@ GROUPS = {
 }
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 # the others run once, whatever launches them
-MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "teacher", "experts")
+MULTI_PROCESS = ("evaluate", "benchmark", "reproduce", "demo", "complexity", "distill", "relabel", "teacher", "experts")

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from compdd_eval.config.convert import ConvertConfig
 from compdd_eval.distilled.describe import content_of, describe
+from compdd_eval.distilled.formats.fkd import convert_fkd
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.distilled.write import FILE_FORMATS, check_target, format_of, real_path, write_distilled
@@ -26,7 +28,12 @@ def run(config: ConvertConfig) -> None:
     form = format_of(target, config.format)
     with stdout_to_stderr(config.json):
         distilled = _read(config, target, file=form in FILE_FORMATS)
-        lost = write_distilled(distilled, target, form, config.overwrite)
+        with tempfile.TemporaryDirectory(prefix="compdd_convert_") as place:
+            if config.view_labels is not None:
+                source, order = Path(config.view_labels), config.label_order
+                labels = convert_fkd(source, distilled, config.view_seed, order, Path(place))
+                distilled = replace(distilled, view_labels=labels)
+            lost = write_distilled(distilled, target, form, config.overwrite)
     if config.json:
         print_json(content_of(distilled) | {"target": str(target), "format": form, "lost": lost})
         return

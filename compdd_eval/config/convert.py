@@ -26,6 +26,8 @@ class ConvertConfig(ReadConfig):
         paper: The paper, as a URL or a citation.
         licence: Licence of the set, as the Hub spells it, for example mit or cc-by-4.0.
         protocol: Protocol that the set was made for, for example comp-dd.
+        view_labels: Labels of views of the images, as SRe2L saves them: a folder with epoch_0/batch_0.tar, ...
+        view_seed: Seed by which the order of the images was drawn there (--fkd-seed of the releases).
         json: Print JSON, for programs.
     """
 
@@ -39,6 +41,8 @@ class ConvertConfig(ReadConfig):
     paper: str | None = None
     licence: str | None = None
     protocol: str | None = None
+    view_labels: str | None = None
+    view_seed: int = 42
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -47,7 +51,13 @@ class ConvertConfig(ReadConfig):
         self._check_given("source", example)
         self._check_given("target", example)
         self._check("res", lambda value: 1 <= value <= 4096, "a number of pixels from 1 to 4096, for example 128")
-        self._expand_home("target")
+        self._check("view_seed", lambda value: 0 <= value < 2**63, "a whole number from 0")
+        self._expand_home("target", "view_labels")
+
+    @property
+    def sorted_by_name(self) -> bool:
+        """Labels of views count the images so, too."""
+        return super().sorted_by_name or self.view_labels is not None
 
     def facts(self) -> dict[str, str]:
         """Return what is said of the set on the command line."""

@@ -6,12 +6,13 @@ from typing import Literal
 
 from compdd_eval.config.checks import AUTO, comma_parts, no_subset
 from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
-from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, Protocol
+from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, VIEWS, Protocol
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.utils.errors import InputError, require, unknown
 
-BASELINES = ("random", "full")
+RANDOM = "random"
+BASELINES = (RANDOM, "full")
 SCORES = ("lrs", "ars")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
@@ -141,6 +142,11 @@ class EvaluateConfig(Protocol, ReadConfig):
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
                 "ResNet18), NAME=FILE, or a folder that `teacher` made"
             )
+        if self.labels == VIEWS and RANDOM in self.baselines:
+            raise InputError(
+                "--labels views with random images: the labels are of views of the set's images; soft+kd labels both "
+                "by a teacher, or `relabel` a set of `distill random`, evaluate it, too, and compare"
+            )
         if self.scores is not None and self.lr_net != AUTO:
             raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")
         if "ars" in self.listed("scores") and not self.augmented:
@@ -186,9 +192,9 @@ class EvaluateConfig(Protocol, ReadConfig):
     @property
     def baselines(self) -> list[str]:
         """Baselines that are needed, for themselves or for regimes and scores."""
-        random = "random" in self.listed("baseline") or self.listed("regimes") or self.listed("scores")
+        random = RANDOM in self.listed("baseline") or self.listed("regimes") or self.listed("scores")
         full = "full" in self.listed("baseline") or "lrs" in self.listed("scores")
-        return [name for name, wanted in (("random", random), ("full", full)) if wanted]
+        return [name for name, wanted in ((RANDOM, random), ("full", full)) if wanted]
 
     @property
     def full_protocol(self) -> Protocol:

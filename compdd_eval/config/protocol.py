@@ -13,7 +13,8 @@ DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DSA_STRATEGY = "color_crop_cutout_flip_scale_rotate"
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("step", "cosine", "half-cosine", "linear", "constant")
-REGIMES = ("given", "hard", "soft", "soft+kd")
+REGIMES = ("given", "hard", "soft", "soft+kd")  # under which set and random images can be compared
+VIEWS = "views"
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
@@ -122,9 +123,10 @@ class Protocol(Settings):
         momentum: Momentum of SGD.
         weight_decay: Weight decay, on all parameters.
         ema: Decay of an exponential moving average of the weights, which is tested in their place; 0 for none.
-        labels: "given" with the set, "hard" by class, "soft" (of the set, else of the teacher) or "soft+kd" (of the
-            teacher, for each batch). The last is knowledge distillation: the teacher's outputs for every augmented
-            batch.
+        labels: "given" with the set, "hard" by class, "soft" (its own or the teacher's), "soft+kd" (the teacher's,
+            batch by batch) or "views". With soft+kd, knowledge distillation, the teacher labels every augmented batch;
+            where the set has soft labels, "soft" takes these. "views" replays the augmented batches and outputs that
+            `relabel` stored with the set.
         temperature: Divides the logits of student and soft labels (or teacher) in the loss.
         dsa: Augment the distilled images by DSA (differentiable siamese augmentation).
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each batch.
@@ -149,7 +151,7 @@ class Protocol(Settings):
     momentum: float | None = None
     weight_decay: float | None = None
     ema: float | None = None
-    labels: Literal[*REGIMES] | None = None
+    labels: Literal[*REGIMES, VIEWS] | None = None
     temperature: float | None = None
     dsa: bool | None = None
     dsa_strategy: str | None = None
@@ -179,7 +181,13 @@ class Protocol(Settings):
         self._check_above_zero("temperature", "mix_alpha")
         self._check_share("crop_pad")
         self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "labels": REGIMES, "mix": MIXES, "resize": RESIZES}
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "labels": (*REGIMES, VIEWS),
+            "mix": MIXES,
+            "resize": RESIZES,
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(f"value of --{name}", getattr(self, name), allowed)

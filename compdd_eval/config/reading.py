@@ -49,6 +49,11 @@ class ReadConfig(SubsetConfig):
         self._check("factor", lambda value: 1 <= value <= MOST_FACTOR, f"a whole number from 1 to {MOST_FACTOR}")
         self._check("run", lambda value: value >= 0, "the number of a run, from 0")
 
+    @property
+    def sorted_by_name(self) -> bool:
+        """Whether image files are read as torchvision's `ImageFolder` sorts them: 10.png before 2.png."""
+        return self.label_dir is not None
+
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return mean and standard deviation where they are given."""
         if self.mean is None and self.std is None:

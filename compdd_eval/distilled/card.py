@@ -8,6 +8,7 @@ from compdd_eval.data.subsets import config_names
 from compdd_eval.distilled.metadata import SetRecord
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.distilled.view_record import ViewRecord
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.command import evaluate_command
 from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, to_yaml, with_part
@@ -49,6 +50,7 @@ def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] 
         labels=_LABELS[record.label_kind],
         benchmark=_of_benchmark(record.config_name or "a subset that is not stated"),
         factor=record.settings.get(FACTOR),
+        view_labels=_view_labels(record),
         how_to=_how_to(record, repo_id),
         results=results_table(results),
         classes=rows and table(["label>", "class", "WordNet id", "ImageNet index>"], rows),
@@ -150,6 +152,13 @@ distilled = DistilledSet.{call}
 ```bash
 {evaluate_command({"distilled": repo_id or "FOLDER"} | _subset_flags(record))}
 ```"""
+
+
+def _view_labels(record: SetRecord) -> str | None:
+    if record.view_labels is None:
+        return None
+    views = ViewRecord.of(record.view_labels)
+    return f"{views.in_words()}; {views.storage}. `evaluate --labels views` replays them"
 
 
 def _of_benchmark(name: str) -> str:

@@ -52,9 +52,10 @@ def check_of(name: str, work: Callable[[], object], detail: Callable[[object], s
     """Make a check of what raises InputError when it is wrong; return it with the outcome."""
     try:
         outcome = work()
+        text = detail if isinstance(detail, str) else detail(outcome)
     except InputError as error:
         return Check(name, FAILED, str(error)), None
-    return Check(name, PASSED, detail if isinstance(detail, str) else detail(outcome)), outcome
+    return Check(name, PASSED, text), outcome
 
 
 def guesses(interpreted: Interpreted) -> Check:

@@ -14,6 +14,7 @@ def content_of(distilled: DistilledSet) -> dict[str, object]:
         "resolution": distilled.resolution,
         "label_kind": distilled.label_kind,
         "lr": distilled.lr,
+        "view_labels": distilled.view_labels.summary() if distilled.view_labels else None,
         "sha256": distilled.sha256,
         "metadata": distilled.metadata,
         "origin": distilled.origin,
@@ -22,12 +23,13 @@ def content_of(distilled: DistilledSet) -> dict[str, object]:
 
 def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
     """Return what a set is, as rows of a table."""
-    subset = distilled.definition
+    subset, labels = distilled.definition, distilled.view_labels
     size = f"{len(distilled.images)} of {distilled.resolution} px, {distilled.ipc_in_words}"
     return [
         ("subset", subset.name if subset else "not stated; --category and --subset, or --classes, state it"),
         ("images", size),
         ("labels", distilled.label_kind),
+        *([("labels of views", f"{labels.record.in_words()}; {labels.record.storage}")] if labels else []),
         ("learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"),
         ("sha256", distilled.sha256),
         *notes_of(distilled.origin),

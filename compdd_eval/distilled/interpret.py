@@ -13,6 +13,8 @@ from compdd_eval.distilled.metadata import RECORD_NAME
 from compdd_eval.distilled.mosaics import FACTOR, cut_mosaics, looks_like_mosaics
 from compdd_eval.distilled.pixel_range import channels_first, doubt, guess_pixel_range, to_normalised
 from compdd_eval.distilled.raw_set import Interpreted, RawSet
+from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME, ViewLabels
+from compdd_eval.distilled.view_record import ADVICE
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
 
@@ -30,6 +32,26 @@ def check_digest(raw: RawSet) -> None:
             f"{raw.name}: {RECORD_NAME} was written for other tensors (sha256 {stated[:12]}..., these have "
             f"{digest[:12]}...): a file was changed or damaged; get the set again, or remove {RECORD_NAME}"
         )
+
+
+def view_labels_of(raw: RawSet, interpreted: Interpreted) -> ViewLabels | None:
+    """Return the labels of views that lie beside a set and that `distilled.json` names; others are left out.
+
+    Raises:
+        InputError: They are missing, damaged, others, or were made for other images.
+    """
+    stated = (raw.record.view_labels or {}).get("sha256")
+    if raw.view_labels is None and stated is not None:
+        raise InputError(f"{raw.name}: {VIEW_LABELS_NAME} is missing, which {RECORD_NAME} names; get the set again")
+    if raw.view_labels is not None and stated is None:
+        interpreted.doubts.append(f"{raw.view_labels.name} is left out, for {RECORD_NAME} does not name it")
+    if stated is None:
+        return None
+    labels = ViewLabels.open(raw.view_labels)
+    if labels.sha256 != stated:
+        raise InputError(f"{labels.file}: is not the file that {RECORD_NAME} names; {ADVICE}")
+    labels.check_images(interpreted.images)
+    return labels
 
 
 def interpret(raw: RawSet, config: ReadConfig) -> Interpreted:

@@ -59,6 +59,7 @@ class SetRecord:
         normalisation: By which the images are normalised.
         method: This, `source_url`, `paper`, `licence` and `protocol`: what only the maker of a set can say.
         sha256: Digest of the tensors, as of `SetTensors.sha256`; None where the files hold something else.
+        view_labels: What its labels of views are, as of `ViewLabels.summary`; None where it has none.
         versions: Versions of the packages that wrote the set.
         metadata: All else that is known.
     """
@@ -79,6 +80,7 @@ class SetRecord:
     licence: str | None = None
     protocol: str | None = None
     sha256: str | None = None
+    view_labels: dict[str, object] | None = None
     versions: dict[str, str] | None = None
     metadata: dict[str, object] | None = None
 
@@ -106,6 +108,7 @@ class SetRecord:
             normalisation=Normalisation(IMAGENET_MEAN, IMAGENET_STD),
             **{name: known.get(name) for name in DESCRIPTION},
             sha256=distilled.sha256 if exact else None,
+            view_labels=distilled.view_labels.summary() if distilled.view_labels else None,
             versions=versions(),
             metadata={name: value for name, value in known.items() if name not in (*_SUBSET, *DESCRIPTION)},
         )
@@ -120,7 +123,7 @@ class SetRecord:
 
     def without_labels(self) -> "SetRecord":
         """Return the record for images whose labels come from elsewhere: what it says of its own is left out."""
-        return replace(self, sha256=None, label_kind=None, classes=None)
+        return replace(self, sha256=None, label_kind=None, classes=None, view_labels=None)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -252,6 +255,8 @@ _READERS: dict[str, tuple[Callable[[object], object], str]] = {  # entry -> how 
     "label_kind": (_as_it_is(LABEL_KINDS.__contains__), f"one of {', '.join(LABEL_KINDS)}"),
     "normalisation": (_normalisation, "mean and std, three numbers each"),
     "classes": (_stated_classes, "a list of classes with label and wnid"),
-    "metadata": (_as_it_is(lambda value: isinstance(value, dict)), "settings by name"),
+    **dict.fromkeys(
+        ("metadata", "view_labels"), (_as_it_is(lambda value: isinstance(value, dict)), "settings by name")
+    ),
     "versions": (_as_it_is(lambda value: True), "versions by name"),
 }

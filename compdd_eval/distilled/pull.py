@@ -8,6 +8,8 @@ from compdd_eval.distilled.card import CARD_NAME, without_data
 from compdd_eval.distilled.download import download
 from compdd_eval.distilled.formats.comp_dd import FILES, read_folder
 from compdd_eval.distilled.interpret import check_digest
+from compdd_eval.distilled.metadata import RECORD_NAME
+from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME, ViewLabels
 from compdd_eval.distilled.write import check_target, real_path, staged
 from compdd_eval.utils.errors import InputError
 
@@ -48,9 +50,9 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     copy = download(address)
     if not copy.is_ours:
         raise InputError(f"{address}: is no set of our format; `convert {repo} DIR` makes one of it")
-    check_digest(read_folder(copy.place))
+    _check(copy.place)
     contents = {name: _content(copy.place / name) for name in FILES if (copy.place / name).exists()}
-    present = [folder / name for name in contents if (folder / name).is_file()]
+    present = [folder / name for name in FILES if (folder / name).is_file()]
     if {file.name: file.read_bytes() for file in present} == contents:
         return Pulled(copy.repo_id, copy.commit, folder, False)
     check_target(folder, overwrite)
@@ -58,6 +60,15 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
         for name, content in contents.items():
             (new / name).write_bytes(content)
     return Pulled(copy.repo_id, copy.commit, folder, True)
+
+
+def _check(folder: Path) -> None:
+    """Raise InputError where tensors, or labels of views, are not those that `distilled.json` was written for."""
+    raw = read_folder(folder)
+    check_digest(raw)
+    stated = (raw.record.view_labels or {}).get("sha256")
+    if stated is not None and (raw.view_labels is None or ViewLabels.open(raw.view_labels).sha256 != stated):
+        raise InputError(f"{folder / VIEW_LABELS_NAME}: is missing, or not the file that {RECORD_NAME} names")
 
 
 def _content(path: Path) -> bytes:

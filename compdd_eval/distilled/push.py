@@ -12,6 +12,7 @@ from compdd_eval.distilled.formats.comp_dd import FILES, TENSORS_NAME, save_fold
 from compdd_eval.distilled.formats.parquet import write_parquet
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, parse_record, read_record
 from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME
 from compdd_eval.results.public_summary import RESULTS_FOLDER, public_summary, results_file
 from compdd_eval.results.result_files import read_results, read_summary
 from compdd_eval.utils.errors import InputError
@@ -98,7 +99,8 @@ def push_distilled(
                 staging,
                 f"Distilled set: {short_title(local.record)}",
                 allow=[*FILES, DATA_FILES, f"{RESULTS_FOLDER}/*"],
-                delete=["data/*", *([f"{RESULTS_FOLDER}/*"] if another else [])],  # results are of the set beside them
+                # results are of the set beside them
+                delete=["data/*", VIEW_LABELS_NAME, *([f"{RESULTS_FOLDER}/*"] if another else [])],
             )
 
 
@@ -163,7 +165,8 @@ def _stage(staging: Path, local: _Local, remote: _Remote, repo_id: str) -> bool:
     """Write all files that are to be there; return whether anything differs from what is there."""
     same = local.record.same_set(remote.record)
     text = _card_for(local, remote, repo_id)
-    if same and text == remote.card and {TENSORS_NAME, DATA_FILES, *local.summaries} <= remote.names:
+    needed = {TENSORS_NAME, DATA_FILES, *local.summaries, *([VIEW_LABELS_NAME] if local.record.view_labels else [])}
+    if same and text == remote.card and needed <= remote.names:
         return False
     save_folder(local.distilled, staging)
     # the record of the repository where it says the same: the versions of another machine are no reason for a commit

@@ -1,6 +1,7 @@
 """A set between its files and a `DistilledSet`: as stored (`RawSet`), and as understood (`Interpreted`)."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -25,6 +26,7 @@ class RawSet:
         remarks: What the reader did that a user should know.
         guesses: What the reader guessed, as (what, the guess, the flag that states it).
         doubts: What may be meant otherwise, in words.
+        view_labels: File of its labels of views, or None.
     """
 
     images: torch.Tensor
@@ -38,6 +40,7 @@ class RawSet:
     remarks: list[str] = field(default_factory=list)
     guesses: list[tuple[str, str, str]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    view_labels: Path | None = None
 
     @property
     def name(self) -> str:

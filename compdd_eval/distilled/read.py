@@ -79,8 +79,9 @@ class _Reader:
         if instead := where_sets_are(folder):
             raise InputError(f"{folder}: {instead}")
         if holds_class_folders(folder):
-            choose, labels = self._choose(str(folder)), self.config.label_dir
-            return self._with_rate(read_image_folder(folder, self.res, self.resize_all, choose, labels))
+            choose, config = self._choose(str(folder)), self.config
+            how = (self.res, self.resize_all, choose, config.label_dir, config.sorted_by_name)
+            return self._with_rate(read_image_folder(folder, *how))
         return read_folder(folder) if (folder / RECORD_NAME).exists() else self._read_parts(folder)
 
     def _read_parts(self, path: Path) -> RawSet:

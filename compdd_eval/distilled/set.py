@@ -3,11 +3,12 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import PREFIX, parse_address
 from compdd_eval.distilled.formats.comp_dd import save_folder
-from compdd_eval.distilled.interpret import check_digest, interpret, rate_of
+from compdd_eval.distilled.interpret import check_digest, interpret, rate_of, view_labels_of
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.push import push_distilled
 from compdd_eval.distilled.raw_set import Interpreted, RawSet
@@ -77,7 +78,12 @@ class DistilledSet(SetTensors):
 
 
 def read_distilled(
-    path: str | os.PathLike, config: ReadConfig | None = None, *, res: int | None = None, resize_all: bool = False
+    path: str | os.PathLike,
+    config: ReadConfig | None = None,
+    *,
+    res: int | None = None,
+    resize_all: bool = False,
+    view_labels: bool = True,
 ) -> DistilledSet:
     """Read a distilled set; what its files do not say is taken from the configuration, or guessed.
 
@@ -88,6 +94,7 @@ def read_distilled(
         config: What the files do not say, as in `compdd_eval.ReadConfig(category="bird", subset="easy")`.
         res: Resolution for image files that are not all squares of one size.
         resize_all: Bring all image files to `res`.
+        view_labels: Whether labels of views are looked at, where the set has them.
 
     Returns:
         The set; `origin` names the files or the commit that were read, and holds the `guesses`, and `remarks` on what
@@ -98,6 +105,8 @@ def read_distilled(
     """
     config = config or ReadConfig()
     raw = read_raw_set(path, config, res, resize_all)
+    if not view_labels:
+        raw = replace(raw, view_labels=None, record=replace(raw.record, view_labels=None))
     try:
         check_digest(raw)
         interpreted = interpret(raw, config)
@@ -119,4 +128,5 @@ def assemble(raw: RawSet, interpreted: Interpreted, config: ReadConfig) -> Disti
     if interpreted.factor > 1:
         metadata[FACTOR] = interpreted.factor
     lr, origin = rate_of(raw, config), raw.origin | interpreted.notes
-    return DistilledSet(interpreted.images, interpreted.labels, interpreted.label_kind, lr, metadata, origin)
+    labels = view_labels_of(raw, interpreted)
+    return DistilledSet(interpreted.images, interpreted.labels, interpreted.label_kind, lr, metadata, origin, labels)

@@ -17,6 +17,7 @@ from compdd_eval.data.subsets import selected_subset
 from compdd_eval.distilled.limits import check_size, is_plain
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.pixel_range import Statistics, guess_pixel_range, to_normalised
+from compdd_eval.distilled.view_labels import ViewLabels
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError, unknown
 
@@ -39,6 +40,7 @@ class SetTensors:
             `method`, `source_url`, `paper`, `licence` and `protocol` where it comes from; a card is made of these.
             `factor`: the images were cut from mosaics of so many images a side.
         origin: Where this copy was read from: `files`, or `repository` and `revision`; it is not saved with the set.
+        view_labels: A teacher's outputs for augmented views of the images, in a file, or None.
 
     Raises:
         InputError: A tensor of the wrong type, rank, size or range; the message says which and what was expected.
@@ -50,6 +52,7 @@ class SetTensors:
     lr: float | None = None
     metadata: dict[str, object] = field(default_factory=dict)
     origin: dict[str, object] = field(default_factory=dict)
+    view_labels: ViewLabels | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the record is frozen: what is stored is what was checked

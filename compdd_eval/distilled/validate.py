@@ -33,12 +33,13 @@ from compdd_eval.distilled.checks import (
     whitening,
 )
 from compdd_eval.distilled.describe import content_of
-from compdd_eval.distilled.interpret import check_digest, interpret, rate_of
-from compdd_eval.distilled.metadata import SetRecord
+from compdd_eval.distilled.interpret import check_digest, interpret, rate_of, view_labels_of
+from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord
 from compdd_eval.distilled.raw_set import Interpreted, RawSet
 from compdd_eval.distilled.read import read_raw_set
 from compdd_eval.distilled.set import DistilledSet, assemble
 from compdd_eval.distilled.tensors import SetTensors, checked_images, checked_kind, checked_labels, checked_rate
+from compdd_eval.distilled.view_labels import ViewLabels
 from compdd_eval.utils.errors import InputError, require
 
 _logger = logging.getLogger(__name__)
@@ -119,7 +120,9 @@ def _read_and_checked(config: ValidateConfig) -> Report:
 def _in_memory(distilled: object) -> RawSet | None:
     """Return the parts of a set that no file holds; None where it is a path or settings."""
     if isinstance(distilled, SetTensors):
-        return RawSet(distilled.images, distilled.labels, distilled.lr, record=SetRecord.of(distilled, exact=False))
+        record, labels = SetRecord.of(distilled, exact=False), distilled.view_labels
+        file = labels and labels.file
+        return RawSet(distilled.images, distilled.labels, distilled.lr, record=record, view_labels=file)
     if isinstance(distilled, tuple | list):
         tensors = len(distilled) == 2 and all(isinstance(part, torch.Tensor) for part in distilled)
         require("distilled", f"of {len(distilled)} parts", tensors, "two tensors, (images, labels)")
@@ -165,10 +168,16 @@ def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[D
         check_of("label kind", lambda: checked_kind(interpreted.label_kind, interpreted.labels), str),
         check_of("learned rate", lambda: checked_rate(rate_of(raw, config)), _rate_in_words),
     ]
+    if raw.view_labels is not None or raw.record.view_labels is not None:
+        checks.append(check_of("labels of views", lambda: view_labels_of(raw, interpreted), _views_in_words))
     report.checks += [check for check, _ in checks]
     if any(check.result == FAILED for check, _ in checks):
         return None, interpreted
     return assemble(raw, interpreted, config), interpreted
+
+
+def _views_in_words(labels: ViewLabels | None) -> str:
+    return labels.check() if labels else f"left out, for {RECORD_NAME} does not name them"
 
 
 def _remarks_in_words(interpreted: Interpreted) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from compdd_eval.config.convert import FORMATS
@@ -18,6 +19,7 @@ from compdd_eval.distilled.formats.published import write_published
 from compdd_eval.distilled.formats.torch_files import write_pt
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord
 from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.distilled.view_labels import LOCK_NAME, PART_NAME
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.files import atomic_write, check_writable
 
@@ -66,15 +68,18 @@ def write_distilled(
     """
     target = real_path(target)
     form = format_of(target, wanted)
+    lost = []
+    if distilled.view_labels is not None and form != "comp-dd":
+        distilled, lost = replace(distilled, view_labels=None), ["labels of views"]
     check_target(target, overwrite, file=form in FILE_FORMATS)
     if form in FILE_FORMATS:
         check_writable(target.parent, "place")
         note = json.dumps(SetRecord.of(distilled).as_json())
         with atomic_write(target) as path:
             _WRITERS[form](distilled, path, note)
-        return []
+        return lost
     with staged(target) as folder:
-        return _WRITERS[form](distilled, folder) or []
+        return (_WRITERS[form](distilled, folder) or []) + lost
 
 
 def real_path(target: str | os.PathLike) -> Path:
@@ -115,7 +120,8 @@ def _strange_entry(target: Path) -> str | None:
 
 def _is_written_here(entry: Path) -> bool:
     if not entry.is_dir():
-        return entry.name in (*FILES, *part_names("images"), *part_names("labels"), *part_names("lr"))
+        parts = (name for part in ("images", "labels", "lr") for name in part_names(part))
+        return entry.name in (*FILES, PART_NAME, LOCK_NAME, *parts)
     a_class = re.fullmatch("0000[0-9]", entry.name) is not None
     return a_class and all(re.fullmatch(r"[0-9]{5,}\.png", path.name) and path.is_file() for path in entry.iterdir())
 

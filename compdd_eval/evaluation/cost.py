@@ -4,7 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.evaluation.plan import EvaluationInputs, Planner, TrainingSet, conditions, students_of_a_network
+from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.plan import EvaluationInputs, Planner, conditions, students_of_a_network
 from compdd_eval.evaluation.train_group import GroupTrainer, Timing
 from compdd_eval.results.student_result import FULL, SET
 from compdd_eval.utils.console import duration

@@ -16,6 +16,7 @@ from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.cost import measure_costs
 from compdd_eval.evaluation.diagnosis import doubts_before_training
+from compdd_eval.evaluation.image_sets import TrainingSet
 from compdd_eval.evaluation.open import name_of_set, open_set, with_networks
 from compdd_eval.evaluation.outcome import Outcome
 from compdd_eval.evaluation.plan import (
@@ -24,7 +25,6 @@ from compdd_eval.evaluation.plan import (
     Planner,
     Task,
     Teacher,
-    TrainingSet,
     best_rates,
     conditions,
     expected_students,

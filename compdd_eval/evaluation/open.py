@@ -9,6 +9,7 @@ import torch
 from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_network
+from compdd_eval.config.protocol import VIEWS, flag_value
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
@@ -45,6 +46,7 @@ def open_set(
     subset = config.load_subset()
     check_distilled(config, distilled)
     _check_soft_labels(config, distilled)
+    _check_views(config, distilled)
     digest = distilled.sha256
     if not config.dry_run:
         if config.output_dir is not None and locks is not None:
@@ -113,6 +115,21 @@ def _check_soft_labels(config: EvaluateConfig, distilled: DistilledSet) -> None:
         raise InputError(f"soft labels are asked for, but the set has hard ones; {advice}")
     if config.baselines:
         raise InputError(f"soft labels are asked for, but random images have hard ones; {advice}")
+
+
+def _check_views(config: EvaluateConfig, distilled: DistilledSet) -> None:
+    """Refuse labels of views that are not there, or that were made under another augmentation."""
+    if config.labels != VIEWS:
+        return
+    labels = distilled.view_labels
+    if labels is None:
+        name = name_of(distilled.origin)
+        raise InputError(
+            f"--labels views: {name} has no labels of views; make them with `python -m compdd_eval relabel`"
+        )
+    if wrong := labels.record.differences(config):
+        flags = " ".join(f"--{name} {flag_value(value)}" for name, value in wrong.items())
+        raise InputError(f"--labels views: the views of the set were made otherwise than this protocol; give {flags}")
 
 
 def claim_output_dir(root: Path, set_name: str, config_name: str, locks: contextlib.ExitStack) -> None:

@@ -11,6 +11,7 @@ from compdd_eval.config.network_names import find_user_network, is_user_network
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.set import DistilledSet
+from compdd_eval.evaluation.image_sets import TestSet, TrainingSet
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.imagenet import Statistics
 from compdd_eval.models.pools import eval_pool
@@ -36,7 +37,7 @@ class Condition:
     """One way to train on the same images.
 
     Attributes:
-        labels: Regime: `given`, `hard`, `soft` or `soft+kd`.
+        labels: Regime: `given`, `hard`, `soft`, `soft+kd` or `views`.
         augmented: Whether the protocol's augmentation is used.
     """
 
@@ -60,53 +61,6 @@ def conditions(config: EvaluateConfig) -> list[Condition]:
     if "ars" in config.listed("scores"):
         asked.append(Condition(config.labels, augmented=False))
     return list(dict.fromkeys(asked))  # those asked for twice are trained once
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Images and labels that students train on.
-
-    Attributes:
-        images: float32 `[N, 3, H, H]`, normalised.
-        labels: int64 `[N]`, or float32 `[N, 10]`.
-        label_kind: `hard`, `logits` or `probabilities`.
-        digest: SHA-256 over both, or over what they were made from.
-        files: Official names of real images, where they are few.
-        remark: Where the labels come from, if not from the set.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    label_kind: str
-    digest: str
-    files: list[str] | None = None
-    remark: str = ""
-
-    @classmethod
-    def of(cls, distilled: DistilledSet, digest: str | None = None) -> "TrainingSet":
-        """Return images and labels of a set, whose digest is taken where it is not given."""
-        files = distilled.metadata.get("file_names")
-        digest = digest or distilled.sha256
-        return cls(distilled.images, distilled.labels, distilled.label_kind, digest, files)
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """Real images that students are tested on.
-
-    Attributes:
-        images: float32 `[M, 3, H, H]`, normalised.
-        labels: int64 `[M]`.
-        digest: SHA-256 over labels, names and bytes.
-        origin: Where they come from, in words.
-        expected: How many there would be in the whole of ImageNet.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    digest: str
-    origin: str
-    expected: int
 
 
 @dataclass(frozen=True)
@@ -211,6 +165,14 @@ class Task:
         return count_flops(self.model, NUM_CLASSES, tuple(images.shape[-2:])) * self.protocol.passes * len(images)
 
     @property
+    def taught_by(self) -> dict[str, object] | None:
+        """What results say of the teacher, as of `Teacher.record`; None where there is none."""
+        views = self.training_set.views
+        if views is not None:
+            return {"file": str(views.file), **views.record.teacher}
+        return self.teacher.record() if self.teacher else None
+
+    @property
     def steps(self) -> int:
         """Batches of its training."""
         return -(-len(self.training_set.images) // self.protocol.batch_train) * self.protocol.passes
@@ -292,6 +254,8 @@ class Planner:
         decisive |= {name: getattr(config, name) for name in later if getattr(config, name) != later[name]}
         if protocol.labels == "soft+kd":  # otherwise the labels themselves are in the digest
             decisive |= {"teacher": self.teacher.digest}
+        if training_set.views is not None:
+            decisive |= {"view_labels": training_set.views.sha256}
         if is_user_network(model):
             decisive |= {"network": find_user_network(model).digest}
         return decisive

@@ -17,7 +17,8 @@ from compdd_eval.data.subset_files import Subset
 from compdd_eval.data.zca import Whitening
 from compdd_eval.distilled.random_images import draw_indices, images_at
 from compdd_eval.distilled.set import DistilledSet
-from compdd_eval.evaluation.plan import TestSet, TrainingSet, baseline_dir
+from compdd_eval.evaluation.image_sets import TestSet, TrainingSet
+from compdd_eval.evaluation.plan import baseline_dir
 from compdd_eval.results.student_result import FULL
 from compdd_eval.utils.devices import repeatable_here, send
 from compdd_eval.utils.digests import digest_of

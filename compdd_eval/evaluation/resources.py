@@ -12,7 +12,8 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subset_files import Subset
 from compdd_eval.evaluation.by_complexity import complexity_of
-from compdd_eval.evaluation.plan import Teacher, TestSet, TrainingSet
+from compdd_eval.evaluation.image_sets import TestSet, TrainingSet
+from compdd_eval.evaluation.plan import Teacher
 from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.records import Records
 from compdd_eval.evaluation.train_group import GroupTrainer

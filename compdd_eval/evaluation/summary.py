@@ -37,7 +37,7 @@ def finish(
         lr_source=entries[0].lr_source,
         protocol=config.settings(),
         protocol_changes=config.changes(),
-        teacher=teacher.record() if teacher else None,
+        teacher=teacher.record() if teacher else outcome.students[0].teacher,
         full_recipe=_recipe(config.full_protocol) if config.baselines or teacher else None,
         results=entries,
         regimes=[_regime(outcome, condition) for condition in map(Condition, config.listed("regimes"))],

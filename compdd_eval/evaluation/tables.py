@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compdd_eval.config.checks import AUTO
-from compdd_eval.config.protocol import PRESET_SOURCES
+from compdd_eval.config.protocol import PRESET_SOURCES, VIEWS
 from compdd_eval.distilled.raw_set import name_of, notes_of
 from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.student_weights import is_done
@@ -49,6 +49,8 @@ def _results(inputs: EvaluationInputs) -> str:
 
 def _labels(inputs: EvaluationInputs) -> str:
     kind, regime = inputs.distilled.label_kind, inputs.config.labels
+    if regime == VIEWS:
+        return f"views: {inputs.distilled.view_labels.record.in_words()}"
     return kind if regime == "given" or (regime == "hard" and kind == "hard") else f"{regime} (the set has {kind})"
 
 

@@ -10,20 +10,19 @@ import torch
 
 from compdd_eval.complexity.classifier import three_numbers
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import TEACHER_RECORD, TEACHER_WEIGHTS, find_user_network, is_user_network
+from compdd_eval.config.network_names import (
+    TEACHER_RECORD,
+    TEACHER_WEIGHTS,
+    find_user_network,
+    is_user_network,
+    network_name,
+    pinned,
+)
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from compdd_eval.evaluation.plan import (
-    TEACHER_SEED,
-    Condition,
-    EvaluationInputs,
-    Planner,
-    Task,
-    Teacher,
-    TrainingSet,
-    baseline_dir,
-)
+from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.plan import TEACHER_SEED, Condition, EvaluationInputs, Planner, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
 from compdd_eval.models.registry import create_model
@@ -73,6 +72,23 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
     return replace(teacher, accuracy=accuracy)
 
 
+def given_teacher(given: str, res: int, subset: Subset) -> Teacher:
+    """Read the teacher that a setting names; arguments as of `read_teacher`.
+
+    Args:
+        given: `NAME=FILE`.
+        res: Side of the images that it will see, in pixels.
+        subset: The subset.
+
+    Raises:
+        InputError: It has no file; or as from `read_teacher`.
+    """
+    name, _, file = given.partition("=")
+    if not file:
+        raise InputError(f"--teacher {name}: has no weights; give a folder that `teacher` made, or {name}=FILE")
+    return read_teacher(network_name(pinned(name)), Path(file).expanduser(), res, subset)
+
+
 def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
     """Read a teacher's weights; one with ImageNet's 1000 outputs is cut to the classes of the subset.
 
@@ -87,9 +103,9 @@ def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
             subset or resolution.
     """
     weights = read_weights(file, "--teacher takes a folder that `teacher` made, NAME, or NAME=FILE with its weights")
-    recipe = _recorded(file, weights, res, subset) or f"weights of {file}"
+    recipe, accuracy = _recorded(file, weights, res, subset) or (f"weights of {file}", 0.0)
     weights, outputs = _fitting(file, name, res, weights)
-    teacher = Teacher(name, str(file), weights, digest_of_weights(weights), 0.0, recipe)
+    teacher = Teacher(name, str(file), weights, digest_of_weights(weights), accuracy, recipe)
     if outputs == IMAGENET_CLASSES:
         teacher = _cut(teacher, res, subset)
     if is_user_network(name):
@@ -103,8 +119,8 @@ def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
     return teacher
 
 
-def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Subset) -> str | None:
-    """Return the recipe of the record that `teacher` wrote beside weights, None where there is none.
+def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Subset) -> tuple[str, float] | None:
+    """Return recipe and accuracy of the record that `teacher` wrote beside weights, None where there is none.
 
     Raises:
         InputError: It says that they are for another subset or resolution, or is of other weights.
@@ -117,8 +133,8 @@ def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Su
         made_for, found = (record["subset"], record["res"]), record["weights_digest"]
         same = record["classes"] == subset.wnids and record["res"] == res
         protocol = Protocol(**record["protocol"])
-        recipe = trained_how(protocol, protocol.rate, record["seed"])
-    except (KeyError, TypeError, InputError) as error:
+        recipe, accuracy = trained_how(protocol, protocol.rate, record["seed"]), float(record["accuracy"])
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error!r}); train the teacher again with --overwrite") from error
     if not same:
         raise InputError(
@@ -127,7 +143,7 @@ def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Su
         )
     if found != digest_of_weights(weights):
         raise InputError(f"{path}: is the record of other weights than {file.name}; train the teacher again")
-    return recipe
+    return recipe, accuracy
 
 
 def trained_how(protocol: Protocol, lr: float, seed: int) -> str:

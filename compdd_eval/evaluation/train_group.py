@@ -14,6 +14,7 @@ from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.evaluation.plan import Task, Teacher
+from compdd_eval.evaluation.replay import ReplayedBatches
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, OfImageNet
 from compdd_eval.models.layers import has_batch_norm
 from compdd_eval.models.registry import create_model, is_listed
@@ -94,7 +95,8 @@ class GroupTrainer:
         warm_up = _WARM_UP[self._device.type == "cuda"]
         batch, given = task.protocol.batch_train, task.training_set
         protocol = replace(task.protocol, epoch_eval_train=warm_up + _TIMED)
-        first = replace(given, images=given.images[:batch], labels=given.labels[:batch])
+        # of views, which are of whole passes, only the number of steps would differ
+        first = replace(given, images=given.images[:batch], labels=given.labels[:batch], views=None)
         group = [replace(task, training_set=first, protocol=protocol)] * together
 
         def attempt(part: int) -> tuple[float, float]:
@@ -215,10 +217,7 @@ class GroupTrainer:
             teacher = teacher_network(task.teacher, self._config.res).to(self._device)
         return Training(
             compiling.in_place(network, task.model, len(group), self._config.res),
-            [
-                StudentBatches(given.images, given.labels, given.label_kind, member.protocol, member.seed, teacher)
-                for member, given in ((member, member.training_set) for member in group)
-            ],
+            [_batches(member, teacher) for member in group],
             task.lr,
             task.protocol,
             part=part,
@@ -252,6 +251,13 @@ class GroupTrainer:
                 raise InputError(f"--parallel ddp: {name} has batch norm, which CPU processes cannot share")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model
+
+
+def _batches(task: Task, teacher: nn.Module | None) -> StudentBatches:
+    given = task.training_set
+    if given.views is not None:
+        return ReplayedBatches(given.images, given.views, task.protocol)
+    return StudentBatches(given.images, given.labels, given.label_kind, task.protocol, task.seed, teacher)
 
 
 def teacher_network(teacher: Teacher, res: int) -> nn.Module:

@@ -197,7 +197,7 @@ class StudentTrainer:
             source=task.source,
             labels=task.protocol.labels,
             augmented=task.protocol.augmented,
-            teacher=task.teacher.record() if task.teacher else None,
+            teacher=task.taught_by,
             model=task.model,
             seed=task.seed,
             tested_on="held-out training images" if task.searching else "validation",

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from compdd_eval.evaluation.plan import Condition, EvaluationInputs, Teacher, TrainingSet, sources, training_set_key
+from compdd_eval.config.protocol import VIEWS
+from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.plan import Condition, EvaluationInputs, Teacher, sources, training_set_key
 from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.teachers import soft_labelled
 from compdd_eval.results.student_result import RANDOM, SET
@@ -48,11 +50,13 @@ def labelled(
     Raises:
         InputError: Soft labels are asked for, and there is no teacher to give them.
     """
-    if regime in (
-        "given",
-        "soft+kd",
-    ):  # with soft+kd, labels are made batch by batch
+    if regime in ("given", "soft+kd"):  # with soft+kd, labels are made batch by batch
         return training_set
+    if regime == VIEWS:
+        views = inputs.distilled.view_labels
+        return replace(
+            training_set, views=views, remark=f"labels of views by the teacher {views.record.teacher['name']}"
+        )
     if regime == "hard":
         return training_set if training_set.label_kind == "hard" else hard_labelled(inputs, training_set)
     if training_set.label_kind != "hard":

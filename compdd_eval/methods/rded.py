@@ -9,8 +9,8 @@ from compdd_eval.data.transforms import normalise
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import ByIPC, register_method
 from compdd_eval.methods.teacher import teacher_digest, teacher_of
-from compdd_eval.training.augment import draw_boxes
 from compdd_eval.training.predict import predict_logits
+from compdd_eval.training.views import draw_boxes
 from compdd_eval.utils.errors import InputError
 
 # Those of the release for ten classes of ImageNet.

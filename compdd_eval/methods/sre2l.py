@@ -9,7 +9,7 @@ from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import register_method
 from compdd_eval.methods.teacher import teacher_digest, teacher_of
 from compdd_eval.models.registry import list_models
-from compdd_eval.training.augment import FLIP_PROBABILITY, draw_boxes
+from compdd_eval.training.views import FLIP_PROBABILITY, draw_boxes
 from compdd_eval.utils.devices import send
 from compdd_eval.utils.errors import InputError
 

@@ -1,23 +1,16 @@
 """The teacher of the methods that have one."""
 
-from pathlib import Path
-
 from torch import nn
 
 from compdd_eval.config.distill import DistillConfig
-from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.evaluation.plan import Teacher
-from compdd_eval.evaluation.teachers import read_teacher
+from compdd_eval.evaluation.teachers import given_teacher
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.methods.job import Job
-from compdd_eval.utils.errors import InputError
 
 
 def _given(config: DistillConfig) -> Teacher:
-    name, _, file = config.teacher.partition("=")
-    if not file:
-        raise InputError(f"--teacher {name}: has no weights; give a folder that `teacher` made, or {name}=FILE")
-    return read_teacher(network_name(pinned(name)), Path(file).expanduser(), config.res, config.load_subset())
+    return given_teacher(config.teacher, config.res, config.load_subset())
 
 
 def teacher_digest(config: DistillConfig) -> str:

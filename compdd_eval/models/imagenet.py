@@ -1,5 +1,7 @@
 """Networks with ImageNet's 1000 outputs as classifiers of a subset."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -34,10 +36,13 @@ class OfImageNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map `[N, 3, H, W]` to logits `[N, labels]`."""
-        logits = self.network(images if self._as_given else images * self._scale + self._shift)
-        used = [index for index in self._indices if index is not None]
-        least = logits[:, used].amin(dim=1)
-        return torch.stack([least if index is None else logits[:, index] for index in self._indices], dim=1)
+        return of_classes(self.network(images if self._as_given else images * self._scale + self._shift), self._indices)
+
+
+def of_classes(logits: torch.Tensor, indices: Sequence[int | None]) -> torch.Tensor:
+    """Return `[N, K]` of many outputs, by the index of each; one without an index gets the least of the others."""
+    least = logits[:, [index for index in indices if index is not None]].amin(dim=1)
+    return torch.stack([least if index is None else logits[:, index] for index in indices], dim=1)
 
 
 def statistics_of(name: str, network: nn.Module) -> tuple[object, object]:

@@ -22,7 +22,7 @@ class StudentResult:
         schema_version: Version of this record.
         config_name: Configuration, such as `bird-easy`.
         source: What it was trained on: `distilled`, `random` (real images, drawn by the seed) or `full`.
-        labels: Regime: `given`, `hard`, `soft` or `soft+kd`.
+        labels: Regime: `given`, `hard`, `soft`, `soft+kd` or `views`.
         augmented: Whether its training images were augmented.
         teacher: What gave it soft labels (`name`, `file`, `digest`, `accuracy`, `recipe`), or None.
         model: Name of the student network.

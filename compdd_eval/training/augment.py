@@ -1,4 +1,4 @@
-"""Augmentation of training batches: random resized crops, flips, DSA, mixup and CutMix.
+"""Augmentation of training batches: views (`compdd_eval.training.views`) and DSA.
 
 Differentiable siamese augmentation (DSA) is written here as pure tensor functions. Source: Zhao and Bilen, "Dataset
 Condensation with Differentiable Siamese Augmentation", ICML 2021; constants and the order of random draws as in the
@@ -7,21 +7,20 @@ Comp-DD release. One operation is drawn for a batch, its parameters for each ima
 every device augments alike.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 from compdd_eval.config.protocol import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
+from compdd_eval.training.views import FLIP_PROBABILITY, draw_views
 from compdd_eval.utils.devices import send
 
 BRIGHTNESS = 1.0
 SATURATION = 2.0
 CONTRAST = 0.5
 CUTOUT_RATIO = 0.5  # side of the square, as a share of the image
-FLIP_PROBABILITY = 0.5
 SCALE_RATIO = 1.2
 ROTATE_DEGREES = 15.0
 
@@ -59,121 +58,25 @@ def diff_augment(
     return _crop(images, draw, crop_pad) if chosen == "crop" else _OPERATIONS[chosen](images, draw)
 
 
-def augment_batch(images: torch.Tensor, protocol: Protocol, generator: torch.Generator) -> torch.Tensor:
-    """Augment a batch as a protocol says: random resized crops, flips, then DSA.
+def augment_batch(
+    images: torch.Tensor, targets: torch.Tensor, protocol: Protocol, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Augment a batch as a protocol says: random resized crops, flips, DSA, then mixing with its labels.
 
     Args:
         images: Float `[N, C, H, W]`, normalised, on any device.
-        protocol: Its `rrc`, `flip`, `dsa`, `dsa_strategy` and `crop_pad`.
+        targets: int64 `[N]`; or probabilities, float `[N, K]`, which mixing needs.
+        protocol: Its `rrc`, `flip`, `dsa`, `dsa_strategy`, `crop_pad`, `mix` and `mix_alpha`.
         generator: Where all random numbers come from; on the CPU.
 
     Returns:
-        Images of the same shape, dtype and device.
+        Images and targets of the same shape, dtype and device.
     """
-    if protocol.rrc:
-        images = random_resized_crop(images, protocol.rrc, generator)
-    if protocol.flip:
-        images = _flip(images, _Draw(images, generator))
-    return diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator) if protocol.dsa else images
-
-
-def random_resized_crop(images: torch.Tensor, least: float, generator: torch.Generator) -> torch.Tensor:
-    """Cut a box out of each image and resize it to the image's size, bilinear and antialiased.
-
-    Boxes and numbers are those of torchvision's `RandomResizedCrop` for one image after the other; but all images are
-    resampled together, first their columns, then their rows.
-
-    Args:
-        images: Float `[N, C, H, W]`, on any device.
-        least: Smallest share of the image's area; the largest is 1.
-        generator: Where all random numbers come from; on the CPU.
-    """
-    boxes = torch.tensor(draw_boxes(tuple(images.shape[2:]), len(images), least, generator)).T  # on the CPU, [4, N]
-    top, left, rows, columns = send(boxes.to(images.dtype), images.device)
-    return _resample(_resample(images, left, columns, 3), top, rows, 2)
-
-
-def draw_boxes(
-    size: tuple[int, int],
-    number: int,
-    least: float,
-    generator: torch.Generator,
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-) -> list[tuple[int, int, int, int]]:
-    """Draw boxes as torchvision's `RandomResizedCrop` does.
-
-    Args:
-        size: Height and width of the image.
-        number: How many.
-        least: Smallest share of the image's area; the largest is 1.
-        generator: Where all random numbers come from; on the CPU.
-        ratio: Least and largest width by height of a box.
-
-    Returns:
-        Top, left, height and width of each, in pixels.
-    """
-    from torchvision.transforms import v2  # which takes seconds to import
-
-    crop, image = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=ratio), torch.empty(1, *size, device="meta")
-    with _drawing_from(generator):
-        boxes = [crop.make_params([image]) for _ in range(number)]
-    return [(box["top"], box["left"], box["height"], box["width"]) for box in boxes]
-
-
-def _resample(images: torch.Tensor, first: torch.Tensor, side: torch.Tensor, dim: int) -> torch.Tensor:
-    """Enlarge a part of an axis to all of it, bilinear; antialiasing changes nothing where pixels become smaller.
-
-    Args:
-        images: Float `[N, C, H, W]`.
-        first: First pixel of each image's part, float `[N]`.
-        side: Pixels of the part, float `[N]`.
-        dim: The axis.
-    """
-    size = images.shape[dim]
-    shape = (-1, *[size if axis == dim else 1 for axis in (1, 2, 3)])
-    first, side = first[:, None], side[:, None]
-    last = first + side - 1
-    pixels = torch.arange(size, dtype=images.dtype, device=images.device)
-    place = (first + (pixels + 0.5) * (side / size) - 0.5).clamp(first, last)
-    low = place.floor()
-    share = (place - low).view(shape)
-    one, other = (images.take_along_dim(index.long().view(shape), dim) for index in (low, (low + 1).minimum(last)))
-    return one * (1 - share) + other * share
-
-
-def mix_batch(
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    protocol: Protocol,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix the images of a batch and, by the same shares, their labels.
-
-    Sources: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); Yun et al., "CutMix" (ICCV 2019);
-    as torchvision's transforms v2 have them: one share for a batch, partners one place apart in the shuffled batch.
-
-    Args:
-        images: Float `[N, C, H, W]`.
-        targets: Probabilities, float `[N, K]`.
-        protocol: Its `mix` and `mix_alpha`.
-        generator: Where all random numbers come from; on the CPU.
-
-    Returns:
-        Both, mixed.
-    """
-    from torchvision.transforms import v2
-
-    kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
-    with _drawing_from(generator):
-        return kind(alpha=protocol.mix_alpha)(images, targets)
-
-
-@contextlib.contextmanager
-def _drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Let torch's default CPU generator, which torchvision draws from, follow another one for a while."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
-        yield
+    views = draw_views(tuple(images.shape[2:]), len(images), protocol, generator)
+    images = views.crop_and_flip(images)
+    if protocol.dsa:
+        images = diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator)
+    return views.mix_images(images), views.mix_targets(targets)
 
 
 class _Draw:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.choices import LABEL_KINDS
 from compdd_eval.training import compiling
-from compdd_eval.training.augment import augment_batch, mix_batch
+from compdd_eval.training.augment import augment_batch
 from compdd_eval.training.losses import soft_losses, soften
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import bfloat16_where
@@ -145,9 +145,7 @@ class StudentBatches:
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images at some indices, augmented, and their targets."""
         protocol = self._protocol
-        inputs, targets = augment_batch(self.images[indices], protocol, self.generator), self._targets[indices]
-        if protocol.mix != "none":
-            inputs, targets = mix_batch(inputs, targets, protocol, self.generator)
+        inputs, targets = augment_batch(self.images[indices], self._targets[indices], protocol, self.generator)
         if self._teacher is not None:  # it sees what the student sees, so it comes after augmenting and mixing (RDED)
             with torch.no_grad():
                 targets = F.softmax(self._teacher(inputs) / protocol.temperature, dim=1)

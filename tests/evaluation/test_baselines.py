@@ -32,7 +32,7 @@ from compdd_eval.evaluation.teachers import load_teacher
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import OfImageNet, statistics_of
 from compdd_eval.results.student_result import read_student
-from compdd_eval.training.augment import augment_batch, mix_batch
+from compdd_eval.training.augment import augment_batch
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
 from tests.conftest import FAST, students
@@ -110,8 +110,7 @@ def test_augmentation_follows_its_generator_and_mixes_labels():
         results = []
         for _ in range(2):
             generator = torch.Generator().manual_seed(3)
-            inputs = augment_batch(images, protocol, generator)
-            results.append(mix_batch(inputs, labels, protocol, generator))
+            results.append(augment_batch(images, labels, protocol, generator))
         assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
         assert torch.equal(state, torch.get_rng_state())
         mixed = results[0][1]

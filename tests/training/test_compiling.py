@@ -12,7 +12,8 @@ from compdd_eval import create_model, evaluate
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.reproduce import ReproduceConfig
 from compdd_eval.evaluation.evaluate import Evaluation
-from compdd_eval.evaluation.plan import Condition, Planner, TrainingSet
+from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.plan import Condition, Planner
 from compdd_eval.evaluation.reproduce import reproduce
 from compdd_eval.evaluation.train_group import GroupTrainer, Timing
 from compdd_eval.evaluation.train_students import StudentTrainer

@@ -1,4 +1,7 @@
-"""Our format: a folder with `distilled.safetensors`, `distilled.json`, `preview.png` and the card, `README.md`."""
+"""Our format: a folder with `distilled.safetensors`, `distilled.json`, `preview.png` and the card, `README.md`.
+
+A set with labels of views has `view_labels.safetensors`, too.
+"""
 
 import os
 from pathlib import Path
@@ -10,17 +13,18 @@ from compdd_eval.distilled.formats.parts import NOTE
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, read_record
 from compdd_eval.distilled.preview import save_preview
 from compdd_eval.distilled.tensors import SetTensors
+from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write, check_writable, write_json, write_text
 
 TENSORS_NAME = "distilled.safetensors"
 PREVIEW_NAME = "preview.png"
 _TITLE = 60  # letters of a method's name that a title has
-FILES = (TENSORS_NAME, RECORD_NAME, PREVIEW_NAME, CARD_NAME)
+FILES = (TENSORS_NAME, RECORD_NAME, PREVIEW_NAME, CARD_NAME, VIEW_LABELS_NAME)
 
 
 def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
-    """Write a set as our four files, each whole or not at all.
+    """Write a set as our files, each whole or not at all.
 
     Raises:
         InputError: The folder cannot be written, or holds a card that is none of ours.
@@ -32,6 +36,10 @@ def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
     # the record after the tensors: where this is cut off in between, its digest does not fit, and reading says so
     with atomic_write(folder / TENSORS_NAME) as path:
         write_tensors(distilled, path)
+    if distilled.view_labels is None:
+        (folder / VIEW_LABELS_NAME).unlink(missing_ok=True)
+    else:
+        distilled.view_labels.copy_to(folder)
     write_json(folder / RECORD_NAME, record.as_json())
     with atomic_write(folder / PREVIEW_NAME) as path:
         save_preview(distilled, distilled.label_names, path, short_title(record))
@@ -57,6 +65,7 @@ def read_folder(folder: Path) -> RawSet:
         lr=record.lr if record else None,
         record=record or SetRecord(),
         origin={"files": {"images": str(path)}},
+        view_labels=folder / VIEW_LABELS_NAME if (folder / VIEW_LABELS_NAME).is_file() else None,
         remarks=[] if record else [f"{folder}: without {RECORD_NAME}, so its rate, classes and source are lost"],
     )
 

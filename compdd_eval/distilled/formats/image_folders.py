@@ -36,7 +36,12 @@ _SPLITS = {"train", "val", "valid", "validation", "test"}  # folders between the
 
 
 def read_image_folder(
-    root: Path, res: int | None, resize_all: bool, choose: Choose, label_dir: str | os.PathLike | None
+    root: Path,
+    res: int | None,
+    resize_all: bool,
+    choose: Choose,
+    label_dir: str | os.PathLike | None,
+    by_name: bool,
 ) -> RawSet:
     """Read images in one folder for each class.
 
@@ -48,12 +53,13 @@ def read_image_folder(
             read, each with what to call its class in place of the folder's name, or None.
         label_dir: File or folder of labels for the images in the order of torchvision's `ImageFolder`: folders, and
             then files, sorted by name.
+        by_name: Sort the images so, too; else 2.png comes before 10.png.
 
     Raises:
         InputError: Images outside class folders, a file that is no image, or sizes that do not fit together.
     """
     top = _class_root(root)
-    files = _class_files(top, _natural if label_dir is None else attrgetter("name"))
+    files = _class_files(top, attrgetter("name") if by_name else _natural)
     if not any(files.values()):
         raise InputError(f"{root}: no image in its folders; expected .png, .jpg or .webp in a folder for each class")
     names, remarks = dict.fromkeys(folder.name for folder in files), []

@@ -1,0 +1,187 @@
+"""What labels of views are: the record in the header of their file, and the layout that follows from it."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from compdd_eval.config.protocol import MIXES, Protocol
+from compdd_eval.utils.errors import InputError
+
+ADVICE = "get the set again, or make its labels again with `relabel --overwrite`"
+_METADATA, SCHEMA_VERSION = "view_labels", 1
+_CODES = {"<i2": "I16", "<i4": "I32", "|b1": "BOOL", "|u1": "U8", "<f2": "F16", "<f8": "F64"}
+_SRE2L_CROPS = 0.08  # least share of the area
+_BITS = 8
+_MAX_TEXT = 2000
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """What labels of views are.
+
+    Attributes:
+        images: Images of the set, N.
+        image_digest: SHA-256 over type, shape and bytes of its images.
+        resolution: Their side in pixels.
+        classes: Outputs of the teacher, K.
+        passes: Passes that they are meant for.
+        every: Of these, every so many-th is stored, and serves so many passes.
+        batch: Images in a batch; the last one of a pass may have fewer.
+        rrc: Least share of the area of a crop; 0: no crops; None: crops, and nobody knows of what least share.
+        flip: Whether images are flipped.
+        mix: `none`, `mixup` or `cutmix`.
+        top_k: Outputs that are kept of each view; None: all.
+        seed: Seed of the draws; None where they were made elsewhere.
+        teacher: `name`, `digest`, `accuracy` (on validation images; 0 where nobody knows) and `recipe`.
+    """
+
+    images: int
+    image_digest: str
+    resolution: int
+    classes: int
+    passes: int
+    every: int
+    batch: int
+    rrc: float | None
+    flip: bool
+    mix: str
+    top_k: int | None
+    seed: int | None
+    teacher: dict[str, object]
+
+    @classmethod
+    def of(cls, content: dict[str, object]) -> "ViewRecord":
+        """Return the record out of a dict that has its fields, among others; KeyError where one is missing."""
+        return cls(**{field.name: content[field.name] for field in fields(cls)})
+
+    @property
+    def stored(self) -> int:
+        """Passes that are stored."""
+        return -(-self.passes // self.every)
+
+    @property
+    def batches(self) -> int:
+        """Batches of a pass."""
+        return -(-self.images // self.batch)
+
+    @property
+    def layout(self) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+        """Type and shape of each tensor."""
+        views, batches = (self.stored, self.images), (self.stored, self.batches)
+        index = "<i2" if self.images < 2**15 else "<i4"
+        parts = {"order": (index, views)}
+        if self.rrc != 0:
+            parts["crops"] = ("<i2", (*views, 4))
+        if self.flip:
+            parts["flips"] = ("|b1", views)
+        if self.mix != "none":
+            parts |= {"partners": (index, views), "shares": ("<f8", batches)}
+        if self.mix == "cutmix":
+            parts["boxes"] = ("<i2", (*batches, 4))
+        parts["logits"] = ("<f2", (*views, self.top_k or self.classes))
+        if self.top_k:
+            parts |= {"classes": ("|u1", (*views, self.top_k)), "rest": ("<f2", views)}
+        return {name: (np.dtype(code), shape) for name, (code, shape) in parts.items()}
+
+    @property
+    def bits(self) -> dict[str, int]:
+        """Bits of the teacher's outputs (`outputs`) and of the draws (`views`)."""
+        sizes = {name: _BITS * math.prod(shape) * dtype.itemsize for name, (dtype, shape) in self.layout.items()}
+        outputs = sum(size for name, size in sizes.items() if name in ("logits", "classes", "rest"))
+        return {"outputs": outputs, "views": sum(sizes.values()) - outputs}
+
+    @property
+    def storage(self) -> str:
+        """Their bits beside those of the images, in words."""
+        a_byte = _BITS * 3 * self.resolution**2
+        an_image = sum(self.bits.values()) / self.images
+        return (
+            f"{an_image:,.0f} bits an image, {an_image / a_byte:.3g} x an image of 8-bit pixels ({a_byte:,} bits), "
+            f"{an_image / (4 * a_byte):.3g} x one of float32"
+        )
+
+    def in_words(self) -> str:
+        """Say it in one line."""
+        views = [
+            "crops" + (f" from {self.rrc:g} of the area" if self.rrc else "") if self.rrc != 0 else "",
+            "flips" if self.flip else "",
+            self.mix if self.mix != "none" else "",
+        ]
+        stored = f" ({self.stored} stored)" if self.every > 1 else ""
+        kept = f"the {self.top_k} largest outputs" if self.top_k else "all outputs"
+        drawn = ", ".join(filter(None, views)) or "whole images"
+        name = self.teacher["name"]
+        return f"{self.passes} passes{stored} in batches of {self.batch}, {drawn}; {kept} of the teacher {name}"
+
+    def differences(self, protocol: Protocol) -> dict[str, object]:
+        """Return the settings of a protocol that are not those of the views, with the value that each must have."""
+        wanted = {"batch_train": self.batch, "flip": self.flip, "mix": self.mix, "dsa": False}
+        if self.rrc is not None:
+            wanted["rrc"] = self.rrc
+        elif not protocol.rrc:
+            wanted["rrc"] = _SRE2L_CROPS  # any will do, for the boxes are stored
+        return {name: value for name, value in wanted.items() if getattr(protocol, name) != value}
+
+
+def header_of(record: ViewRecord) -> tuple[dict[str, object], int]:
+    """Return the header of a file, as the format of safetensors has it, and the bytes that follow it."""
+    note = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)}, sort_keys=True)
+    header, end = {"__metadata__": {_METADATA: note}}, 0
+    # wide types first: each tensor begins at a multiple of its type's size
+    for name, (dtype, shape) in sorted(record.layout.items(), key=lambda part: -part[1][0].itemsize):
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _CODES[dtype.str], "shape": list(shape), "data_offsets": [start, end]}
+    return header, end
+
+
+def read_header(file: Path) -> tuple[dict[str, object], int]:
+    """Return the header of a file, and where the tensors begin."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length)) if 0 < length <= size - 8 else None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise InputError(f"{file}: not a readable .safetensors file; {ADVICE}")
+    return header, 8 + length
+
+
+def record_of(metadata: object, file: Path) -> ViewRecord:
+    """Return the record of a header's metadata.
+
+    Raises:
+        InputError: There is none, it is of another version, or says what cannot be.
+    """
+    try:
+        content = json.loads(metadata[_METADATA])
+        version = content.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(f"{file}: schema_version {version}, expected {SCHEMA_VERSION}; update compdd_eval")
+        record = ViewRecord.of(content)
+        numbers = (record.images, record.resolution, record.classes, record.passes, record.every, record.batch)
+        teacher = record.teacher
+        valid = (
+            all(type(number) is int and 0 < number < 2**31 for number in numbers)
+            and record.classes <= 2**8
+            and (record.top_k is None or (type(record.top_k) is int and 0 < record.top_k < record.classes))
+            and type(record.flip) is bool
+            and record.mix in MIXES
+            and (record.rrc is None or (type(record.rrc) in (int, float) and 0 <= record.rrc <= 1))
+            and all(teacher[name].isprintable() for name in ("name", "digest", "recipe"))
+            and len(json.dumps(teacher)) <= _MAX_TEXT
+            and type(teacher["accuracy"]) in (int, float)
+        )
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        valid = False
+    if not valid:
+        raise InputError(f"{file}: holds no record of labels of views, or a damaged one; {ADVICE}")
+    return record

@@ -1,0 +1,183 @@
+"""Label the views of a distilled set: draw them pass by pass, and keep a teacher's outputs for each."""
+
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from tqdm.auto import tqdm
+
+from compdd_eval.config.checks import no_subset
+from compdd_eval.config.relabel import RelabelConfig
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.distilled.card import CARD_NAME, set_card, updated_card
+from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME, save_folder
+from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, read_record
+from compdd_eval.distilled.raw_set import name_of
+from compdd_eval.distilled.set import DistilledSet, read_distilled
+from compdd_eval.distilled.view_labels import LOCK_NAME, VIEW_LABELS_NAME, LabelledPass, ViewLabels, ViewLabelsWriter
+from compdd_eval.distilled.view_record import ViewRecord
+from compdd_eval.evaluation.teachers import given_teacher
+from compdd_eval.evaluation.train_group import teacher_network
+from compdd_eval.training.predict import predict_logits
+from compdd_eval.training.views import draw_views
+from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.digests import digest_of_tensors
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import check_writable, locked_or_refused, write_json, write_text
+from compdd_eval.utils.processes import on_main_process, set_threads
+
+_logger = logging.getLogger(__name__)
+_APART = 2**32  # between the seeds of passes: further than seeds of users
+
+
+def relabel(config: RelabelConfig, accelerator: Accelerator, quiet: bool = False) -> DistilledSet:
+    """Label the views of a set, on the main process; every process must call this.
+
+    A run that was stopped goes on after its last pass, with the same labels.
+
+    Args:
+        config: All settings.
+        accelerator: Devices and processes.
+        quiet: Show no bar.
+
+    Returns:
+        The set with its `view_labels`, as it lies in its folder.
+
+    Raises:
+        InputError: Anything in the settings or the set that the user can mend.
+    """
+    set_threads(config.threads, accelerator)
+    repeatable("float32")
+    return on_main_process(accelerator, lambda: _relabelled(config, accelerator.device, quiet))
+
+
+def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> DistilledSet:
+    distilled = read_distilled(config.distilled, config, view_labels=False)
+    if distilled.definition is None:
+        if config.load_subset() is None:
+            raise no_subset(name_of(distilled.origin))
+        distilled = replace(distilled, metadata=distilled.metadata | config.load_subset().selection)
+    folder = _folder(config)
+    teacher = given_teacher(config.teacher, distilled.resolution, distilled.definition)
+    known = {name: getattr(teacher, name) for name in ("name", "digest", "accuracy", "recipe")}
+    record = record_of_views(config, distilled, known)
+    with ExitStack() as locks:
+        check_writable(folder, "--output_dir")
+        in_use = f"{folder}: another run labels its views now; wait for it, or give another --output_dir"
+        locks.enter_context(locked_or_refused(folder / LOCK_NAME, in_use))
+        _check_folder(folder, distilled)
+        labels = _made(folder, record, config.overwrite)
+        if labels is None:
+            if not (folder / TENSORS_NAME).exists():
+                save_folder(distilled, folder)
+            writer = ViewLabelsWriter(folder, record)
+            if writer.done:
+                _logger.info(f"going on from pass {writer.done} of {record.stored}")
+            network = teacher_network(teacher, distilled.resolution).to(device)
+            _write_passes(writer, config, distilled.images.to(device), network, quiet)
+            labels = writer.finish()
+            _name_in_record(replace(distilled, view_labels=labels), folder)
+    return replace(distilled, view_labels=labels)
+
+
+def record_of_views(config: RelabelConfig, distilled: DistilledSet, teacher: dict[str, object]) -> ViewRecord:
+    """Return what the labels of views will be."""
+    return ViewRecord(
+        images=len(distilled.images),
+        image_digest=digest_of_tensors(distilled.images),
+        resolution=distilled.resolution,
+        classes=NUM_CLASSES,
+        passes=config.passes,
+        every=config.every,
+        batch=config.batch_train,
+        rrc=config.rrc,
+        flip=config.flip,
+        mix=config.mix,
+        top_k=config.top_k,
+        seed=config.seed,
+        teacher=teacher,
+    )
+
+
+def labelled_pass(number: int, config: RelabelConfig, images: torch.Tensor, network: nn.Module) -> LabelledPass:
+    """Draw the views of a pass, and label them.
+
+    Args:
+        number: Which of the stored passes; with the seed, it decides all draws.
+        config: Its `seed` and `views`.
+        images: Float `[N, 3, H, H]`, on the device of the network.
+        network: From such images to logits, in eval mode.
+    """
+    generator = torch.Generator().manual_seed((config.seed + number * _APART) % 2**63)
+    protocol, size = config.views, tuple(images.shape[2:])
+    order = torch.randperm(len(images), generator=generator)
+    drawn, logits = [], []
+    for indices in order.split(protocol.batch_train):
+        views = draw_views(size, len(indices), protocol, generator)
+        drawn.append(views)
+        inputs = views.mix_images(views.crop_and_flip(images[indices.to(images.device)]))
+        logits.append(predict_logits(network, inputs))
+    return LabelledPass(order, drawn, torch.cat(logits))
+
+
+def _write_passes(
+    writer: ViewLabelsWriter, config: RelabelConfig, images: torch.Tensor, network: nn.Module, quiet: bool
+) -> None:
+    numbers = range(writer.done, -(-config.passes // config.every))
+    shown = {"desc": "labels of views", "initial": writer.done, "total": numbers.stop, "disable": quiet}
+    for number in tqdm(numbers, unit="pass", **shown):
+        writer.write(labelled_pass(number, config, images, network))
+
+
+def _folder(config: RelabelConfig) -> Path:
+    """Return the folder of the set with its labels."""
+    own = Path(os.path.expanduser(config.distilled))
+    if config.output_dir is not None:
+        return Path(config.output_dir)
+    if not (own / TENSORS_NAME).is_file():
+        raise InputError(
+            f"{config.distilled}: is no folder of our format; give --output_dir for the set and its labels"
+        )
+    return own
+
+
+def _check_folder(folder: Path, distilled: DistilledSet) -> None:
+    """Raise InputError where a folder has another set."""
+    if not (folder / TENSORS_NAME).exists():
+        return
+    there = read_distilled(folder, view_labels=False)
+    if there.sha256 != distilled.sha256:
+        raise InputError(f"{folder}: holds another set (sha256 {there.sha256[:12]}...); give another --output_dir")
+
+
+def _made(folder: Path, record: ViewRecord, overwrite: bool) -> ViewLabels | None:
+    """Return labels that are there and are those that are asked for; None where they are to be made."""
+    file = folder / VIEW_LABELS_NAME
+    stated = read_record(folder)
+    if overwrite or not file.exists() or stated is None or stated.view_labels is None:
+        return None
+    labels = ViewLabels.open(file)
+    if labels.record != record or labels.sha256 != stated.view_labels.get("sha256"):
+        raise InputError(
+            f"{file}: labels of views with other settings or of another teacher; give another --output_dir, or "
+            "--overwrite"
+        )
+    _logger.info(f"{file}: is made already")
+    return labels
+
+
+def _name_in_record(distilled: DistilledSet, folder: Path) -> None:
+    """Say in the set's record and card that it has labels of views; what people have written into the card stays."""
+    old, new = read_record(folder), SetRecord.of(distilled)
+    if old is not None:
+        new = replace(old, view_labels=new.view_labels)
+    card = folder / CARD_NAME
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    edited = old is not None and text != set_card(old)
+    write_json(folder / RECORD_NAME, new.as_json())
+    write_text(card, updated_card(text, new, None, []) if text and edited else set_card(new))

@@ -1,0 +1,155 @@
+"""Views: what random resized crops, flips and mixing draw for the images of a batch, and what it makes of them."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.utils.devices import send
+
+FLIP_PROBABILITY = 0.5
+
+
+@dataclass(frozen=True)
+class Views:
+    """What was drawn for the N images of a batch; all tensors on the CPU.
+
+    Attributes:
+        crops: Top, left, height and width of each image's crop in pixels, int64 `[N, 4]`; None: the whole images.
+        flips: Which images are flipped horizontally, bool `[N]`; None: none.
+        partners: Position in the batch of the image that each is mixed with, int64 `[N]`; None: they are not mixed.
+        share: Share that an image has of its mixture, in [0, 1]; the rest is its partner's.
+        box: Top, left, bottom and right of what CutMix takes from the partner, in pixels; None: mixup.
+    """
+
+    crops: torch.Tensor | None = None
+    flips: torch.Tensor | None = None
+    partners: torch.Tensor | None = None
+    share: float = 1.0
+    box: tuple[int, int, int, int] | None = None
+
+    def crop_and_flip(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images, float `[N, C, H, W]` on any device, cropped to their boxes, resized and flipped."""
+        if self.crops is not None:
+            images = crop_and_resize(images, self.crops)
+        if self.flips is not None:
+            images = torch.where(send(self.flips, images.device)[:, None, None, None], images.flip(3), images)
+        return images
+
+    def mix_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images, float `[N, C, H, W]`, mixed with their partners."""
+        if self.partners is None:
+            return images
+        others = images[send(self.partners, images.device)]
+        if self.box is None:
+            return images * self.share + others * (1 - self.share)
+        top, left, bottom, right = self.box
+        mixed = images.clone()
+        mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
+        return mixed
+
+    def mix_targets(self, targets: torch.Tensor) -> torch.Tensor:
+        """Return probabilities, float `[N, K]`, mixed as the images are."""
+        if self.partners is None:
+            return targets
+        return targets * self.share + targets[send(self.partners, targets.device)] * (1 - self.share)
+
+
+def draw_views(size: tuple[int, int], number: int, protocol: Protocol, generator: torch.Generator) -> Views:
+    """Draw what a protocol does to a batch.
+
+    Sources of the mixing: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); Yun et al., "CutMix"
+    (ICCV 2019); as torchvision's transforms v2 have them: one share for a batch, partners one place apart in it.
+
+    Args:
+        size: Height and width of the images.
+        number: Images in the batch.
+        protocol: Its `rrc`, `flip`, `mix` and `mix_alpha`.
+        generator: Where all random numbers come from; on the CPU.
+    """
+    crops = torch.tensor(draw_boxes(size, number, protocol.rrc, generator)) if protocol.rrc else None
+    flips = torch.rand(number, generator=generator) < FLIP_PROBABILITY if protocol.flip else None
+    if protocol.mix == "none":
+        return Views(crops, flips)
+    from torchvision.transforms import v2
+
+    kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
+    with _drawing_from(generator):
+        drawn = kind(alpha=protocol.mix_alpha).make_params([torch.empty(1, *size, device="meta")])
+    partners = (torch.arange(number) - 1) % number
+    if protocol.mix == "mixup":
+        return Views(crops, flips, partners, drawn["lam"])
+    left, top, right, bottom = drawn["box"]
+    return Views(crops, flips, partners, drawn["lam_adjusted"], (top, left, bottom, right))
+
+
+def draw_boxes(
+    size: tuple[int, int],
+    number: int,
+    least: float,
+    generator: torch.Generator,
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> list[tuple[int, int, int, int]]:
+    """Draw boxes as torchvision's `RandomResizedCrop` does.
+
+    Args:
+        size: Height and width of the image.
+        number: How many.
+        least: Smallest share of the image's area; the largest is 1.
+        generator: Where all random numbers come from; on the CPU.
+        ratio: Least and largest width by height of a box.
+
+    Returns:
+        Top, left, height and width of each, in pixels.
+    """
+    from torchvision.transforms import v2  # which takes seconds to import
+
+    crop, image = v2.RandomResizedCrop(size, scale=(least, 1.0), ratio=ratio), torch.empty(1, *size, device="meta")
+    with _drawing_from(generator):
+        boxes = [crop.make_params([image]) for _ in range(number)]
+    return [(box["top"], box["left"], box["height"], box["width"]) for box in boxes]
+
+
+def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Cut a box out of each image and resize it to the image's size, bilinear and antialiased.
+
+    As torchvision's `resized_crop` of one image after the other; but all images are resampled together, first their
+    columns, then their rows.
+
+    Args:
+        images: Float `[N, C, H, W]`, on any device.
+        boxes: Top, left, height and width of each in pixels, `[N, 4]` on the CPU.
+    """
+    top, left, rows, columns = send(boxes.T.to(images.dtype), images.device)
+    return _resample(_resample(images, left, columns, 3), top, rows, 2)
+
+
+def _resample(images: torch.Tensor, first: torch.Tensor, side: torch.Tensor, dim: int) -> torch.Tensor:
+    """Enlarge a part of an axis to all of it, bilinear; antialiasing changes nothing where pixels become smaller.
+
+    Args:
+        images: Float `[N, C, H, W]`.
+        first: First pixel of each image's part, float `[N]`.
+        side: Pixels of the part, float `[N]`.
+        dim: The axis.
+    """
+    size = images.shape[dim]
+    shape = (-1, *[size if axis == dim else 1 for axis in (1, 2, 3)])
+    first, side = first[:, None], side[:, None]
+    last = first + side - 1
+    pixels = torch.arange(size, dtype=images.dtype, device=images.device)
+    place = (first + (pixels + 0.5) * (side / size) - 0.5).clamp(first, last)
+    low = place.floor()
+    share = (place - low).view(shape)
+    one, other = (images.take_along_dim(index.long().view(shape), dim) for index in (low, (low + 1).minimum(last)))
+    return one * (1 - share) + other * share
+
+
+@contextlib.contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let torch's default CPU generator, which torchvision draws from, follow another one for a while."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        yield

@@ -1,0 +1,362 @@
+"""Labels of views: made, kept, replayed and refused, beside few lines of one's own in float64."""
+
+import hashlib
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torchvision.transforms import v2
+
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.relabel import RelabelConfig
+from compdd_eval.distilled.set import DistilledSet, read_distilled
+from compdd_eval.distilled.view_labels import PART_NAME, VIEW_LABELS_NAME
+from compdd_eval.evaluation import relabel as relabelling
+from compdd_eval.evaluation.replay import ReplayedBatches
+from compdd_eval.models.registry import create_model
+from compdd_eval.training.train import StudentBatches, Training
+from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.processes import make_accelerator
+from tests.support.parity import normal
+
+SIDE, IMAGES, BATCH, PASSES = 16, 20, 8, 4
+FACTS = {"category": "bird", "subset": "easy"}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Weights of a teacher with batch norm, whose outputs differ from image to image."""
+    torch.manual_seed(0)
+    network = create_model("ConvNetD1BN", im_size=(SIDE, SIDE))
+    with torch.no_grad():
+        network(normal(5, (64, 3, SIDE, SIDE)))  # running statistics
+        network.classifier.weight.mul_(20)
+    file = tmp_path_factory.mktemp("teacher") / "teacher.pt"
+    torch.save(network.state_dict(), file)
+    return f"ConvNetD1BN={file}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A set in our format."""
+    images, labels = normal(1, (IMAGES, 3, SIDE, SIDE)), torch.arange(10).repeat_interleave(2)
+    DistilledSet(images, labels, metadata=FACTS).save(tmp_path / "set")
+    return tmp_path / "set"
+
+
+def label(folder, teacher, **changes):
+    settings = {"distilled": str(folder), "teacher": teacher, "passes": PASSES, "batch_train": BATCH, "threads": 1}
+    return relabelling.relabel(RelabelConfig(**settings | changes), make_accelerator(), quiet=True)
+
+
+def network_of(teacher):
+    network = create_model("ConvNetD1BN", im_size=(SIDE, SIDE)).eval()
+    network.load_state_dict(torch.load(teacher.partition("=")[2]))
+    return network
+
+
+def views_by_hand(images, stored, number, mix):
+    """Make the batches of a stored pass with torchvision, image by image, in float64."""
+    part = {name: tensor[number] for name, tensor in stored.items()}
+    for batch, start in enumerate(range(0, len(images), BATCH)):
+        views = []
+        for place in range(start, min(start + BATCH, len(images))):
+            view = images[part["order"][place].long()].double()
+            view = v2.functional.resized_crop(view, *part["crops"][place].tolist(), [SIDE, SIDE], antialias=True)
+            views.append(view.flip(2) if part["flips"][place] else view)
+        mixed = torch.stack(views)
+        for place, partner in enumerate(part["partners"][start : start + BATCH].tolist()):
+            if mix == "cutmix":
+                top, left, bottom, right = part["boxes"][batch].tolist()
+                mixed[place, :, top:bottom, left:right] = views[partner][:, top:bottom, left:right]
+            elif mix == "mixup":
+                share = part["shares"][batch].item()
+                mixed[place] = share * views[place] + (1 - share) * views[partner]
+        yield mixed
+
+
+@pytest.mark.parametrize("mix", ["cutmix", "mixup"])
+def test_replayed_views_give_the_losses_of_views_made_on_the_fly(folder, teacher, mix):
+    distilled = label(folder, teacher, mix=mix)
+    stored = load_file(folder / VIEW_LABELS_NAME)
+    assert stored["order"].dtype == torch.int16 and stored["logits"].dtype == torch.float16
+    how = Protocol(
+        "rded",
+        labels="views",
+        epoch_eval_train=PASSES - 1,
+        batch_train=BATCH,
+        mix=mix,
+        optimizer="sgd",
+        temperature=4.0,
+    )
+    torch.manual_seed(3)
+    student = create_model("ConvNetD1", im_size=(SIDE, SIDE))
+    own = create_model("ConvNetD1", im_size=(SIDE, SIDE)).double()
+    own.load_state_dict(student.state_dict())
+    batches = ReplayedBatches(distilled.images, distilled.view_labels, how)
+    found = torch.stack(list(Training(student, [batches], 0.05, how).passes()))
+
+    judge, losses = network_of(teacher).double(), []
+    optimizer = torch.optim.SGD(own.parameters(), 0.05, momentum=how.momentum, weight_decay=how.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2 * PASSES)
+    for number in range(PASSES):
+        total = 0.0
+        for inputs in views_by_hand(distilled.images, stored, number, mix):
+            with torch.no_grad():
+                targets = F.softmax(judge(inputs) / 4.0, dim=1)
+            loss = F.cross_entropy(own(inputs) / 4.0, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(inputs)
+        schedule.step()
+        losses.append(total / IMAGES)
+    assert torch.allclose(found.double(), torch.tensor(losses).double(), atol=1e-4), (found, losses)
+    # and they are those of soft+kd, which makes the same draws where its numbers begin alike
+    kd = Protocol(**how.settings() | {"labels": "soft+kd"})
+    torch.manual_seed(3)
+    again, judge = create_model("ConvNetD1", im_size=(SIDE, SIDE)), network_of(teacher)
+    feed = _SeededAnew(distilled.images, torch.zeros(IMAGES, dtype=torch.int64), "hard", kd, 0, judge)
+    on_the_fly = torch.stack(list(Training(again, [feed], 0.05, kd).passes()))
+    assert torch.allclose(found, on_the_fly, atol=1e-4)
+
+
+class _SeededAnew(StudentBatches):
+    """Draws each pass by a seed of its own, as `relabel` does."""
+
+    def order(self):
+        number = getattr(self, "number", 0)
+        self.generator.manual_seed(number * 2**32)
+        self.number = number + 1
+        return super().order()
+
+
+def test_the_largest_outputs_and_fewer_passes(folder, teacher, tmp_path):
+    whole = label(folder, teacher, output_dir=str(tmp_path / "whole")).view_labels
+    few = label(folder, teacher, output_dir=str(tmp_path / "few"), top_k=3, passes=2 * PASSES, every=2).view_labels
+    assert few.record.stored == PASSES and few.record.passes == 2 * PASSES
+    for number in range(PASSES):
+        all_of_them, kept = whole.read(number), few.read(number)
+        assert torch.equal(all_of_them.order, kept.order)
+        exact, found = all_of_them.logits.double().softmax(1), kept.logits.double().softmax(1)
+        values, classes = exact.topk(3, dim=1)
+        expected = ((1 - values.sum(1, keepdim=True)) / 7).expand(-1, 10).scatter(1, classes, values)
+        assert torch.allclose(found, expected, atol=2e-3) and (kept.logits.sort(1).values[:, :7].std(1) == 0).all()
+        assert torch.equal(few.read(number + PASSES).logits, kept.logits)  # they come again
+    assert few.record.bits["outputs"] == PASSES * IMAGES * (3 * 16 + 3 * 8 + 16)
+    assert whole.record.bits["outputs"] == PASSES * IMAGES * 10 * 16
+    views = 16 + 4 * 16 + 8 + 16  # order, crop, flip, partner of a view; share and box of a batch
+    assert whole.record.bits["views"] == PASSES * (IMAGES * views + 3 * (64 + 4 * 16))
+
+
+def test_a_run_that_is_stopped_goes_on(folder, teacher, tmp_path, monkeypatch):
+    expected = label(folder, teacher, output_dir=str(tmp_path / "other")).view_labels.file.read_bytes()
+    made, labelled = [], relabelling.labelled_pass
+
+    def stopped(number, *rest):
+        if made == [0, 1]:
+            raise KeyboardInterrupt
+        made.append(number)
+        return labelled(number, *rest)
+
+    monkeypatch.setattr(relabelling, "labelled_pass", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        label(folder, teacher)
+    assert not (folder / VIEW_LABELS_NAME).exists() and read_distilled(folder).view_labels is None
+    made.append("again")
+    assert label(folder, teacher).view_labels.file.read_bytes() == expected
+    assert made == [0, 1, "again", 2, 3] and not (folder / PART_NAME).exists()
+    label(folder, teacher)  # they are there
+    assert made[3:] == [2, 3]
+    label(folder, teacher, overwrite=True)
+    assert made[5:] == [0, 1, 2, 3]
+
+
+def test_labels_that_are_begun_with_other_settings_are_begun_anew(folder, teacher, monkeypatch):
+    labelled = relabelling.labelled_pass
+
+    def stopped(number, *rest):
+        if number == 1:
+            raise KeyboardInterrupt
+        return labelled(number, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(relabelling, "labelled_pass", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            label(folder, teacher, seed=1)
+    shutil.copytree(folder, folder.with_name("other"), ignore=shutil.ignore_patterns(PART_NAME))
+    expected = label(folder.with_name("other"), teacher).view_labels
+    assert label(folder, teacher).view_labels.sha256 == expected.sha256
+
+
+def test_the_command(folder, teacher, run, tmp_path):
+    status, out, errors = run(
+        "relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8, "--threads", 1
+    )
+    assert status == 0, errors
+    stored = PASSES * (IMAGES * (104 + 160) + 3 * 128)
+    pixels = IMAGES * 3 * SIDE**2
+    assert f"{stored:,}: the teacher's outputs {PASSES * IMAGES * 160:,}" in out
+    assert f"the images' {8 * pixels:,} with 8 bits a value, {32 * pixels:,} as they are stored" in out
+    assert f"--distilled {folder}" in out and "--labels views" in out and "--batch_train 8" in out
+    record = json.loads((folder / "distilled.json").read_text())["view_labels"]
+    assert record["passes"] == 4 and record["teacher"]["name"] == "ConvNetD1BN"
+    assert (
+        "| labels of views | 4 passes in batches of 8, crops from 0.5 of the area" in (folder / "README.md").read_text()
+    )
+    same = ("relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8)
+    status, _, lines = run(*same)
+    assert status == 0 and "is made already" in lines[-1]
+    status, _, lines = run(*same, "--seed", 1)
+    assert status == 2 and "other settings or of another teacher" in lines[-1] and "--overwrite" in lines[-1]
+    status, out, _ = run(*same, "--seed", 1, "--overwrite", "--json")
+    assert status == 0 and json.loads(out)["seed"] == 1
+    status, out, _ = run("validate", folder)
+    assert status == 0 and "labels of views  passed   4 passes in batches of 8" in out
+    status, out, _ = run("convert", folder, tmp_path / "one.pt")
+    assert status == 0 and "labels of views" in out.partition("lost")[2]
+    assert read_distilled(tmp_path / "one.pt").view_labels is None
+    status, out, _ = run("convert", folder, tmp_path / "copy")
+    copied = read_distilled(tmp_path / "copy")
+    assert copied.view_labels.file.read_bytes() == (folder / VIEW_LABELS_NAME).read_bytes()
+    copied = DistilledSet(copied.images, copied.labels, metadata=FACTS)
+    copied.save(tmp_path / "copy")  # without them
+    assert not (tmp_path / "copy" / VIEW_LABELS_NAME).exists()
+
+
+def test_a_set_of_another_format_gets_a_folder(folder, teacher, run, tmp_path):
+    run("convert", folder, tmp_path / "set.pt")
+    given = ("relabel", tmp_path / "set.pt", "--teacher", teacher, "--passes", 2, "--batch_train", 8)
+    status, _, lines = run(*given)
+    assert status == 2 and "give --output_dir" in lines[-1]
+    status, _, _ = run(*given, "--output_dir", tmp_path / "labelled")
+    assert status == 0 and read_distilled(tmp_path / "labelled").view_labels.record.passes == 2
+    DistilledSet(normal(2, (10, 3, SIDE, SIDE)), torch.arange(10), metadata=FACTS).save(tmp_path / "third")
+    status, _, lines = run(*given, "--output_dir", tmp_path / "third")
+    assert status == 2 and "holds another set" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "--teacher is missing"),
+        (("--teacher", "ResNet18"), "--teacher ResNet18: expected one with weights"),
+        (("--teacher", "TEACHER", "--top_k", 10), "--top_k 10: expected a number from 1 to 9"),
+        (
+            ("--teacher", "TEACHER", "--passes", 4, "--every", 5),
+            "--every 5: expected a number from 1 to that of --passes",
+        ),
+        (("--teacher", "TEACHER", "--rrc", 2), "--rrc 2.0: expected a share"),
+        (("--teacher", "TEACHER", "--protocol", "comp-dd"), "'comp-dd'"),
+        (("--teacher", "missing.pt"), "missing.pt"),
+    ],
+)
+def test_what_is_refused(folder, teacher, run, flags, message):
+    status, _, lines = run("relabel", folder, *(teacher if flag == "TEACHER" else flag for flag in flags))
+    assert status == 2 and message in lines[-1], lines
+    assert not (folder / VIEW_LABELS_NAME).exists() and not (folder / PART_NAME).exists()
+
+
+def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
+    label(folder, teacher)
+    base = ("evaluate", "--distilled", folder, "--data_path", drawn, "--model", "ConvNetD1", "--num_eval", 2)
+    base += ("--threads", 1, "--epoch_eval_train", 3, "--output_dir", tmp_path / "results")
+    views = (*base, "--protocol", "rded", "--batch_train", 8, "--labels", "views")
+    status, out, errors = run(*views)
+    assert status == 0, errors
+    assert "views: 4 passes in batches of 8" in out and "with the teacher ConvNetD1BN" in out
+    summary = json.loads((tmp_path / "results/summary.json").read_text())
+    assert summary["teacher"]["name"] == summary["results"][0]["teacher"]["name"] == "ConvNetD1BN"
+    # the students are those of the loop of the test above
+    torch.manual_seed(0)
+    how = Protocol("rded", labels="views", epoch_eval_train=3, batch_train=8)
+    distilled = read_distilled(folder)
+    record = json.loads(sorted((tmp_path / "results").rglob("seed0.json"))[0].read_text())
+    student = create_model("ConvNetD1", im_size=(SIDE, SIDE))
+    losses = list(
+        Training(student, [ReplayedBatches(distilled.images, distilled.view_labels, how)], 0.001, how).passes()
+    )
+    assert record["losses"] == pytest.approx([loss.item() for loss in losses], rel=1e-6)
+    assert (
+        len({tuple(json.loads(path.read_text())["losses"]) for path in (tmp_path / "results").rglob("seed*.json")}) == 2
+    )
+    before = record["digests"]["config"]
+    status, _, lines = run(*base, "--labels", "views")
+    assert status == 2
+    assert "give --batch_train 8 --flip true --mix cutmix --dsa false --rrc 0.5" in lines[-1]
+    status, _, lines = run(*views, "--baseline", "random")
+    assert status == 2 and "soft+kd labels both" in lines[-1]
+    status, _, lines = run(*base, "--regimes", "views")
+    assert status == 2 and "views" in lines[-1]
+    label(folder, teacher, seed=1, overwrite=True)
+    shutil.rmtree(tmp_path / "results")
+    assert run(*views)[0] == 0
+    record = json.loads(sorted((tmp_path / "results").rglob("seed0.json"))[0].read_text())
+    assert record["digests"]["config"] != before and record["digests"]["distilled"] == distilled.sha256
+    status, _, lines = run("reproduce", tmp_path / "results")
+    assert status == 0, lines
+    (folder / VIEW_LABELS_NAME).unlink()
+    status, _, lines = run(*views)
+    assert status == 2 and f"{VIEW_LABELS_NAME} is missing" in lines[-1]
+
+
+def test_a_set_without_them_says_how_to_make_them(folder, run, drawn, cache):
+    status, _, lines = run("evaluate", "--distilled", folder, "--data_path", drawn, "--labels", "views")
+    assert status == 2 and "has no labels of views" in lines[-1] and "relabel" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("order", lambda part: part[1].fill_(3), "its order is not one of 20 images"),
+        ("crops", lambda part: part[2, 5].copy_(torch.tensor([10, 0, 10, 4])), "crops reach beyond images of 16 px"),
+        ("partners", lambda part: part[0, 19].fill_(4), "mixed with others than the 4 of their batch"),
+        ("shares", lambda part: part[3, 0].fill_(1.5), "the share of a mixture is 1.5"),
+        ("boxes", lambda part: part[3, 2].fill_(17), "the box of a mixture reaches beyond"),
+        ("logits", lambda part: part[1, 0].fill_(math.inf), "outputs of the teacher are not finite"),
+    ],
+)
+def test_what_cannot_be_is_found(folder, teacher, run, name, change, message):
+    file = label(folder, teacher).view_labels.file
+    data, record = file.read_bytes(), json.loads((folder / "distilled.json").read_text())
+    length = int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8 : 8 + length])[name]
+    kinds = {"I16": np.int16, "F16": np.float16, "F64": np.float64}
+    start, end = (8 + length + offset for offset in entry["data_offsets"])
+    values = torch.from_numpy(np.frombuffer(bytearray(data[start:end]), kinds[entry["dtype"]]).reshape(entry["shape"]))
+    change(values)
+    file.write_bytes(data[:start] + values.numpy().tobytes() + data[end:])
+    status, out, lines = run("validate", folder)
+    assert status == 2 and "is not the file that distilled.json names" in out
+    record["view_labels"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "distilled.json").write_text(json.dumps(record))
+    status, out, lines = run("validate", folder)
+    assert status == 2 and "labels of views" in lines[-1] and message in out, out
+
+
+@pytest.mark.parametrize("end", [0, 5, 100, -1])
+def test_a_file_that_is_cut_off(folder, teacher, end):
+    file = label(folder, teacher).view_labels.file
+    file.write_bytes(file.read_bytes()[:end])
+    with pytest.raises(InputError, match="view_labels.safetensors"):
+        read_distilled(folder)
+    assert label(folder, teacher, overwrite=True).view_labels.record.passes == PASSES
+
+
+def test_labels_of_other_images(folder, teacher, tmp_path):
+    labels = label(folder, teacher).view_labels
+    DistilledSet(normal(2, (IMAGES, 3, SIDE, SIDE)), torch.arange(10).repeat(2), metadata=FACTS).save(
+        tmp_path / "other"
+    )
+    shutil.copy(labels.file, tmp_path / "other")
+    assert read_distilled(tmp_path / "other").view_labels is None  # nothing names them
+    record = json.loads((tmp_path / "other/distilled.json").read_text())
+    record["view_labels"] = labels.summary()
+    (tmp_path / "other/distilled.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="made for 20 other images"):
+        read_distilled(tmp_path / "other")
