@@ -48,6 +48,7 @@ MADE = {
     "benchmark_edf": "benchmark --sets my_set_dd --configs bird-easy --ipc 1 --output_dir benchmark_edf",
     "experts": f"experts {BIRDS} --output_dir experts",
     "teacher": f"teacher {BIRDS} --output_dir teacher",
+    "my_set_views": "relabel my_set_dd --teacher teacher --output_dir my_set_views",
     "out/comp_dd": f"export {BIRDS} --output_dir out/comp_dd",
     "tester/name": "push my_set_dd --repo_id tester/name --results results",
 }
@@ -175,6 +176,8 @@ def made_tiny(words):
     command = words[0]
     if command in ("evaluate", "benchmark"):
         return [*words, *TINY_STUDENT.split()]
+    if command == "relabel":
+        return [*words, "--passes", "2"]
     if command == "teacher":
         return [*words, *TINY_TEACHER.split()]
     if command == "experts":

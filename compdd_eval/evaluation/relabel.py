@@ -64,7 +64,9 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
         distilled = replace(distilled, metadata=distilled.metadata | config.load_subset().selection)
     folder = _folder(config)
     teacher = given_teacher(config.teacher, distilled.resolution, distilled.definition)
-    known = {name: getattr(teacher, name) for name in ("name", "digest", "accuracy", "recipe")}
+    known = {name: getattr(teacher, name) for name in ("name", "digest", "accuracy")}
+    # the labels go to other machines: no place on this one
+    known["recipe"] = teacher.recipe.replace(teacher.file, Path(teacher.file).name)
     record = record_of_views(config, distilled, known)
     with ExitStack() as locks:
         check_writable(folder, "--output_dir")

@@ -7,6 +7,7 @@ from pathlib import Path
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.distilled.result_pictures import sheet_of
+from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.by_complexity import by_quartile
 from compdd_eval.evaluation.diagnosis import diagnose
 from compdd_eval.evaluation.outcome import Outcome
@@ -44,7 +45,7 @@ def finish(
         scores=outcome.scores(config.listed("scores"), config.labels) if config.listed("scores") else [],
         rate_search=_search(search, searched),
         digests=outcome.students[0].digests,
-        distilled=inputs.distilled.metadata | inputs.distilled.origin,
+        distilled=_known(inputs.distilled),
         config=asdict(config),
         students=[str(task.path) for task in outcome.tasks],
         environments=environments(outcome.students),
@@ -75,10 +76,17 @@ def planned(inputs: EvaluationInputs, environment: dict[str, object], students: 
         "seeds": config.seeds,
         "baselines": config.baselines,
         "students": students,
-        "distilled": inputs.distilled.metadata | inputs.distilled.origin,
+        "distilled": _known(inputs.distilled),
         "config": asdict(config),
         "environment": environment,
     }
+
+
+def _known(distilled: DistilledSet) -> dict[str, object]:
+    """Return what is known of a set: its metadata, where it comes from, and its labels of views in words."""
+    labels = distilled.view_labels
+    views = {"view_labels": f"{labels.record.in_words()}; {labels.record.storage}"} if labels else {}
+    return distilled.metadata | distilled.origin | views
 
 
 def _evaluated(inputs: EvaluationInputs) -> Evaluated:

@@ -223,7 +223,8 @@ class Summary(Evaluated):
         scores: One for each network; empty without `--scores`.
         rate_search: What a search of the rate tried; empty without one.
         digests: SHA-256 of the set (`distilled`) and the validation images, twelve digits of all that decides numbers.
-        distilled: What is known of the set: its metadata, and the files or the repository that it came from.
+        distilled: What is known of the set: its metadata, the files or the repository that it came from, and what its
+            labels of views are.
         config: All settings of the command.
         students: Result files of all students.
         environments: Where students were made, each distinct machine once: device, precision, versions, `students`.

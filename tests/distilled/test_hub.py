@@ -15,6 +15,8 @@ from PIL import Image
 from compdd_eval import DistilledSet, load_comp_dd
 from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.random_images import random_images
+from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME
+from compdd_eval.models.registry import create_model
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
 from tests.conftest import environment, served
@@ -349,6 +351,44 @@ def test_the_same_accuracies_from_the_hub(server, client, drawn, place, tmp_path
         client("push", tmp_path / "published", "--category", "bird", "--subset", "easy", "--repo_id", "tester/same",
                "--results", tmp_path / "published"), "published: holds no summary.json"
     )  # fmt: skip
+
+
+def test_a_hundred_passes_of_labels_of_views(server, client, drawn, place, tmp_path):
+    """Pushed, pulled and evaluated, here and from the Hub, to the same digit; they go when the set has none."""
+    make_set(5, soft=False).save(tmp_path / "ours")
+    torch.manual_seed(0)
+    torch.save(create_model("ConvNetD1", im_size=(32, 32)).state_dict(), tmp_path / "teacher.pt")
+    shutil.copytree(tmp_path / "ours", tmp_path / "without")
+    views = ["--teacher", f"ConvNetD1={tmp_path / 'teacher.pt'}", "--passes", 100, "--batch_train", 20, "--top_k", 4]
+    assert client("relabel", tmp_path / "ours", *views, "--threads", 1)[0] == 0
+    status, _, lines = client("push", tmp_path / "ours", "--repo_id", "tester/views")
+    assert status == 0, lines
+    assert "nothing has changed" in client("push", tmp_path / "ours", "--repo_id", "tester/views")[1]
+    tree = tree_of(server, "tester/views")
+    assert tree[VIEW_LABELS_NAME].data == (tmp_path / "ours" / VIEW_LABELS_NAME).read_bytes()
+    assert "| labels of views | 100 passes in batches of 20" in tree["README.md"].data.decode()
+    assert client("pull", "tester/views", tmp_path / "copy")[0] == 0
+    fast = ["--model", "ConvNetD1", "--epoch_eval_train", 2, "--num_eval", 2, "--threads", 1, "--protocol", "rded"]
+    fast += ["--batch_train", 20, "--labels", "views", "--data_path", drawn]
+    summaries = []
+    for name in (tmp_path / "ours", tmp_path / "copy", "tester/views"):
+        out = tmp_path / f"results{len(summaries)}"
+        status, _, lines = client("evaluate", "--distilled", name, *fast, "--output_dir", out)
+        assert status == 0, lines
+        summaries.append(json.loads((out / "summary.json").read_text()))
+    same = [[{**entry, "teacher": entry["teacher"]["digest"]} for entry in one["results"]] for one in summaries]
+    assert same[0] == same[1] == same[2] and len({json.dumps(one["digests"]) for one in summaries}) == 1
+    status, _, lines = client(
+        "push", tmp_path / "ours", "--repo_id", "tester/views", "--results", tmp_path / "results2"
+    )
+    assert status == 0, lines
+    tree = tree_of(server, "tester/views")
+    assert not any(str(place).encode() in file.data or str(tmp_path).encode() in file.data for file in tree.values())
+    assert client("push", tmp_path / "without", "--repo_id", "tester/views")[0] == 0
+    assert VIEW_LABELS_NAME not in tree_of(server, "tester/views")
+    one_error(client("pull", "tester/views", tmp_path / "copy"), "holds a set already", "--overwrite")
+    assert client("pull", "tester/views", tmp_path / "copy", "--overwrite")[0] == 0
+    assert not (tmp_path / "copy" / VIEW_LABELS_NAME).exists()
 
 
 def test_a_card_that_somebody_has_edited_is_kept(server, client, mine):

@@ -286,6 +286,9 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
         len({tuple(json.loads(path.read_text())["losses"]) for path in (tmp_path / "results").rglob("seed*.json")}) == 2
     )
     before = record["digests"]["config"]
+    assert run("report", tmp_path / "results", "--output", tmp_path / "report.html")[0] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "views, teacher ConvNetD1BN" in page and "4 passes in batches of 8" in page and "bits an image" in page
     status, _, lines = run(*base, "--labels", "views")
     assert status == 2
     assert "give --batch_train 8 --flip true --mix cutmix --dsa false --rrc 0.5" in lines[-1]

@@ -234,6 +234,7 @@ def _facts(run: Run) -> list[tuple[str, str, str | None]]:
         ("sha256 of the set", run.digests["distilled"], None),
         ("protocol", f"{run.protocol_name}" + (f" ({passes + 1} passes)" if isinstance(passes, int) else ""), None),
         ("labels", run.labels + (f", teacher {teacher}" if teacher else ", no teacher"), None),
+        *([("labels of views", short(views, 300), None)] if (views := run.origin.get("view_labels")) else []),
         *[(f"each seed, {entry.model}", _each(entry), None) for entry in run.entries],
         ("learning rate", _rates(run), None),
         ("validation images", f"{run.validation_images} of {run.validation_expected}{whole}", None),
