@@ -270,11 +270,18 @@ def test_the_short_command(place):
 
 
 @pytest.mark.slow
-def test_the_smoke_table(place, imagenet):
-    short = "--methods random,mtt --ipc 1 --num_experts 1 --num_eval 2 --steps 1 --epoch_eval_train 1 --model ConvNetD1"
-    words = ["--data_path", str(imagenet), *BIRDS.split(), "--output_dir", "smoke", *short.split()]
-    done = launched([sys.executable, "-m", "tests.support.smoke_table", *words], place)
-    assert done.returncode == 0 and "mtt" in done.stdout, done.stderr
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("--methods random,mtt --num_experts 1", "mtt"),
+        ("--methods random,rded --regimes hard,soft+kd --teacher_model ConvNetD1BN --full_epochs 2", "soft+kd: rded"),
+    ],
+)
+def test_the_smoke_table(place, imagenet, more, said):
+    short = "--ipc 1 --num_eval 2 --steps 1 --epoch_eval_train 1 --model ConvNetD1"
+    words = ["--data_path", str(imagenet), *BIRDS.split(), "--output_dir", f"smoke {said}", *more.split()]
+    done = launched([sys.executable, "-m", "tests.support.smoke_table", *words, *short.split()], place)
+    assert done.returncode == 0 and said in done.stdout, (done.stdout, done.stderr)
 
 
 def launched(command, place, **changes):

@@ -3,7 +3,8 @@
     python -m tests.support.smoke_table --data_path /path/to/imagenet --category insect --subset easy --output_dir smoke
 
 Run it again after an interruption: what is finished is kept. `--model`, `--steps`, `--epochs`, `--num_experts`,
-`--num_eval` and `--epoch_eval_train` make it shorter.
+`--num_eval` and `--epoch_eval_train` make it shorter. With `--regimes hard,soft,soft+kd` the sets are evaluated under
+each kind of labels, beside random images under the same; `--teacher` labels, and makes rded and sre2l.
 """
 
 import argparse
@@ -12,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-METHODS = ("random", "k-center", "herding", "dm", "dc", "mtt", "datm", "edf")
-SELECT, MATCH_EXPERTS = METHODS[:3], METHODS[5:]
+METHODS = ("random", "k-center", "herding", "rded", "sre2l", "dm", "dc", "mtt", "ftd", "datm", "edf")
+SELECT, TAUGHT, MATCH_EXPERTS = METHODS[:4], METHODS[3:5], METHODS[7:]
 IPCS = (1, 10)
 
 
@@ -32,21 +33,35 @@ def main() -> None:
     data += ["--threads", options.threads]
     data += ["--data_path", options.data_path] if options.data_path else []
     trained = ["--num_experts", options.num_experts, "--epochs", options.epochs, "--batch_train", 64]
-    if set(MATCH_EXPERTS) & set(options.methods):
+    methods = set(options.methods)
+    if methods & set(MATCH_EXPERTS) - {"ftd"}:
         compdd_eval("experts", *data, *trained, "--output_dir", place / "experts")
+    if "ftd" in methods:  # on flat trajectories
+        compdd_eval("experts", *data, *trained, "--sam", "true", "--output_dir", place / "experts-sam")
+    teacher = options.teacher
+    if teacher is None and (methods & set(TAUGHT) or options.regimes):
+        teacher = place / "teacher"
+        trained = ["--model", options.teacher_model, "--protocol", "rded", "--epochs", options.full_epochs]
+        compdd_eval("teacher", *data, *trained, "--output_dir", teacher)
+    tested = ["--epoch_eval_train", options.epoch_eval_train, "--num_eval", options.num_eval]
+    tested += ["--precision", options.precision, "--baseline_dir", place / "baselines"]
+    if options.regimes:
+        tested += ["--regimes", options.regimes, "--teacher", teacher, "--protocol", "rded"]
     for ipc in options.ipc:
         for method in options.methods:
-            more = ["--experts", place / "experts"] if method in MATCH_EXPERTS else []
+            more = []
+            if method in MATCH_EXPERTS:
+                more += ["--experts", place / ("experts-sam" if method == "ftd" else "experts")]
+            more += ["--teacher", teacher] if method in TAUGHT else []
             more += ["--steps", options.steps] if options.steps and method not in SELECT else []
             made = place / f"{method}-ipc{ipc}"
             compdd_eval("distill", method, *data, "--ipc", ipc, "--preset", "smoke", *more, "--output_dir", made)
-            tested = ["--epoch_eval_train", options.epoch_eval_train, "--num_eval", options.num_eval]
-            tested += ["--precision", options.precision]
-            results = place / "results" / method / f"ipc{ipc}"
+            results = place / ("regimes" if options.regimes else "results") / method / f"ipc{ipc}"
             compdd_eval("evaluate", "--distilled", made, *data, *tested, "--output_dir", results)
-    folders = [place / "results" / method for method in options.methods]
+    folders = [place / ("regimes" if options.regimes else "results") / method for method in options.methods]
     for shape in ("text", "markdown") if len(folders) > 1 else ():
-        compdd_eval("compare", *folders, "--names", ",".join(options.methods), "--format", shape)
+        regimes = ["--regimes"] if options.regimes else []
+        compdd_eval("compare", *folders, *regimes, "--names", ",".join(options.methods), "--format", shape)
 
 
 def parse() -> argparse.Namespace:
@@ -60,6 +75,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--methods", type=lambda text: text.split(","), default=METHODS)
     parser.add_argument("--ipc", type=lambda text: [int(part) for part in text.split(",")], default=IPCS)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--regimes")
+    parser.add_argument("--teacher", help="default: one that is trained on all training images")
+    parser.add_argument("--teacher_model", default="ResNet18BN_Tiny")
+    parser.add_argument("--full_epochs", type=int, default=60)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--num_experts", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
