@@ -26,20 +26,27 @@ def run(config: ConvertConfig) -> None:
     """
     target = real_path(config.target)
     form = format_of(target, config.format)
+    if config.view_labels is not None and form != "comp-dd":
+        raise InputError(f"{config.target}: {form} holds no labels of views; give a folder, and no --format")
     with stdout_to_stderr(config.json):
         distilled = _read(config, target, file=form in FILE_FORMATS)
-        with tempfile.TemporaryDirectory(prefix="compdd_convert_") as place:
-            if config.view_labels is not None:
-                source, order = Path(config.view_labels), config.label_order
-                labels = convert_fkd(source, distilled, config.view_seed, order, Path(place))
-                distilled = replace(distilled, view_labels=labels)
+        if config.view_labels is None:
             lost = write_distilled(distilled, target, form, config.overwrite)
+        else:
+            lost = _write_with_labels(distilled, config, target)
     if config.json:
         print_json(content_of(distilled) | {"target": str(target), "format": form, "lost": lost})
         return
     rows = [("from", name_of(distilled.origin)), *describe(distilled), ("to", f"{target} ({form})")]
     rows += [("lost", text) for text in lost] or [("lost", "nothing: all is kept exactly as it was read")]
     print_table("Converted", ["", ""], rows)
+
+
+def _write_with_labels(distilled: DistilledSet, config: ConvertConfig, target: Path) -> list[str]:
+    """Write a set with the labels of views of a published folder."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as place:
+        labels = convert_fkd(Path(config.view_labels), distilled, config.view_seed, config.label_order, Path(place))
+        return write_distilled(replace(distilled, view_labels=labels), target, "comp-dd", config.overwrite)
 
 
 def _read(config: ConvertConfig, target: Path, file: bool) -> DistilledSet:

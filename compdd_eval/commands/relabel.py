@@ -1,5 +1,7 @@
 """Store a teacher's outputs for augmented views of a distilled set."""
 
+from dataclasses import asdict
+
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.evaluation.relabel import relabel
 from compdd_eval.results.command import evaluate_command
@@ -16,14 +18,15 @@ def run(config: RelabelConfig) -> None:
         return
     labels = distilled.view_labels
     if config.json:
-        print_json({"folder": str(labels.file.parent), **labels.summary()})
+        facts = asdict(labels.record) | {"sha256": labels.sha256, "bits": labels.record.bits}
+        print_json({"folder": str(labels.file.parent), **facts})
         return
     record, teacher, pixels = labels.record, labels.record.teacher, distilled.images.numel()
     accuracy = f", {100 * teacher['accuracy']:.2f} % on validation images" if teacher["accuracy"] else ""
     bits = record.bits
     rows = [
         ["teacher", f"{teacher['name']}{accuracy}"],
-        ["labels", record.in_words()],
+        ["labels", record.views],
         ["bits", f"{sum(bits.values()):,}: the teacher's outputs {bits['outputs']:,}, the views {bits['views']:,}"],
         ["beside", f"the images' {8 * pixels:,} with 8 bits a value, {32 * pixels:,} as they are stored"],
         ["", record.storage],

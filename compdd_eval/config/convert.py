@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compdd_eval.config.reading import ReadConfig
+from compdd_eval.utils.errors import InputError
 
 FORMATS = ("comp-dd", "published", "png", "npy", "pt", "npz", "safetensors")
 
@@ -51,6 +52,8 @@ class ConvertConfig(ReadConfig):
         self._check_given("source", example)
         self._check_given("target", example)
         self._check("res", lambda value: 1 <= value <= 4096, "a number of pixels from 1 to 4096, for example 128")
+        if self.view_labels is not None and self.res is not None:
+            raise InputError("--res: labels of views are of images of another size then; leave it out")
         self._check("view_seed", lambda value: 0 <= value < 2**63, "a whole number from 0")
         self._expand_home("target", "view_labels")
 

@@ -147,6 +147,8 @@ class EvaluateConfig(Protocol, ReadConfig):
                 "--labels views with random images: the labels are of views of the set's images; soft+kd labels both "
                 "by a teacher, or `relabel` a set of `distill random`, evaluate it, too, and compare"
             )
+        if self.labels == VIEWS and self.teacher is not None:
+            raise InputError("--labels views: the teacher's outputs are stored with the set; leave --teacher out")
         if self.scores is not None and self.lr_net != AUTO:
             raise InputError("--scores searches the rate of both sides alike; leave --lr_net out, or give auto")
         if "ars" in self.listed("scores") and not self.augmented:

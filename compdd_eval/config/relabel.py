@@ -8,7 +8,9 @@ from compdd_eval.config.network_names import plain_teacher
 from compdd_eval.config.protocol import MIXES, VIEWS, Protocol
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.utils.errors import InputError, require
+from compdd_eval.utils.errors import InputError
+
+_VIEWS = ("batch_train", "rrc", "flip", "mix", "temperature")  # settings of a protocol
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class RelabelConfig(ReadConfig):
         rrc: Random resized crops: the least share of the image's area; 0 for none; default: the preset's.
         flip: Flip each image horizontally with probability 0.5; default: the preset's.
         mix: "mixup" or "cutmix" mix the images of a batch; or "none"; default: the preset's.
+        temperature: At which outputs that are not kept share the rest evenly: that of the students' loss; default: the
+            preset's.
         seed: Seed of the views.
         output_dir: Folder for the set with its labels; default: that of the set, where it is one of our format.
         overwrite: Replace labels of views that are there.
@@ -44,6 +48,7 @@ class RelabelConfig(ReadConfig):
     rrc: float | None = None
     flip: bool | None = None
     mix: Literal[*MIXES] | None = None
+    temperature: float | None = None
     seed: int = 0
     output_dir: str | None = None
     overwrite: bool = False
@@ -57,7 +62,7 @@ class RelabelConfig(ReadConfig):
             raise InputError("--teacher is missing; give a folder that `teacher` made, or NAME=FILE with its weights")
         self._set("teacher", plain_teacher(self.teacher))
         views = self.views  # checks its settings
-        for name in ("batch_train", "rrc", "flip", "mix"):
+        for name in _VIEWS:
             self._set(name, getattr(views, name))
         if self.passes is None:
             self._set("passes", views.passes)
@@ -65,7 +70,6 @@ class RelabelConfig(ReadConfig):
         self._check("every", lambda value: 1 <= value <= self.passes, "a number from 1 to that of --passes")
         kept = f"a number from 1 to {NUM_CLASSES - 1}; all are kept where it is left out"
         self._check("top_k", lambda value: 1 <= value < NUM_CLASSES, kept)
-        require("--teacher", self.teacher, "=" in self.teacher, "one with weights: a folder, or NAME=FILE")
         self._check_seed()
         self._check_threads()
         self._expand_home("output_dir")
@@ -73,7 +77,7 @@ class RelabelConfig(ReadConfig):
     @property
     def views(self) -> Protocol:
         """How students train on the labels."""
-        changes = {name: getattr(self, name) for name in ("batch_train", "rrc", "flip", "mix")}
+        changes = {name: getattr(self, name) for name in _VIEWS}
         return Protocol(self.protocol, labels=VIEWS, **changes)
 
 

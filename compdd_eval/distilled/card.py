@@ -8,7 +8,6 @@ from compdd_eval.data.subsets import config_names
 from compdd_eval.distilled.metadata import SetRecord
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.tensors import SetTensors
-from compdd_eval.distilled.view_record import ViewRecord
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.results.command import evaluate_command
 from compdd_eval.utils.markdown import fill, front_matter, generated_part, table, to_yaml, with_part
@@ -50,7 +49,6 @@ def set_card(record: SetRecord, repo_id: str | None = None, results: list[dict] 
         labels=_LABELS[record.label_kind],
         benchmark=_of_benchmark(record.config_name or "a subset that is not stated"),
         factor=record.settings.get(FACTOR),
-        view_labels=_view_labels(record),
         how_to=_how_to(record, repo_id),
         results=results_table(results),
         classes=rows and table(["label>", "class", "WordNet id", "ImageNet index>"], rows),
@@ -138,6 +136,8 @@ def _features(distilled: SetTensors) -> list[dict[str, object]]:
 
 def _how_to(record: SetRecord, repo_id: str | None) -> str:
     call = 'load("FOLDER")' if repo_id is None else f'from_hub("{repo_id}")'
+    labels = f"Labels of views: {record.view_labels['in_words']}.\n\n" if record.view_labels else ""
+    flags = {"distilled": repo_id or "FOLDER"} | _subset_flags(record)
     return f"""```python
 from compdd_eval import DistilledSet
 
@@ -147,18 +147,11 @@ distilled = DistilledSet.{call}
 
 {_IN_A_FOLDER if repo_id is None else _ON_THE_HUB.format(repo_id)}
 
-## Evaluate again
+{labels}## Evaluate again
 
 ```bash
-{evaluate_command({"distilled": repo_id or "FOLDER"} | _subset_flags(record))}
+{evaluate_command(flags)}
 ```"""
-
-
-def _view_labels(record: SetRecord) -> str | None:
-    if record.view_labels is None:
-        return None
-    views = ViewRecord.of(record.view_labels)
-    return f"{views.in_words()}; {views.storage}. `evaluate --labels views` replays them"
 
 
 def _of_benchmark(name: str) -> str:

@@ -29,7 +29,7 @@ def describe(distilled: DistilledSet) -> list[tuple[str, str]]:
         ("subset", subset.name if subset else "not stated; --category and --subset, or --classes, state it"),
         ("images", size),
         ("labels", distilled.label_kind),
-        *([("labels of views", f"{labels.record.in_words()}; {labels.record.storage}")] if labels else []),
+        *([("labels of views", labels.record.in_words())] if labels else []),
         ("learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"),
         ("sha256", distilled.sha256),
         *notes_of(distilled.origin),

@@ -38,7 +38,7 @@ def view_labels_of(raw: RawSet, interpreted: Interpreted) -> ViewLabels | None:
     """Return the labels of views that lie beside a set and that `distilled.json` names; others are left out.
 
     Raises:
-        InputError: They are missing, damaged, others, or were made for other images.
+        InputError: They are missing, damaged, or others.
     """
     stated = (raw.record.view_labels or {}).get("sha256")
     if raw.view_labels is None and stated is not None:
@@ -50,7 +50,6 @@ def view_labels_of(raw: RawSet, interpreted: Interpreted) -> ViewLabels | None:
     labels = ViewLabels.open(raw.view_labels)
     if labels.sha256 != stated:
         raise InputError(f"{labels.file}: is not the file that {RECORD_NAME} names; {ADVICE}")
-    labels.check_images(interpreted.images)
     return labels
 
 

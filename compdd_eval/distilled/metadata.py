@@ -80,7 +80,7 @@ class SetRecord:
     licence: str | None = None
     protocol: str | None = None
     sha256: str | None = None
-    view_labels: dict[str, object] | None = None
+    view_labels: dict[str, str] | None = None
     versions: dict[str, str] | None = None
     metadata: dict[str, object] | None = None
 
@@ -206,7 +206,7 @@ def _entry(content: dict[str, object], entry: str, name: str) -> object:
         return None
     try:
         return read(value)
-    except (TypeError, KeyError, ValueError, OverflowError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{name}: {entry} is {json.dumps(value)[:60]}, expected {expected}") from error
 
 
@@ -235,6 +235,12 @@ def _normalisation(value: object) -> Normalisation:
     return Normalisation(mean, std)
 
 
+def _view_labels(value: object) -> dict[str, str]:
+    _must(value.keys() == {"sha256", "in_words"})
+    _must(all(is_text(text) and text.isprintable() for text in value.values()))
+    return value
+
+
 def _stated_classes(value: object) -> tuple[StatedClass, ...]:
     classes = tuple(
         StatedClass(each["label"], str(each["wnid"]), each.get("imagenet_index"), each.get("name")) for each in value
@@ -255,8 +261,7 @@ _READERS: dict[str, tuple[Callable[[object], object], str]] = {  # entry -> how 
     "label_kind": (_as_it_is(LABEL_KINDS.__contains__), f"one of {', '.join(LABEL_KINDS)}"),
     "normalisation": (_normalisation, "mean and std, three numbers each"),
     "classes": (_stated_classes, "a list of classes with label and wnid"),
-    **dict.fromkeys(
-        ("metadata", "view_labels"), (_as_it_is(lambda value: isinstance(value, dict)), "settings by name")
-    ),
+    "metadata": (_as_it_is(lambda value: isinstance(value, dict)), "settings by name"),
+    "view_labels": (_view_labels, "sha256 and in_words, two texts"),
     "versions": (_as_it_is(lambda value: True), "versions by name"),
 }

@@ -86,6 +86,11 @@ def push_distilled(
     with open_for_push(repo_id, private=private, revision=revision) as repository:
         remote = _look(repository)
         another = remote.sha256 not in (None, distilled.sha256)
+        labels_go = remote.record and remote.record.view_labels and not local.record.view_labels
+        if labels_go and not (another or overwrite or repository.new_branch):
+            raise InputError(
+                f"{repository.repo_id}: has this set with labels of views, which would go; pull it, or give --overwrite"
+            )
         if another and not (overwrite or repository.new_branch):
             raise InputError(
                 f"{repository.repo_id}: holds another set (sha256 {remote.sha256[:12]}..., "

@@ -62,6 +62,8 @@ class SetTensors:
         set_field(self, "label_kind", checked_kind(self.label_kind, labels))
         set_field(self, "lr", checked_rate(self.lr))
         _check_metadata(self.metadata, len(self.images))
+        if self.view_labels is not None:
+            self.view_labels.check_images(self.images)
 
     @classmethod
     def of(

@@ -168,16 +168,19 @@ def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[D
         check_of("label kind", lambda: checked_kind(interpreted.label_kind, interpreted.labels), str),
         check_of("learned rate", lambda: checked_rate(rate_of(raw, config)), _rate_in_words),
     ]
+
+    def in_words(labels: ViewLabels | None) -> str:
+        if labels is None:
+            return f"left out, for {RECORD_NAME} does not name them"
+        labels.check_images(interpreted.images)
+        return labels.check()
+
     if raw.view_labels is not None or raw.record.view_labels is not None:
-        checks.append(check_of("labels of views", lambda: view_labels_of(raw, interpreted), _views_in_words))
+        checks.append(check_of("labels of views", lambda: view_labels_of(raw, interpreted), in_words))
     report.checks += [check for check, _ in checks]
     if any(check.result == FAILED for check, _ in checks):
         return None, interpreted
     return assemble(raw, interpreted, config), interpreted
-
-
-def _views_in_words(labels: ViewLabels | None) -> str:
-    return labels.check() if labels else f"left out, for {RECORD_NAME} does not name them"
 
 
 def _remarks_in_words(interpreted: Interpreted) -> str:

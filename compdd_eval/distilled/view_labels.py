@@ -13,31 +13,33 @@ P passes are stored of N images in B batches; positions are places in the order 
 | `boxes` | int16 `[P, B, 4]` | top, left, bottom, right of the partner's part; CutMix alone |
 | `logits` | float16 `[P, N, K]`, or `[P, N, k]` | the teacher's outputs, or the k largest |
 | `classes` | uint8 `[P, N, k]` | the classes of these; absent where all outputs are kept |
-| `rest` | float16 `[P, N]` | logarithm of the mean exponential of the other outputs; likewise |
+| `rest` | float16 `[P, N]` | the output that all others share; likewise |
 
 The header's metadata holds a `ViewRecord` as JSON.
 """
 
 import hashlib
-import json
 import math
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 
-from compdd_eval.distilled.view_record import ADVICE, ViewRecord, header_of, read_header, record_of
+from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.distilled.limits import check_header
+from compdd_eval.distilled.view_record import ADVICE, CODES, ViewRecord, header_of, note_of, record_of
 from compdd_eval.training.views import Views
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import atomic_write
 
 VIEW_LABELS_NAME = "view_labels.safetensors"
 PART_NAME = ".view_labels.part"  # of labels that are being made
 LOCK_NAME = ".view_labels.lock"
-_CHUNK = 2**22  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
@@ -76,58 +78,68 @@ class ViewLabels:
         Raises:
             InputError: The file cannot be read, is damaged, or of another version.
         """
-        header, start = read_header(file)
-        record = record_of(header.pop("__metadata__", None), file)
-        expected, end = header_of(record)
-        found = {name: entry for name, entry in header.items() if isinstance(entry, dict)}
-        if found != {name: entry for name, entry in expected.items() if name != "__metadata__"}:
+        check_header(file)
+        try:
+            with safe_open(str(file), framework="pt") as opened:
+                record = record_of(opened.metadata(), file)
+                parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+                found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (OSError, SafetensorError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{file}: cannot be read ({error}); {ADVICE}") from error
+        if found != {name: (CODES[dtype.str], shape) for name, (dtype, shape) in record.layout.items()}:
             raise InputError(f"{file}: its tensors are not those that its record says; {ADVICE}")
-        if file.stat().st_size != start + end:
-            raise InputError(f"{file}: has {file.stat().st_size:,} bytes, expected {start + end:,}; {ADVICE}")
-        return cls(file, record, _digest_of(file))
+        return cls(file, record, digest)
 
     def read(self, number: int) -> LabelledPass:
         """Return a pass; beyond those that are stored, they come again from the first one on.
 
         Raises:
-            InputError: The file is gone, or holds what cannot be; the message names the pass.
+            InputError: The file is gone, is another now, or holds what cannot be; the message names the pass.
         """
-        from safetensors import SafetensorError, safe_open
-
         number %= self.record.stored
         try:
             with safe_open(str(self.file), framework="pt") as file:
+                if file.metadata() != note_of(self.record):
+                    raise InputError(f"{self.file}: has been replaced by other labels of views; run again")
                 parts = {name: file.get_slice(name)[number] for name in self.record.layout}
         except (OSError, SafetensorError) as error:
             raise InputError(f"{self.file}: cannot be read ({error}); every process must see it") from error
-        labelled = _labelled_pass(parts, self.record)
-        if wrong := _wrong_part(labelled, self.record):
-            raise InputError(f"{self.file}: pass {number}: {wrong}; {ADVICE}")
-        return labelled
+        return _checked_pass(parts, self.record, f"{self.file}: pass {number}", ADVICE)
 
     def check(self) -> str:
         """Read all passes; return what they are, in words. Errors as of `read`."""
         for number in range(self.record.stored):
             self.read(number)
-        return f"{self.record.in_words()}; {self.record.storage}"
+        return self.record.in_words()
 
     def check_images(self, images: torch.Tensor) -> None:
-        """Raise InputError where they were made for other images."""
-        if len(images) != self.record.images or digest_of_tensors(images) != self.record.image_digest:
-            raise InputError(f"{self.file}: made for {self.record.images} other images than these; {ADVICE}")
+        """Raise InputError where they were made for other images, or other classes."""
+        record = self.record
+        same = len(images) == record.images and images.shape[-1] == record.resolution
+        if not same or record.classes != NUM_CLASSES or digest_of_tensors(images) != record.image_digest:
+            raise InputError(f"{self.file}: made for {record.images} other images than these; {ADVICE}")
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, str]:
         """Return what `distilled.json` says of them."""
-        return {"sha256": self.sha256, "bits": self.record.bits, **asdict(self.record)}
+        return {"sha256": self.sha256, "in_words": self.record.in_words()}
 
-    def copy_to(self, folder: Path) -> "ViewLabels":
-        """Copy the file into a folder, whole or not at all, unless it lies there."""
+    def copy_to(self, folder: Path) -> None:
+        """Copy the file into a folder, whole or not at all, unless it lies there.
+
+        Raises:
+            InputError: It is another file by now.
+        """
         target = folder / VIEW_LABELS_NAME
-        if not (target.exists() and target.samefile(self.file)):
-            part = folder / PART_NAME
+        if target.exists() and target.samefile(self.file):
+            return
+        with atomic_write(target) as part:
             shutil.copyfile(self.file, part)
-            os.replace(part, target)
-        return ViewLabels(target, self.record, self.sha256)
+            if ViewLabels.open(part).sha256 != self.sha256:
+                raise InputError(f"{self.file}: has been replaced by other labels of views; read the set again")
 
 
 class ViewLabelsWriter:
@@ -143,45 +155,52 @@ class ViewLabelsWriter:
 
     def __init__(self, folder: Path, record: ViewRecord) -> None:
         self._part, self._target, self._record = folder / PART_NAME, folder / VIEW_LABELS_NAME, record
-        entries, end = header_of(record)
-        text = json.dumps(entries).encode()
-        text += b" " * (-len(text) % 8)
-        head = len(text).to_bytes(8, "little") + text
-        begun = self._part.is_file() and self._part.stat().st_size == len(head) + end
-        if not begun or not _begins_with(self._part, head):
-            with self._part.open("wb") as file:
-                file.write(head)
-                file.truncate(len(head) + end)
-        self._arrays = {
-            name: np.memmap(self._part, dtype, "r+", len(head) + entries[name]["data_offsets"][0], shape)
-            for name, (dtype, shape) in record.layout.items()
-        }
-        everyone = np.arange(record.images)  # an order that was not written is zeros, and no permutation
-        orders = self._arrays["order"]
-        self.done = next(
-            (at for at in range(record.stored) if not np.array_equal(np.sort(orders[at]), everyone)), record.stored
-        )
+        head, self._starts = header_of(record)
+        begun = self._part.is_file() and self._part.stat().st_size >= len(head)
+        self._file = self._part.open("r+b" if begun else "w+b")
+        if self._file.read(len(head)) != head:
+            self._begin(head)
+        self.done = next((number for number in range(record.stored) if not self._has(number)), record.stored)
+
+    def _begin(self, head: bytes) -> None:
+        """Write the head, and orders that are none: the order of a pass is written last, and says that all is there."""
+        dtype, (passes, images) = self._record.layout["order"]
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(head)
+        self._file.seek(self._starts["order"])
+        for _ in range(passes):
+            self._file.write(np.full(images, -1, dtype).tobytes())
+        self._file.flush()
+
+    def _has(self, number: int) -> bool:
+        dtype, (_, images) = self._record.layout["order"]
+        self._file.seek(self._starts["order"] + number * images * dtype.itemsize)
+        data = self._file.read(images * dtype.itemsize)
+        written = np.frombuffer(data, dtype) if len(data) == images * dtype.itemsize else []
+        return np.array_equal(np.sort(written), np.arange(images))
 
     def write(self, labelled: LabelledPass) -> None:
         """Write the next pass.
 
         Raises:
-            InputError: Outputs that are not finite, or too large for half precision.
+            InputError: Outputs that are not finite, or too large for half precision; or draws that cannot be.
         """
         parts = _parts_of(labelled, self._record)
-        if wrong := _wrong_part(_labelled_pass(parts, self._record), self._record):
-            raise InputError(f"labels of views, pass {self.done}: {wrong}")
-        for name in reversed(self._arrays):  # the order last: it says that all is there
-            self._arrays[name][self.done] = parts[name].numpy()
+        _checked_pass(parts, self._record, f"labels of views, pass {self.done}", "none is written of it")
+        for name in sorted(parts, key=lambda name: name == "order"):
+            data = parts[name].numpy().tobytes()
+            self._file.seek(self._starts[name] + self.done * len(data))
+            self._file.write(data)
+        self._file.flush()
         self.done += 1
 
     def finish(self) -> ViewLabels:
         """Give the file its name."""
-        for array in self._arrays.values():
-            array.flush()
-        self._arrays = {}
+        self._file.close()
+        labels = ViewLabels.open(self._part)
         os.replace(self._part, self._target)
-        return ViewLabels(self._target, self._record, _digest_of(self._target))
+        return replace(labels, file=self._target)
 
 
 def _parts_of(labelled: LabelledPass, record: ViewRecord) -> dict[str, torch.Tensor]:
@@ -197,20 +216,40 @@ def _parts_of(labelled: LabelledPass, record: ViewRecord) -> dict[str, torch.Ten
     if record.mix == "cutmix":
         parts["boxes"] = torch.tensor([batch.box for batch in views])
     if record.top_k:
-        parts |= _largest(labelled.logits, record.top_k)
+        parts |= _largest(labelled.logits, record.top_k, record.temperature)
     layout = record.layout
     return {name: part.to(torch.from_numpy(np.empty(0, layout[name][0])).dtype) for name, part in parts.items()}
 
 
-def _largest(logits: torch.Tensor, number: int) -> dict[str, torch.Tensor]:
+def _largest(logits: torch.Tensor, number: int, temperature: float) -> dict[str, torch.Tensor]:
     """Return the largest outputs, their classes, and the one that the others share.
 
-    So all others have the mean of their probabilities: the marginal smoothing of Shen and Xing, "A Fast Knowledge
-    Distillation Framework for Visual Recognition" (ECCV 2022).
+    At the temperature all others have the mean of their probabilities: the marginal smoothing of Shen and Xing, "A Fast
+    Knowledge Distillation Framework for Visual Recognition" (ECCV 2022).
     """
-    values, classes = logits.float().topk(number, dim=1)
-    others = logits.float().scatter(1, classes, -math.inf)
-    return {"logits": values, "classes": classes, "rest": others.logsumexp(1) - math.log(logits.shape[1] - number)}
+    logits = logits.float()
+    values, classes = logits.topk(number, dim=1)
+    others = logits.scatter(1, classes, -math.inf) / temperature
+    rest = temperature * (others.logsumexp(1) - math.log(logits.shape[1] - number))
+    return {"logits": values, "classes": classes, "rest": rest}
+
+
+def _checked_pass(parts: dict[str, torch.Tensor], record: ViewRecord, where: str, advice: str) -> LabelledPass:
+    """Return a pass of what is stored of it; raise InputError where a part cannot be."""
+    wrong = _wrong_classes(parts, record) if record.top_k else None
+    if wrong is None:
+        labelled = _labelled_pass(parts, record)
+        wrong = _wrong_part(labelled, record)
+    if wrong is not None:
+        raise InputError(f"{where}: {wrong}; {advice}")
+    return labelled
+
+
+def _wrong_classes(parts: dict[str, torch.Tensor], record: ViewRecord) -> str | None:
+    classes = parts["classes"].long().sort(dim=1).values
+    if classes.max() >= record.classes or (classes[:, 1:] == classes[:, :-1]).any():
+        return f"the {record.top_k} largest outputs of a view are not of so many of {record.classes} classes"
+    return None
 
 
 def _labelled_pass(parts: dict[str, torch.Tensor], record: ViewRecord) -> LabelledPass:
@@ -218,7 +257,7 @@ def _labelled_pass(parts: dict[str, torch.Tensor], record: ViewRecord) -> Labell
     logits = parts["logits"].float()
     if record.top_k:
         whole = parts["rest"].float()[:, None].repeat(1, record.classes)
-        logits = whole.scatter(1, parts["classes"].long().clamp(max=record.classes - 1), logits)
+        logits = whole.scatter(1, parts["classes"].long(), logits)
     views = []
     for batch, start in enumerate(range(0, record.images, record.batch)):
         own = slice(start, start + record.batch)
@@ -256,16 +295,3 @@ def _wrong_part(labelled: LabelledPass, record: ViewRecord) -> str | None:
             if not (0 <= top <= bottom <= side and 0 <= left <= right <= side):
                 return f"the box of a mixture reaches beyond images of {side} px"
     return None
-
-
-def _begins_with(file: Path, head: bytes) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(len(head)) == head
-
-
-def _digest_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy as np
 from compdd_eval.config.protocol import MIXES, Protocol
 from compdd_eval.utils.errors import InputError
 
-ADVICE = "get the set again, or make its labels again with `relabel --overwrite`"
+ADVICE = "get the set again, or make its labels again"
+NOT_STATED = "not stated"  # name of a teacher
 _METADATA, SCHEMA_VERSION = "view_labels", 1
-_CODES = {"<i2": "I16", "<i4": "I32", "|b1": "BOOL", "|u1": "U8", "<f2": "F16", "<f8": "F64"}
+CODES = {"<i2": "I16", "<i4": "I32", "|b1": "BOOL", "|u1": "U8", "<f2": "F16", "<f8": "F64"}
 _SRE2L_CROPS = 0.08  # least share of the area
 _BITS = 8
 _MAX_TEXT = 2000
+_DIGITS = 64  # of a SHA-256
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class ViewRecord:
         flip: Whether images are flipped.
         mix: `none`, `mixup` or `cutmix`.
         top_k: Outputs that are kept of each view; None: all.
+        temperature: At which those that are not kept have the mean of their probabilities; None where all are.
         seed: Seed of the draws; None where they were made elsewhere.
         teacher: `name`, `digest`, `accuracy` (on validation images; 0 where nobody knows) and `recipe`.
     """
@@ -49,13 +52,9 @@ class ViewRecord:
     flip: bool
     mix: str
     top_k: int | None
+    temperature: float | None
     seed: int | None
     teacher: dict[str, object]
-
-    @classmethod
-    def of(cls, content: dict[str, object]) -> "ViewRecord":
-        """Return the record out of a dict that has its fields, among others; KeyError where one is missing."""
-        return cls(**{field.name: content[field.name] for field in fields(cls)})
 
     @property
     def stored(self) -> int:
@@ -103,18 +102,26 @@ class ViewRecord:
             f"{an_image / (4 * a_byte):.3g} x one of float32"
         )
 
-    def in_words(self) -> str:
-        """Say it in one line."""
-        views = [
+    @property
+    def views(self) -> str:
+        """What was drawn and kept, in words."""
+        drawn = [
             "crops" + (f" from {self.rrc:g} of the area" if self.rrc else "") if self.rrc != 0 else "",
             "flips" if self.flip else "",
             self.mix if self.mix != "none" else "",
         ]
         stored = f" ({self.stored} stored)" if self.every > 1 else ""
         kept = f"the {self.top_k} largest outputs" if self.top_k else "all outputs"
-        drawn = ", ".join(filter(None, views)) or "whole images"
         name = self.teacher["name"]
-        return f"{self.passes} passes{stored} in batches of {self.batch}, {drawn}; {kept} of the teacher {name}"
+        whose = "a teacher that is not stated" if name == NOT_STATED else f"the teacher {name}"
+        return (
+            f"{self.passes:,} pass{'es' if self.passes > 1 else ''}{stored} in batches of {self.batch}, "
+            f"{', '.join(filter(None, drawn)) or 'whole images'}; {kept} of {whose}"
+        )
+
+    def in_words(self) -> str:
+        """Say in one line what they are, and what they take."""
+        return f"{self.views}; {self.storage}"
 
     def differences(self, protocol: Protocol) -> dict[str, object]:
         """Return the settings of a protocol that are not those of the views, with the value that each must have."""
@@ -123,34 +130,31 @@ class ViewRecord:
             wanted["rrc"] = self.rrc
         elif not protocol.rrc:
             wanted["rrc"] = _SRE2L_CROPS  # any will do, for the boxes are stored
+        if self.top_k:
+            wanted["temperature"] = self.temperature
         return {name: value for name, value in wanted.items() if getattr(protocol, name) != value}
 
 
-def header_of(record: ViewRecord) -> tuple[dict[str, object], int]:
-    """Return the header of a file, as the format of safetensors has it, and the bytes that follow it."""
-    note = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)}, sort_keys=True)
-    header, end = {"__metadata__": {_METADATA: note}}, 0
+def note_of(record: ViewRecord) -> dict[str, str]:
+    """Return the metadata of a file's header."""
+    return {_METADATA: json.dumps({"schema_version": SCHEMA_VERSION, **asdict(record)}, sort_keys=True)}
+
+
+def header_of(record: ViewRecord) -> tuple[bytes, dict[str, int]]:
+    """Return what a file begins with, as the format of safetensors has it, and where each tensor begins; the end, too.
+
+    The library writes whole tensors only, all in memory; so the header is written here, and passes one by one.
+    """
+    header, end = {"__metadata__": note_of(record)}, 0
     # wide types first: each tensor begins at a multiple of its type's size
     for name, (dtype, shape) in sorted(record.layout.items(), key=lambda part: -part[1][0].itemsize):
         start, end = end, end + math.prod(shape) * dtype.itemsize
-        header[name] = {"dtype": _CODES[dtype.str], "shape": list(shape), "data_offsets": [start, end]}
-    return header, end
-
-
-def read_header(file: Path) -> tuple[dict[str, object], int]:
-    """Return the header of a file, and where the tensors begin."""
-    try:
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if 0 < length <= size - 8 else None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise InputError(f"{file}: not a readable .safetensors file; {ADVICE}")
-    return header, 8 + length
+        header[name] = {"dtype": CODES[dtype.str], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    starts = {name: len(head) + header[name]["data_offsets"][0] for name in record.layout}
+    return head, starts | {"end": len(head) + end}
 
 
 def record_of(metadata: object, file: Path) -> ViewRecord:
@@ -162,26 +166,39 @@ def record_of(metadata: object, file: Path) -> ViewRecord:
     try:
         content = json.loads(metadata[_METADATA])
         version = content.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise InputError(f"{file}: schema_version {version}, expected {SCHEMA_VERSION}; update compdd_eval")
-        record = ViewRecord.of(content)
-        numbers = (record.images, record.resolution, record.classes, record.passes, record.every, record.batch)
-        teacher = record.teacher
-        valid = (
-            all(type(number) is int and 0 < number < 2**31 for number in numbers)
-            and record.classes <= 2**8
-            and (record.top_k is None or (type(record.top_k) is int and 0 < record.top_k < record.classes))
-            and type(record.flip) is bool
-            and record.mix in MIXES
-            and (record.rrc is None or (type(record.rrc) in (int, float) and 0 <= record.rrc <= 1))
-            and all(teacher[name].isprintable() for name in ("name", "digest", "recipe"))
-            and len(json.dumps(teacher)) <= _MAX_TEXT
-            and type(teacher["accuracy"]) in (int, float)
-        )
-    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
+        record = ViewRecord(**content) if version == SCHEMA_VERSION else None
+        valid = record is None or _is_valid(record)
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
         valid = False
     if not valid:
         raise InputError(f"{file}: holds no record of labels of views, or a damaged one; {ADVICE}")
+    if record is None:
+        raise InputError(f"{file}: schema_version {version}, expected {SCHEMA_VERSION}; update compdd_eval")
     return record
+
+
+def _is_line(text: str) -> bool:
+    return text.isprintable() and len(text) <= _MAX_TEXT
+
+
+def _is_valid(record: ViewRecord) -> bool:
+    """Whether a record says what can be; or an error of Python's where a value is of another type."""
+    numbers = (record.images, record.resolution, record.classes, record.passes, record.every, record.batch)
+    teacher, temperature = record.teacher, record.temperature
+    return (
+        all(type(number) is int and 0 < number < 2**31 for number in numbers)
+        and record.resolution < 2**15
+        and record.every <= record.passes
+        and record.classes <= 2**8
+        and (record.top_k is None or (type(record.top_k) is int and 0 < record.top_k < record.classes))
+        and ((record.top_k is None) == (temperature is None))
+        and (temperature is None or 0 < temperature < math.inf)
+        and type(record.flip) is bool
+        and record.mix in MIXES
+        and (record.rrc is None or (type(record.rrc) in (int, float) and 0 <= record.rrc <= 1))
+        and (record.seed is None or (type(record.seed) is int and 0 <= record.seed < 2**63))
+        and len(record.image_digest) == _DIGITS
+        and teacher.keys() == {"name", "digest", "accuracy", "recipe"}
+        and all(_is_line(teacher[name]) for name in ("name", "digest", "recipe"))
+        and 0 <= teacher["accuracy"] <= 1
+    )

@@ -113,8 +113,9 @@ def check_target(target: Path, overwrite: bool, file: bool = False) -> None:
 
 def _strange_entry(target: Path) -> str | None:
     """Return the name of something in a folder that no writer of ours has put there; None where there is nothing."""
-    if RECORD_NAME not in os.listdir(target):
-        return min(os.listdir(target))
+    names = set(os.listdir(target)) - {LOCK_NAME}
+    if RECORD_NAME not in names:
+        return min(names, default=None)
     return next((entry.name for entry in sorted(target.iterdir()) if not _is_written_here(entry)), None)
 
 

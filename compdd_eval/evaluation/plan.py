@@ -169,7 +169,7 @@ class Task:
         """What results say of the teacher, as of `Teacher.record`; None where there is none."""
         views = self.training_set.views
         if views is not None:
-            return {"file": str(views.file), **views.record.teacher}
+            return {**views.record.teacher, "file": str(views.file)}
         return self.teacher.record() if self.teacher else None
 
     @property

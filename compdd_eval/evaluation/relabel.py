@@ -14,13 +14,14 @@ from tqdm.auto import tqdm
 from compdd_eval.config.checks import no_subset
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
-from compdd_eval.distilled.card import CARD_NAME, set_card, updated_card
+from compdd_eval.distilled.card import CARD_NAME, is_ours, set_card, updated_card
 from compdd_eval.distilled.formats.comp_dd import TENSORS_NAME, save_folder
 from compdd_eval.distilled.metadata import RECORD_NAME, SetRecord, read_record
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.distilled.view_labels import LOCK_NAME, VIEW_LABELS_NAME, LabelledPass, ViewLabels, ViewLabelsWriter
 from compdd_eval.distilled.view_record import ViewRecord
+from compdd_eval.distilled.write import check_target, real_path
 from compdd_eval.evaluation.teachers import given_teacher
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.training.predict import predict_logits
@@ -30,9 +31,9 @@ from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, locked_or_refused, write_json, write_text
 from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.random_state import seed_of
 
 _logger = logging.getLogger(__name__)
-_APART = 2**32  # between the seeds of passes: further than seeds of users
 
 
 def relabel(config: RelabelConfig, accelerator: Accelerator, quiet: bool = False) -> DistilledSet:
@@ -68,23 +69,25 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
     # the labels go to other machines: no place on this one
     known["recipe"] = teacher.recipe.replace(teacher.file, Path(teacher.file).name)
     record = record_of_views(config, distilled, known)
+    _check_folder(folder, distilled)
     with ExitStack() as locks:
         check_writable(folder, "--output_dir")
         in_use = f"{folder}: another run labels its views now; wait for it, or give another --output_dir"
         locks.enter_context(locked_or_refused(folder / LOCK_NAME, in_use))
-        _check_folder(folder, distilled)
+        if not (folder / TENSORS_NAME).exists():
+            save_folder(distilled, folder)
         labels = _made(folder, record, config.overwrite)
         if labels is None:
-            if not (folder / TENSORS_NAME).exists():
-                save_folder(distilled, folder)
+            _name_labels(distilled, folder)  # none: whatever happens, the set can be read
             writer = ViewLabelsWriter(folder, record)
             if writer.done:
                 _logger.info(f"going on from pass {writer.done} of {record.stored}")
             network = teacher_network(teacher, distilled.resolution).to(device)
             _write_passes(writer, config, distilled.images.to(device), network, quiet)
             labels = writer.finish()
-            _name_in_record(replace(distilled, view_labels=labels), folder)
-    return replace(distilled, view_labels=labels)
+        distilled = replace(distilled, view_labels=labels)
+        _name_labels(distilled, folder)
+    return distilled
 
 
 def record_of_views(config: RelabelConfig, distilled: DistilledSet, teacher: dict[str, object]) -> ViewRecord:
@@ -101,6 +104,7 @@ def record_of_views(config: RelabelConfig, distilled: DistilledSet, teacher: dic
         flip=config.flip,
         mix=config.mix,
         top_k=config.top_k,
+        temperature=config.temperature if config.top_k else None,
         seed=config.seed,
         teacher=teacher,
     )
@@ -115,7 +119,7 @@ def labelled_pass(number: int, config: RelabelConfig, images: torch.Tensor, netw
         images: Float `[N, 3, H, H]`, on the device of the network.
         network: From such images to logits, in eval mode.
     """
-    generator = torch.Generator().manual_seed((config.seed + number * _APART) % 2**63)
+    generator = torch.Generator().manual_seed(seed_of(config.seed, "views", number))
     protocol, size = config.views, tuple(images.shape[2:])
     order = torch.randperm(len(images), generator=generator)
     drawn, logits = [], []
@@ -141,16 +145,15 @@ def _folder(config: RelabelConfig) -> Path:
     own = Path(os.path.expanduser(config.distilled))
     if config.output_dir is not None:
         return Path(config.output_dir)
-    if not (own / TENSORS_NAME).is_file():
-        raise InputError(
-            f"{config.distilled}: is no folder of our format; give --output_dir for the set and its labels"
-        )
+    if not all((own / name).is_file() for name in (TENSORS_NAME, RECORD_NAME)):
+        raise InputError(f"{config.distilled}: no folder of our format; give --output_dir for the set and its labels")
     return own
 
 
 def _check_folder(folder: Path, distilled: DistilledSet) -> None:
-    """Raise InputError where a folder has another set."""
+    """Raise InputError where a folder has another set, or something else."""
     if not (folder / TENSORS_NAME).exists():
+        check_target(real_path(folder), overwrite=True)
         return
     there = read_distilled(folder, view_labels=False)
     if there.sha256 != distilled.sha256:
@@ -160,11 +163,10 @@ def _check_folder(folder: Path, distilled: DistilledSet) -> None:
 def _made(folder: Path, record: ViewRecord, overwrite: bool) -> ViewLabels | None:
     """Return labels that are there and are those that are asked for; None where they are to be made."""
     file = folder / VIEW_LABELS_NAME
-    stated = read_record(folder)
-    if overwrite or not file.exists() or stated is None or stated.view_labels is None:
+    if overwrite or not file.exists():
         return None
     labels = ViewLabels.open(file)
-    if labels.record != record or labels.sha256 != stated.view_labels.get("sha256"):
+    if labels.record != record:
         raise InputError(
             f"{file}: labels of views with other settings or of another teacher; give another --output_dir, or "
             "--overwrite"
@@ -173,13 +175,13 @@ def _made(folder: Path, record: ViewRecord, overwrite: bool) -> ViewLabels | Non
     return labels
 
 
-def _name_in_record(distilled: DistilledSet, folder: Path) -> None:
-    """Say in the set's record and card that it has labels of views; what people have written into the card stays."""
-    old, new = read_record(folder), SetRecord.of(distilled)
-    if old is not None:
-        new = replace(old, view_labels=new.view_labels)
-    card = folder / CARD_NAME
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    edited = old is not None and text != set_card(old)
+def _name_labels(distilled: DistilledSet, folder: Path) -> None:
+    """Say in a set's record and card which labels of views it has; what people have written into the card stays."""
+    new, old = SetRecord.of(distilled), read_record(folder)
+    if new.same_set(old):
+        return
     write_json(folder / RECORD_NAME, new.as_json())
-    write_text(card, updated_card(text, new, None, []) if text and edited else set_card(new))
+    card = folder / CARD_NAME
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
+    if text is None or is_ours(text):
+        write_text(card, set_card(new) if text is None else updated_card(text, new, None, []))

@@ -85,7 +85,7 @@ def planned(inputs: EvaluationInputs, environment: dict[str, object], students: 
 def _known(distilled: DistilledSet) -> dict[str, object]:
     """Return what is known of a set: its metadata, where it comes from, and its labels of views in words."""
     labels = distilled.view_labels
-    views = {"view_labels": f"{labels.record.in_words()}; {labels.record.storage}"} if labels else {}
+    views = {"view_labels": labels.record.in_words()} if labels else {}
     return distilled.metadata | distilled.origin | views
 
 

@@ -50,7 +50,7 @@ def _results(inputs: EvaluationInputs) -> str:
 def _labels(inputs: EvaluationInputs) -> str:
     kind, regime = inputs.distilled.label_kind, inputs.config.labels
     if regime == VIEWS:
-        return f"views: {inputs.distilled.view_labels.record.in_words()}"
+        return f"views: {inputs.distilled.view_labels.record.views}"
     return kind if regime == "given" or (regime == "hard" and kind == "hard") else f"{regime} (the set has {kind})"
 
 

@@ -29,7 +29,7 @@ from compdd_eval.utils.console import counted
 from compdd_eval.utils.devices import peak_memory
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
-from compdd_eval.utils.random_state import seed_torch
+from compdd_eval.utils.random_state import seed_of, seed_torch
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ _WARM_UP = {False: 1, True: 4}  # steps that are not timed, on a CPU and on a GP
 _TIMED = 2
 _TIMING_PAYS = 60.0  # seconds of training, from which on it is worth the seconds of finding out how to train
 _GAIN = 0.95  # of the time of half as many students together
-_APART = 2**32  # between the seeds of the processes of one student: further than seeds of students
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ class GroupTrainer:
             seed_torch(self._device, member.seed)
             networks.append(self._on_device(member.model))
         if self.as_team:  # each process has other images in hand, for which dropout has to draw anew
-            seed_torch(self._device, task.seed + self._accelerator.process_index * _APART)
+            seed_torch(self._device, seed_of(task.seed, "process", self._accelerator.process_index))
         network = networks[0] if len(group) == 1 else Stack(networks)
         if task.protocol.labels == "soft+kd":
             teacher = teacher_network(task.teacher, self._config.res).to(self._device)

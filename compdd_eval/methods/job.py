@@ -1,6 +1,5 @@
 """What a distillation method works with: real images, networks, random numbers, and the synthetic images it learns."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -20,7 +19,7 @@ from compdd_eval.training import compiling
 from compdd_eval.training.augment import diff_augment
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.utils.devices import send
-from compdd_eval.utils.random_state import own_random_state
+from compdd_eval.utils.random_state import own_random_state, seed_of
 
 T = TypeVar("T")
 _ROOM = 4  # a device keeps the training images where they take at most this part of its free memory
@@ -123,14 +122,14 @@ class Job:
 
         Equal in every process, and after a resume.
         """
-        return torch.Generator().manual_seed(self._seed(purpose))
+        return torch.Generator().manual_seed(seed_of(self.config.seed, *purpose))
 
     def draws(self, *purpose: object) -> AbstractContextManager[None]:
         """Let a block draw what the seed and a purpose decide from the global generators of torch, NumPy and Python.
 
         On a GPU also from that of the device. After the block they are as they were before.
         """
-        return own_random_state(self.device, self._seed(purpose))
+        return own_random_state(self.device, seed_of(self.config.seed, *purpose))
 
     def network(self, *purpose: object) -> nn.Module:
         """Return `config.model` with weights that the seed and a purpose decide, on the device, in training mode."""
@@ -183,10 +182,6 @@ class Job:
         if not config.dsa:
             return images
         return diff_augment(images, config.dsa_strategy, config.crop_pad, generator, siamese)
-
-    def _seed(self, purpose: tuple) -> int:
-        text = repr((self.config.seed, *purpose)).encode()
-        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
 class Synthetic:

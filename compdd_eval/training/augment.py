@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from compdd_eval.config.protocol import DSA_STRATEGY, PRESETS, Protocol, parse_strategy
-from compdd_eval.training.views import FLIP_PROBABILITY, draw_views
+from compdd_eval.training.views import FLIP_PROBABILITY, draw_crops_and_flips, draw_mixing
 from compdd_eval.utils.devices import send
 
 BRIGHTNESS = 1.0
@@ -72,10 +72,12 @@ def augment_batch(
     Returns:
         Images and targets of the same shape, dtype and device.
     """
-    views = draw_views(tuple(images.shape[2:]), len(images), protocol, generator)
+    batch = (tuple(images.shape[2:]), len(images), protocol, generator)
+    views = draw_crops_and_flips(*batch)
     images = views.crop_and_flip(images)
     if protocol.dsa:
         images = diff_augment(images, protocol.dsa_strategy, protocol.crop_pad, generator)
+    views = draw_mixing(views, *batch)
     return views.mix_images(images), views.mix_targets(targets)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -58,21 +58,34 @@ class Views:
 
 
 def draw_views(size: tuple[int, int], number: int, protocol: Protocol, generator: torch.Generator) -> Views:
-    """Draw what a protocol does to a batch.
+    """Draw what a protocol does to a batch: crops and flips, then mixing; arguments as of `draw_mixing`."""
+    return draw_mixing(draw_crops_and_flips(size, number, protocol, generator), size, number, protocol, generator)
+
+
+def draw_crops_and_flips(size: tuple[int, int], number: int, protocol: Protocol, generator: torch.Generator) -> Views:
+    """Draw the crops and flips of a batch, by the protocol's `rrc` and `flip`; arguments as of `draw_mixing`."""
+    crops = torch.tensor(draw_boxes(size, number, protocol.rrc, generator)) if protocol.rrc else None
+    flips = torch.rand(number, generator=generator) < FLIP_PROBABILITY if protocol.flip else None
+    return Views(crops, flips)
+
+
+def draw_mixing(
+    views: Views, size: tuple[int, int], number: int, protocol: Protocol, generator: torch.Generator
+) -> Views:
+    """Return views with how they are mixed.
 
     Sources of the mixing: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018); Yun et al., "CutMix"
     (ICCV 2019); as torchvision's transforms v2 have them: one share for a batch, partners one place apart in it.
 
     Args:
+        views: Crops and flips of the batch.
         size: Height and width of the images.
         number: Images in the batch.
-        protocol: Its `rrc`, `flip`, `mix` and `mix_alpha`.
+        protocol: Its `mix` and `mix_alpha`.
         generator: Where all random numbers come from; on the CPU.
     """
-    crops = torch.tensor(draw_boxes(size, number, protocol.rrc, generator)) if protocol.rrc else None
-    flips = torch.rand(number, generator=generator) < FLIP_PROBABILITY if protocol.flip else None
     if protocol.mix == "none":
-        return Views(crops, flips)
+        return views
     from torchvision.transforms import v2
 
     kind = v2.MixUp if protocol.mix == "mixup" else v2.CutMix
@@ -80,9 +93,9 @@ def draw_views(size: tuple[int, int], number: int, protocol: Protocol, generator
         drawn = kind(alpha=protocol.mix_alpha).make_params([torch.empty(1, *size, device="meta")])
     partners = (torch.arange(number) - 1) % number
     if protocol.mix == "mixup":
-        return Views(crops, flips, partners, drawn["lam"])
+        return replace(views, partners=partners, share=drawn["lam"])
     left, top, right, bottom = drawn["box"]
-    return Views(crops, flips, partners, drawn["lam_adjusted"], (top, left, bottom, right))
+    return replace(views, partners=partners, share=drawn["lam_adjusted"], box=(top, left, bottom, right))
 
 
 def draw_boxes(

@@ -12,7 +12,6 @@ from torchvision.transforms import v2
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.distilled.set import read_distilled
-from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME
 
 SIDE, BATCH, PASSES = 16, 8, 2
 SUBSET = load_subset("bird-easy")
@@ -146,12 +145,19 @@ class Code:
         (lambda fkd: (fkd / "epoch_1").rename(fkd / "epoch_2"), "epoch_1 is missing"),
         (lambda fkd: (fkd / "epoch_1/batch_2.tar").unlink(), "epoch_1/batch_2.tar: is missing"),
         (lambda fkd: shutil.copy(fkd / "epoch_0/batch_2.tar", fkd / "epoch_0/batch_3.tar"), "more than 3 batches"),
-        (lambda fkd: shutil.copy(fkd / "epoch_0/batch_0.tar", fkd / "epoch_0/batch_2.tar"), "8 images, mixing cutmix"),
+        (
+            lambda fkd: shutil.copy(fkd / "epoch_0/batch_0.tar", fkd / "epoch_0/batch_2.tar"),
+            "8 images with 1000 outputs, mixing cutmix, expected 4",
+        ),
         (lambda fkd: change(fkd, 0, torch.full((8, 4), 0.9)), "crops reach beyond images of 16 px"),
         (lambda fkd: change(fkd, 0, torch.zeros(8, 3)), "six parts: crops, flips"),
         (lambda fkd: change(fkd, 2, torch.arange(8) + 1), "mixed with others than the 8 of their batch"),
         (lambda fkd: change(fkd, 5, torch.zeros(8, 77), "epoch_0/batch_0.tar"), "77: expected ten, or ImageNet's 1000"),
         (lambda fkd: change(fkd, 5, torch.full((8, 1000), 1e6)), "not finite"),
+        (lambda fkd: change(fkd, 5, torch.zeros(8, 10)), "8 images with 10 outputs"),
+        (lambda fkd: change(fkd, 4, [0, 0, float("inf"), 3]), "six parts: crops, flips"),
+        (lambda fkd: change(fkd, 5, torch.zeros(8, 1000).to_sparse()), "six parts: crops, flips"),
+        (lambda fkd: change(fkd, 3, 1.5), "epoch_1: labels of views, pass 1: the share of a mixture is 1.5"),
         (lambda fkd: change(fkd, 5, Code()), "could run code, so it is not opened"),
         (lambda fkd: cut_off(fkd / "epoch_0/batch_1.tar"), "damaged or cut short"),
         (lambda fkd: torch.save(torch.zeros(3), fkd / "epoch_0/batch_0.tar"), "six parts: crops, flips"),
@@ -159,6 +165,7 @@ class Code:
 )
 def test_what_is_refused(images, tmp_path, run, damage, message):
     save(images, tmp_path / "fkd")
+    (tmp_path / "fkd/epoch_²").mkdir()  # is left alone
     damage(tmp_path / "fkd")
     status, _, lines = run("convert", images, tmp_path / "set", *FLAGS, "--view_labels", tmp_path / "fkd")
     assert status == 2 and message in lines[-1], lines
@@ -167,6 +174,9 @@ def test_what_is_refused(images, tmp_path, run, damage, message):
 
 def test_only_our_format_holds_them(images, tmp_path, run):
     save(images, tmp_path / "fkd")
-    status, out, _ = run("convert", images, tmp_path / "one.pt", *FLAGS, "--view_labels", tmp_path / "fkd")
-    assert status == 0 and "labels of views" in out.partition("lost")[2]
-    assert not (tmp_path / VIEW_LABELS_NAME).exists()
+    status, _, lines = run("convert", images, tmp_path / "one.pt", *FLAGS, "--view_labels", tmp_path / "fkd")
+    assert status == 2 and "pt holds no labels of views" in lines[-1]
+    assert not (tmp_path / "one.pt").exists()
+    given = ("convert", images, tmp_path / "set", *FLAGS, "--view_labels", tmp_path / "fkd")
+    status, _, lines = run(*given, "--res", 8)
+    assert status == 2 and "--res" in lines[-1] and not (tmp_path / "set").exists()

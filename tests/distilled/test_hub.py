@@ -366,7 +366,7 @@ def test_a_hundred_passes_of_labels_of_views(server, client, drawn, place, tmp_p
     assert "nothing has changed" in client("push", tmp_path / "ours", "--repo_id", "tester/views")[1]
     tree = tree_of(server, "tester/views")
     assert tree[VIEW_LABELS_NAME].data == (tmp_path / "ours" / VIEW_LABELS_NAME).read_bytes()
-    assert "| labels of views | 100 passes in batches of 20" in tree["README.md"].data.decode()
+    assert "Labels of views: 100 passes in batches of 20" in tree["README.md"].data.decode()
     assert client("pull", "tester/views", tmp_path / "copy")[0] == 0
     fast = ["--model", "ConvNetD1", "--epoch_eval_train", 2, "--num_eval", 2, "--threads", 1, "--protocol", "rded"]
     fast += ["--batch_train", 20, "--labels", "views", "--data_path", drawn]
@@ -384,7 +384,9 @@ def test_a_hundred_passes_of_labels_of_views(server, client, drawn, place, tmp_p
     assert status == 0, lines
     tree = tree_of(server, "tester/views")
     assert not any(str(place).encode() in file.data or str(tmp_path).encode() in file.data for file in tree.values())
-    assert client("push", tmp_path / "without", "--repo_id", "tester/views")[0] == 0
+    one_error(client("push", tmp_path / "without", "--repo_id", "tester/views"), "labels of views", "--overwrite")
+    assert VIEW_LABELS_NAME in tree_of(server, "tester/views")
+    assert client("push", tmp_path / "without", "--repo_id", "tester/views", "--overwrite")[0] == 0
     assert VIEW_LABELS_NAME not in tree_of(server, "tester/views")
     one_error(client("pull", "tester/views", tmp_path / "copy"), "holds a set already", "--overwrite")
     assert client("pull", "tester/views", tmp_path / "copy", "--overwrite")[0] == 0

@@ -4,28 +4,32 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.distilled.set import DistilledSet, read_distilled
-from compdd_eval.distilled.view_labels import PART_NAME, VIEW_LABELS_NAME
+from compdd_eval.distilled.view_labels import PART_NAME, VIEW_LABELS_NAME, ViewLabels, ViewLabelsWriter
 from compdd_eval.evaluation import relabel as relabelling
 from compdd_eval.evaluation.replay import ReplayedBatches
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
+from compdd_eval.utils.random_state import seed_of
 from tests.support.parity import normal
 
 SIDE, IMAGES, BATCH, PASSES = 16, 20, 8, 4
 FACTS = {"category": "bird", "subset": "easy"}
+BIRDS = ("--category", "bird", "--subset", "easy")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,8 @@ def views_by_hand(images, stored, number, mix):
 def test_replayed_views_give_the_losses_of_views_made_on_the_fly(folder, teacher, mix):
     distilled = label(folder, teacher, mix=mix)
     stored = load_file(folder / VIEW_LABELS_NAME)
+    for name in ("order", "crops", "shares", "logits"):
+        assert len({tuple(part.flatten().tolist()) for part in stored[name]}) == PASSES, "each pass is drawn anew"
     assert stored["order"].dtype == torch.int16 and stored["logits"].dtype == torch.float16
     how = Protocol(
         "rded",
@@ -131,7 +137,7 @@ class _SeededAnew(StudentBatches):
 
     def order(self):
         number = getattr(self, "number", 0)
-        self.generator.manual_seed(number * 2**32)
+        self.generator.manual_seed(seed_of(0, "views", number))
         self.number = number + 1
         return super().order()
 
@@ -143,7 +149,8 @@ def test_the_largest_outputs_and_fewer_passes(folder, teacher, tmp_path):
     for number in range(PASSES):
         all_of_them, kept = whole.read(number), few.read(number)
         assert torch.equal(all_of_them.order, kept.order)
-        exact, found = all_of_them.logits.double().softmax(1), kept.logits.double().softmax(1)
+        # at the temperature of the students, that of the preset
+        exact, found = ((one.logits.double() / 20).softmax(1) for one in (all_of_them, kept))
         values, classes = exact.topk(3, dim=1)
         expected = ((1 - values.sum(1, keepdim=True)) / 7).expand(-1, 10).scatter(1, classes, values)
         assert torch.allclose(found, expected, atol=2e-3) and (kept.logits.sort(1).values[:, :7].std(1) == 0).all()
@@ -205,10 +212,8 @@ def test_the_command(folder, teacher, run, tmp_path):
     assert f"the images' {8 * pixels:,} with 8 bits a value, {32 * pixels:,} as they are stored" in out
     assert f"--distilled {folder}" in out and "--labels views" in out and "--batch_train 8" in out
     record = json.loads((folder / "distilled.json").read_text())["view_labels"]
-    assert record["passes"] == 4 and record["teacher"]["name"] == "ConvNetD1BN"
-    assert (
-        "| labels of views | 4 passes in batches of 8, crops from 0.5 of the area" in (folder / "README.md").read_text()
-    )
+    assert record["in_words"].startswith("4 passes in batches of 8") and "ConvNetD1BN" in record["in_words"]
+    assert "Labels of views: 4 passes in batches of 8, crops from 0.5 of the area" in (folder / "README.md").read_text()
     same = ("relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8)
     status, _, lines = run(*same)
     assert status == 0 and "is made already" in lines[-1]
@@ -245,7 +250,7 @@ def test_a_set_of_another_format_gets_a_folder(folder, teacher, run, tmp_path):
     ("flags", "message"),
     [
         ((), "--teacher is missing"),
-        (("--teacher", "ResNet18"), "--teacher ResNet18: expected one with weights"),
+        (("--teacher", "ResNet18"), "--teacher ResNet18: has no weights"),
         (("--teacher", "TEACHER", "--top_k", 10), "--top_k 10: expected a number from 1 to 9"),
         (
             ("--teacher", "TEACHER", "--passes", 4, "--every", 5),
@@ -363,3 +368,189 @@ def test_labels_of_other_images(folder, teacher, tmp_path):
     (tmp_path / "other/distilled.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="made for 20 other images"):
         read_distilled(tmp_path / "other")
+
+
+def test_labels_stay_with_their_images(folder, teacher, tmp_path):
+    distilled = label(folder, teacher)
+    for images in (distilled.images + 1, distilled.images[:10], F.interpolate(distilled.images, scale_factor=2)):
+        with pytest.raises(InputError, match="made for 20 other images"):
+            replace(distilled, images=images, labels=distilled.labels[: len(images)])
+    for field, value in (("resolution", 64), ("classes", 7)):
+        record = replace(distilled.view_labels.record, **{field: value})
+        with pytest.raises(InputError, match="made for 20 other images"):
+            replace(distilled, view_labels=replace(distilled.view_labels, record=record))
+
+
+def test_labels_that_are_replaced_while_a_set_uses_them(folder, teacher, tmp_path):
+    distilled = label(folder, teacher)
+    label(folder, teacher, seed=1, overwrite=True)
+    with pytest.raises(InputError, match="has been replaced"):
+        distilled.view_labels.read(0)
+    with pytest.raises(InputError, match="has been replaced"):
+        distilled.save(tmp_path / "copy")
+    assert read_distilled(folder).view_labels.record.seed == 1
+
+
+def test_a_set_that_is_saved_over_itself(folder, teacher):
+    distilled = label(folder, teacher)
+    (folder / PART_NAME).write_bytes(b"begun")
+    distilled.save(folder)
+    again = read_distilled(folder)
+    assert again.view_labels.sha256 == distilled.view_labels.sha256 and (folder / PART_NAME).read_bytes() == b"begun"
+    replace(again, view_labels=None).save(folder)
+    assert read_distilled(folder).view_labels is None and not (folder / VIEW_LABELS_NAME).exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_killed_when_the_labels_are_finished(folder, teacher, monkeypatch, overwrite):
+    """The set can be read; the same command takes the labels that are there."""
+    if overwrite:
+        label(folder, teacher, seed=1)
+    named = relabelling._name_labels
+
+    def killed(distilled, *rest):
+        if distilled.view_labels is not None:
+            raise KeyboardInterrupt
+        named(distilled, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(relabelling, "_name_labels", killed)
+        with pytest.raises(KeyboardInterrupt):
+            label(folder, teacher, overwrite=overwrite)
+    assert read_distilled(folder).view_labels is None
+    monkeypatch.setattr(relabelling, "labelled_pass", None)
+    label(folder, teacher)
+    assert read_distilled(folder).view_labels.record.seed == 0
+
+
+def test_a_disk_that_is_full(folder, teacher, run, monkeypatch):
+    monkeypatch.setattr(
+        ViewLabelsWriter, "write", lambda self, labelled: (_ for _ in ()).throw(OSError(28, "No space"))
+    )
+    status, _, lines = run("relabel", folder, "--teacher", teacher, "--passes", 2)
+    assert status == 2 and len(lines) == 1 and "No space" in lines[0]
+    assert read_distilled(folder).view_labels is None
+
+
+def test_a_set_of_one_image(tmp_path, teacher):
+    DistilledSet(normal(1, (1, 3, SIDE, SIDE)), torch.zeros(1, dtype=torch.int64), metadata=FACTS).save(
+        tmp_path / "one"
+    )
+    labels = label(tmp_path / "one", teacher, rrc=0.0, mix="none", flip=False, batch_train=1).view_labels
+    with torch.no_grad():
+        expected = network_of(teacher)(normal(1, (1, 3, SIDE, SIDE)))
+    for number in range(PASSES):
+        assert torch.allclose(labels.read(number).logits, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_what_is_the_users_stays(folder, teacher, run, tmp_path):
+    given = ("--teacher", teacher, "--passes", 2, "--batch_train", 8, "--threads", 1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    status, _, lines = run("relabel", folder, *given, "--output_dir", tmp_path / "mine")
+    assert status == 2 and "thesis.txt" in lines[-1] and len(list((tmp_path / "mine").iterdir())) == 1
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    (bare / "distilled.json").unlink()
+    (bare / "README.md").write_text("mine")
+    status, _, lines = run("relabel", bare, *given, *BIRDS)
+    assert status == 2 and "give --output_dir" in lines[-1] and (bare / "README.md").read_text() == "mine"
+    card = (folder / "README.md").read_text().replace("## Source and licence", "My words.\n\n## Source and licence")
+    (folder / "README.md").write_text(card)
+    assert run("relabel", folder, *given)[0] == 0
+    text = (folder / "README.md").read_text()
+    assert "My words." in text and "Labels of views: 2 passes in batches of 8" in text
+
+
+def test_a_short_record_is_enough(folder, teacher):
+    record = json.loads((folder / "distilled.json").read_text())
+    short = {name: record[name] for name in ("schema_version", "config_name", "sha256")}
+    (folder / "distilled.json").write_text(json.dumps(short))
+    label(folder, teacher)
+    assert read_distilled(folder).view_labels.record.passes == PASSES
+
+
+@pytest.mark.parametrize(
+    "value", [{"x": 1}, {"sha256": None, "in_words": "x"}, [], "x", {"sha256": "a", "in_words": "b\n"}]
+)
+def test_a_malformed_entry_of_the_record(folder, run, value):
+    record = json.loads((folder / "distilled.json").read_text())
+    (folder / "distilled.json").write_text(json.dumps(record | {"view_labels": value}))
+    status, _, lines = run("convert", folder, folder.with_name("copy"))
+    assert status == 2 and "distilled.json: view_labels is" in lines[-1]
+
+
+MUTATIONS = [
+    ("schema_version", 2), ("images", 0), ("images", 2.0), ("images", True), ("images", 10**12), ("batch", None),
+    ("resolution", 10**5), ("classes", 300), ("passes", -1), ("every", 9), ("rrc", float("nan")), ("rrc", "0.5"),
+    ("flip", 1), ("mix", "cut"), ("mix", []), ("top_k", 0), ("top_k", 3), ("temperature", 1.0), ("seed", [1]),
+    ("seed", 2**70), ("image_digest", "ab"), ("image_digest", None), ("teacher", None), ("teacher", {}),
+    ("teacher", {"name": "x", "digest": "", "recipe": "", "accuracy": float("nan")}),
+    ("teacher", {"name": "x", "digest": "", "recipe": "", "accuracy": 2}),
+    ("teacher", {"name": "x" * 3000, "digest": "", "recipe": "", "accuracy": 0}),
+    ("teacher", {"name": "x\n", "digest": "", "recipe": "", "accuracy": 0}),
+    ("teacher", {"name": "x", "digest": "", "recipe": "", "accuracy": 0, "file": "/etc/passwd"}),
+    ("more", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), MUTATIONS)
+def test_records_that_say_what_cannot_be(folder, teacher, name, value):
+    file = label(folder, teacher).view_labels.file
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    record = json.loads(header["__metadata__"]["view_labels"]) | {name: value}
+    header["__metadata__"]["view_labels"] = json.dumps(record)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(InputError, match="view_labels.safetensors"):
+        ViewLabels.open(file)
+
+
+def test_headers_that_are_none(folder, teacher):
+    file = label(folder, teacher).view_labels.file
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    without = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    others = [without, without | {"__metadata__": {}}, without | {"__metadata__": {"view_labels": "[1"}}, [], 3]
+    others += [without | {"order": dict(without["order"], dtype="I32")}, header | {"more": without["order"]}]
+    for other in others:
+        text = json.dumps(other).encode()
+        text += b" " * (-len(text) % 8)
+        file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+        with pytest.raises(InputError, match="view_labels.safetensors"):
+            ViewLabels.open(file)
+    file.write_bytes((60 * 2**20).to_bytes(8, "little") + b"x" * 100)
+    with pytest.raises(InputError, match="claims a header"):
+        ViewLabels.open(file)
+
+
+def test_classes_of_the_largest_outputs(folder, teacher, run):
+    file = label(folder, teacher, top_k=3).view_labels.file
+    for classes in ([200, 1, 2], [4, 4, 2]):
+        stored = load_file(file)
+        stored["classes"][1, 2] = torch.tensor(classes, dtype=torch.uint8)
+        with safe_open(str(file), "pt") as opened:
+            save_file(stored, file, opened.metadata())
+        with pytest.raises(
+            InputError, match="pass 1: the 3 largest outputs of a view are not of so many of 10 classes"
+        ):
+            ViewLabels.open(file).check()
+
+
+def test_a_teacher_beside_them_is_refused(folder, teacher, run, drawn, cache):
+    label(folder, teacher)
+    given = ("evaluate", "--distilled", folder, "--data_path", drawn, "--labels", "views", "--teacher", teacher)
+    status, _, lines = run(*given)
+    assert status == 2 and "leave --teacher out" in lines[-1]
+
+
+def test_temperatures_of_the_largest_outputs(folder, teacher, run, drawn, cache):
+    """What is not kept is shared out at the temperature of the students: another one is refused."""
+    label(folder, teacher, top_k=3)
+    given = ("evaluate", "--distilled", folder, "--data_path", drawn, "--labels", "views", "--protocol", "rded")
+    status, _, lines = run(*given, "--batch_train", BATCH, "--temperature", 4)
+    assert status == 2 and "give --temperature 20" in lines[-1]

@@ -1,6 +1,5 @@
 """NumPy's `.npy` and `.npz`, and `.safetensors`: what their headers claim is checked before anything is read."""
 
-import json
 import math
 import zipfile
 import zlib
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 
 from compdd_eval.distilled.formats.parts import NOTE
-from compdd_eval.distilled.limits import MAX_BYTES, check_size
+from compdd_eval.distilled.limits import MAX_BYTES, check_header, check_size, opened
 from compdd_eval.distilled.metadata import write_record
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
 
 _DIMENSIONS = 8  # more has no array of images or labels
-_MAX_HEADER = 10 * 2**20  # bytes; a set has three tensors
 _BIG, _RATIO = (2**28, 200)  # from so many bytes on, floats that shrink to less than 1/200 are no images
 
 
@@ -46,7 +44,7 @@ def load_safetensors(path: Path) -> dict[str, torch.Tensor | str]:
     """Return the tensors of a `.safetensors` file by name, and NOTE if it has one; InputError if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
-    _check_header(path)
+    check_header(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -54,14 +52,6 @@ def load_safetensors(path: Path) -> dict[str, torch.Tensor | str]:
             return content if note is None else content | {NOTE: note}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable .safetensors file ({error}); get or save it again") from error
-
-
-def opened(path: Path) -> BinaryIO:
-    """Open a file to read its bytes; raise InputError where that is not allowed."""
-    try:
-        return path.open("rb")
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read; change its permissions") from error
 
 
 def _read_array(file: BinaryIO, size: int, name: str) -> np.ndarray:
@@ -98,36 +88,6 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise InputError(
             f"{path}: {size:,} bytes that would unpack to {claimed:,}; that is no distilled set, and it is not unpacked"
         )
-
-
-def _whole(number: object) -> int:
-    if type(number) is not int or not 0 <= number < 2**63:
-        raise ValueError(f"{number} is no size")
-    return number
-
-
-def _check_header(path: Path) -> None:
-    """Compare what the header of a `.safetensors` file claims with the bytes that are there."""
-    size = path.stat().st_size
-    with opened(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, _MAX_HEADER):
-            raise InputError(
-                f"{path}: not a readable .safetensors file (claims a header of {length:,} bytes, the file has {size:,} "
-                "bytes); get or save it again"
-            )
-        text = file.read(length)
-    try:
-        tensors = [entry for name, entry in json.loads(text).items() if name != "__metadata__"]
-        ends = [_whole(entry["data_offsets"][1]) for entry in tensors]
-        values = [math.prod(map(_whole, entry["shape"])) for entry in tensors]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable .safetensors file; get or save it again") from error
-    if max(ends, default=0) > size - 8 - length:
-        raise InputError(
-            f"{path}: its header claims {max(ends):,} bytes of tensors, there are {size - 8 - length:,}; get it again"
-        )
-    check_size(str(path), sum(values))
 
 
 def write_npz(distilled: SetTensors, path: Path, note: str) -> None:

@@ -36,11 +36,11 @@ def save_folder(distilled: SetTensors, folder: str | os.PathLike) -> None:
     # the record after the tensors: where this is cut off in between, its digest does not fit, and reading says so
     with atomic_write(folder / TENSORS_NAME) as path:
         write_tensors(distilled, path)
-    if distilled.view_labels is None:
-        (folder / VIEW_LABELS_NAME).unlink(missing_ok=True)
-    else:
+    if distilled.view_labels is not None:
         distilled.view_labels.copy_to(folder)
     write_json(folder / RECORD_NAME, record.as_json())
+    if distilled.view_labels is None:
+        (folder / VIEW_LABELS_NAME).unlink(missing_ok=True)
     with atomic_write(folder / PREVIEW_NAME) as path:
         save_preview(distilled, distilled.label_names, path, short_title(record))
     write_text(folder / CARD_NAME, set_card(record))

@@ -7,6 +7,7 @@ itself, the box that CutMix takes from the partner (first and last row and colum
 (`[B, 1000]`). Which images a batch has is not stored: it follows from a seed.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch.utils.data import RandomSampler
 
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.formats.torch_files import load_torch
+from compdd_eval.distilled.limits import is_plain
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.distilled.view_labels import LabelledPass, ViewLabels, ViewLabelsWriter
-from compdd_eval.distilled.view_record import ViewRecord
+from compdd_eval.distilled.view_record import NOT_STATED, ViewRecord
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, of_classes
 from compdd_eval.training.views import Views
 from compdd_eval.utils.digests import digest_of_tensors
@@ -76,9 +78,10 @@ def convert_fkd(source: Path, distilled: DistilledSet, seed: int, order: str, ta
         flip=True,
         mix=first.mix,
         top_k=None,
+        temperature=None,
         seed=None,
         teacher={
-            "name": "not stated",
+            "name": NOT_STATED,
             "digest": "",
             "accuracy": 0.0,
             "recipe": f"labels of views out of {source.name}, order of the images by seed {seed}",
@@ -88,7 +91,12 @@ def convert_fkd(source: Path, distilled: DistilledSet, seed: int, order: str, ta
     columns = _columns(first.outputs.shape[1], distilled.definition, order, source)
     generator = torch.Generator().manual_seed(seed)
     for epoch, indices in zip(range(passes), _orders(number, generator), strict=False):
-        writer.write(_pass_of(source / f"epoch_{epoch}", indices, record, columns))
+        folder = source / f"epoch_{epoch}"
+        labelled = _pass_of(folder, indices, record, columns, first.outputs.shape[1])
+        try:
+            writer.write(labelled)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}; get the folder again") from error
     return writer.finish()
 
 
@@ -96,7 +104,7 @@ def _passes_in(source: Path) -> int:
     """Return the number of passes, which are numbered from 0 without a gap."""
     if not (source / "epoch_0" / "batch_0.tar").is_file():
         raise InputError(f"{source}: no epoch_0/batch_0.tar in it; expected labels of views as SRe2L saves them")
-    numbers = {int(entry.name[6:]) for entry in source.glob("epoch_*") if entry.name[6:].isdigit()}
+    numbers = {int(found[1]) for entry in source.iterdir() if (found := re.fullmatch("epoch_([0-9]+)", entry.name))}
     missing = sorted(set(range(len(numbers))) - numbers)
     if missing:
         raise InputError(f"{source}: epoch_{missing[0]} is missing, and later ones are there; get the folder again")
@@ -110,17 +118,19 @@ def _orders(number: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
         yield torch.tensor(list(sampler))
 
 
-def _pass_of(folder: Path, order: torch.Tensor, record: ViewRecord, columns: list[int | None]) -> LabelledPass:
+def _pass_of(
+    folder: Path, order: torch.Tensor, record: ViewRecord, columns: list[int | None], width: int
+) -> LabelledPass:
     views, outputs = [], []
     for number in range(record.batches):
         file = folder / f"batch_{number}.tar"
         batch = _batch_of(file)
         wanted = min(record.batch, record.images - number * record.batch)
-        if len(batch.outputs) != wanted or batch.mix != record.mix:
-            found = f"{len(batch.outputs)} images, mixing {batch.mix}"
+        if (*batch.outputs.shape, batch.mix) != (wanted, width, record.mix):
+            found = f"{len(batch.outputs)} images with {batch.outputs.shape[1]} outputs, mixing {batch.mix}"
             raise InputError(
-                f"{file}: {found}, expected {wanted} of {record.images}, mixing {record.mix}; are the labels of these "
-                "images?"
+                f"{file}: {found}, expected {wanted} of {record.images} with {width}, mixing {record.mix}; are the "
+                "labels of these images?"
             )
         crops = (batch.crops.double() * record.resolution).round().long()  # as PIL cuts them in the release
         views.append(Views(crops, batch.flips, batch.partners, 1.0 if batch.share is None else batch.share, batch.box))
@@ -151,7 +161,8 @@ def _batch_of(file: Path) -> _Batch:
         )
         number = len(outputs)
         valid = (
-            outputs.ndim == 2
+            all(map(is_plain, (batch.crops, batch.flips, outputs, *(() if partners is None else (batch.partners,)))))
+            and outputs.ndim == 2
             and outputs.is_floating_point()
             and number > 0
             and batch.crops.shape == (number, 4)
@@ -161,7 +172,7 @@ def _batch_of(file: Path) -> _Batch:
             and (partners is None or batch.partners.shape == (number,))
             and (box is None or (len(batch.box) == 4 and partners is not None))
         )
-    except (TypeError, ValueError, AttributeError, RuntimeError):
+    except (TypeError, ValueError, AttributeError, RuntimeError, OverflowError):
         valid = False
     if not valid:
         raise InputError(f"{file}: holds something else than {_EXPECTED}")

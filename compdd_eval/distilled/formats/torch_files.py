@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compdd_eval.distilled.formats.arrays import opened
 from compdd_eval.distilled.formats.parts import NOTE
-from compdd_eval.distilled.limits import MAX_BYTES
+from compdd_eval.distilled.limits import MAX_BYTES, opened
 from compdd_eval.distilled.tensors import SetTensors
 from compdd_eval.utils.errors import InputError
 
