@@ -6,15 +6,19 @@ import signal
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
+from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.random_images import random_images
 from compdd_eval.evaluation.evaluate import Evaluation
+from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.train_group import GroupTrainer
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.results.student_result import read_student
 from compdd_eval.utils.errors import InputError
@@ -203,3 +207,18 @@ def test_students_are_recorded_as_trained_by_one_process(run, grid, tmp_path):
     assert two.returncode == 0, two.stderr
     assert {read_student(path).environment["processes"] for path in students(tmp_path / "grid")} == {1}
     assert torch.get_num_threads() == 1
+
+
+def test_processes_of_one_student_drop_other_units(settings):
+    """Each has other images in hand; the student's own numbers are those of one process."""
+    given = TrainingSet(torch.zeros(10, 3, 32, 32), torch.arange(10), "hard", "")
+    protocol = Protocol()
+    task = SimpleNamespace(model="ConvNetD1", seed=3, lr=0.1, protocol=protocol, training_set=given, teacher=None)
+    drawn = []
+    for rank in range(2):
+        place = SimpleNamespace(device=torch.device("cpu"), num_processes=2, process_index=rank)
+        trainer = GroupTrainer(settings(parallel="ddp"), place)
+        with torch.random.fork_rng():
+            training = trainer.training([task], part=10, compiled=False)
+            drawn.append((torch.rand(4).tolist(), training.model.state_dict()["classifier.weight"].sum().item()))
+    assert drawn[0][0] != drawn[1][0] and drawn[0][1] == drawn[1][1]
