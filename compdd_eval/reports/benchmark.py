@@ -176,9 +176,7 @@ def benchmark_tables(method: str, runs: list[Run], config_names: list[str], ipcs
 
 
 def _head(setting: Setting) -> tuple[str, ...]:
-    teacher = [f"teacher {setting.teacher}"] if setting.teacher else []
-    protocol, labels = f"protocol {setting.value('protocol')}", f"labels {setting.value('labels')}"
-    return setting.model, setting.value("resolution"), protocol, labels, *teacher
+    return setting.model, setting.value("resolution"), *setting.trained_how
 
 
 def _accuracies(cell: MeasuredCell) -> dict[int, float]:

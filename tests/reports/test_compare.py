@@ -16,7 +16,7 @@ from scipy import stats
 from compdd_eval import InputError, compare, report
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.compare.measured import read_methods
+from compdd_eval.reports.compare.measured import Setting, read_methods
 from compdd_eval.reports.compare.paper_tables import build_tables
 from compdd_eval.reports.compare.table_formats import (
     escape_csv,
@@ -609,3 +609,15 @@ def test_methods_under_regimes(tmp_path, run):
     status, _, errors = run("compare", folders[0], without, "--regimes")
     assert status == 2 and "plain: was evaluated under no regimes of labels; run evaluate --regimes" in errors[-1]
     assert run("compare", folders[0])[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "teacher", "expected"),
+    [
+        ("rded with labels views", "T", ["protocol rded with labels views", "teacher T"]),
+        ("rded", "T", ["protocol rded", "labels views", "teacher T"]),
+        ("comp-dd with ema 0.5", None, ["protocol comp-dd with ema 0.5", "labels views"]),
+    ],
+)
+def test_labels_are_said_once(protocol, teacher, expected):
+    assert Setting("bird-easy", 1, 32, "MLP", protocol, "views", teacher, "0" * 64).trained_how == expected

@@ -52,6 +52,13 @@ class Setting:
             name, "none" if value is None else cut(str(value), _MOST_SHOWN)
         )
 
+    @property
+    def trained_how(self) -> list[str]:
+        """Protocol, labels (unless the protocol says them, as a change of its preset) and teacher, in words."""
+        protocol, labels = f"protocol {self.value('protocol')}", f"labels {self.value('labels')}"
+        teacher = [f"teacher {self.teacher}"] if self.teacher else []
+        return [protocol, *([] if labels in protocol else [labels]), *teacher]
+
     def differences(self, other: "Setting") -> list[str]:
         """Say in which fields two settings differ, such as `protocol comp-dd against mtt`."""
         names = [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]

@@ -154,10 +154,8 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
 
 
 def _title(setting: Setting, several: dict[str, str]) -> str:
-    teacher = [f"teacher {setting.teacher}"] if setting.teacher else []
     digests = [f"{name} on validation images {digest[:8]}" for name, digest in several.items()]
-    parts = [setting.model, setting.value("resolution"), f"protocol {setting.value('protocol')}"]
-    return ", ".join([*parts, f"labels {setting.value('labels')}", *teacher, *digests])
+    return ", ".join([setting.model, setting.value("resolution"), *setting.trained_how, *digests])
 
 
 def _notes(
