@@ -55,7 +55,8 @@ def verdicts_of(panels: Sequence[ShownPanel]) -> list[Verdict]:
     if len(places) == 1:
         told.append(_accuracy(*places[0]))
     if not told or all(row.pairing is None for _, _, row in places):
-        told.append(Verdict("Nothing to compare with", "evaluate with --baseline random to compare with random images"))
+        advice = "evaluate random images, too: by --baseline random, or as a set that `distill random` made"
+        told.append(Verdict("Nothing to compare with", advice))
     return told + list(_best(panels))
 
 
