@@ -48,10 +48,12 @@ def _results(inputs: EvaluationInputs) -> str:
 
 
 def _labels(inputs: EvaluationInputs) -> str:
-    kind, regime = inputs.distilled.label_kind, inputs.config.labels
+    kind, regime, views = inputs.distilled.label_kind, inputs.config.labels, inputs.distilled.view_labels
     if regime == VIEWS:
-        return f"views: {inputs.distilled.view_labels.record.views}"
-    return kind if regime == "given" or (regime == "hard" and kind == "hard") else f"{regime} (the set has {kind})"
+        return f"views: {views.record.views}"
+    own = regime == "given" or (regime == "hard" and kind == "hard")
+    text = kind if own else f"{regime} (the set has {kind})"
+    return f"{text}; the set has labels of views, too: --labels views" if views else text
 
 
 def _rate(inputs: EvaluationInputs, tasks: list[Task]) -> str:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
+from compdd_eval import EvaluateConfig, Evaluator, evaluate
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.distilled.set import DistilledSet, read_distilled
@@ -291,6 +292,7 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
         len({tuple(json.loads(path.read_text())["losses"]) for path in (tmp_path / "results").rglob("seed*.json")}) == 2
     )
     before = record["digests"]["config"]
+    assert "the set has labels of views, too: --labels views" in run(*base, "--dry_run")[1]
     assert run("report", tmp_path / "results", "--output", tmp_path / "report.html")[0] == 0
     page = (tmp_path / "report.html").read_text()
     assert "views, teacher ConvNetD1BN" in page and "4 passes in batches of 8" in page and "bits an image" in page
@@ -554,3 +556,16 @@ def test_temperatures_of_the_largest_outputs(folder, teacher, run, drawn, cache)
     given = ("evaluate", "--distilled", folder, "--data_path", drawn, "--labels", "views", "--protocol", "rded")
     status, _, lines = run(*given, "--batch_train", BATCH, "--temperature", 4)
     assert status == 2 and "give --temperature 20" in lines[-1]
+
+
+def test_an_evaluator_replays_them(folder, teacher, drawn, cache):
+    """In Python: a set that was read, and its numbers beside those of `evaluate`; a pair of tensors has none."""
+    distilled = label(folder, teacher)
+    how = {"data_path": str(drawn), "model": "ConvNetD1", "num_eval": 2, "epoch_eval_train": 3, "threads": 1}
+    how |= {"protocol": "rded", "batch_train": BATCH, "labels": "views", "subset": "bird-easy"}
+    score = Evaluator(**how)(distilled)
+    summary = evaluate(EvaluateConfig(**how, output_dir=None), distilled, quiet=True)
+    assert score.to_dict()["results"][0]["accuracies"] == summary["results"][0]["accuracies"]
+    assert summary["teacher"]["name"] == "ConvNetD1BN"
+    with pytest.raises(InputError, match="has no labels of views"):
+        Evaluator(**how)(distilled.images, distilled.labels)
