@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig, DistillSetsConfig
 from compdd_eval.config.many_sets import CONFIG_NAME, SET_NAME
+from compdd_eval.config.protocol import OF_VIEWS
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import DistillationCost, distill
 from compdd_eval.methods.distill_all import SetToMake, cost_of_all, distill_all
@@ -128,6 +129,8 @@ def _as_distilled(config: DistillConfig, teacher: str | None) -> dict[str, objec
     """
     names = ("data_path", "layout", "res", "antialias", "resize", "model")
     taught = {} if teacher is None else {"labels": "soft+kd", "teacher": teacher}
+    if config.method in OF_VIEWS:
+        taught = {"protocol": config.method, **taught}
     return taught | {
         name: getattr(config, name) for name in names if getattr(config, name) != getattr(DistillConfig, name)
     }

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.evaluation.relabel import relabel
-from compdd_eval.results.command import evaluate_command
+from compdd_eval.results.command import command_line
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.processes import make_accelerator
 
@@ -33,5 +33,7 @@ def run(config: RelabelConfig) -> None:
     ]
     print_table(f"{distilled.definition.name}: labels of views", ["", ""], rows)
     print(f"labels: {labels.file}")
-    flags = {"distilled": str(labels.file.parent), **config.views.flags(), "epoch_eval_train": config.passes - 1}
-    print(f"train on them: {evaluate_command(flags)}")
+    flags = {"distilled": str(labels.file.parent), **config.views.flags()}
+    if config.passes != config.views.passes:
+        flags["epoch_eval_train"] = config.passes - 1
+    print(f"train on them: {command_line('evaluate', flags)}")

@@ -25,4 +25,4 @@ def run(config: TeacherConfig) -> None:
     ]
     print_table(f"{record['subset']}: teacher", ["", ""], rows)
     print(f"teacher: {config.output_dir}")
-    print(f"use it: --teacher {config.output_dir}, of `evaluate`, `distill rded` and `distill sre2l`")
+    print(f"use it: --teacher {config.output_dir}, of `evaluate`, `relabel`, `distill rded` and `distill sre2l`")

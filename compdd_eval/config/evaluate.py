@@ -129,6 +129,11 @@ class EvaluateConfig(Protocol, ReadConfig):
         self._expand_home("output_dir", "baseline_dir", "complexity")
 
     def _check_comparisons(self) -> None:
+        if VIEWS in self.listed("regimes"):
+            raise InputError(
+                f"--regimes {self.regimes}: labels of views are of the set's images, and each regime has random images "
+                "beside them; evaluate --labels views by itself"
+            )
         lists = {"baseline": BASELINES, "regimes": REGIMES, "scores": SCORES, "log_with": TRACKERS}
         for flag, choices in lists.items():
             for name in self.listed(flag):
@@ -144,8 +149,8 @@ class EvaluateConfig(Protocol, ReadConfig):
             )
         if self.labels == VIEWS and RANDOM in self.baselines:
             raise InputError(
-                "--labels views with random images: the labels are of views of the set's images; soft+kd labels both "
-                "by a teacher, or `relabel` a set of `distill random`, evaluate it, too, and compare"
+                "--labels views with random images (--baseline random, --regimes, --scores): these labels are of the "
+                "set's images; `relabel` a set of `distill random` and compare both, or let --labels soft+kd label both"
             )
         if self.labels == VIEWS and self.teacher is not None:
             raise InputError("--labels views: the teacher's outputs are stored with the set; leave --teacher out")

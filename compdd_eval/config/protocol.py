@@ -15,6 +15,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("step", "cosine", "half-cosine", "linear", "constant")
 REGIMES = ("given", "hard", "soft", "soft+kd")  # under which set and random images can be compared
 VIEWS = "views"
+OF_VIEWS = ("rded", "sre2l")  # presets that train on the labels of views
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search

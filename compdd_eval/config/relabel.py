@@ -5,7 +5,7 @@ from typing import Literal
 
 from compdd_eval.config.checks import MANY
 from compdd_eval.config.network_names import plain_teacher
-from compdd_eval.config.protocol import MIXES, VIEWS, Protocol
+from compdd_eval.config.protocol import MIXES, OF_VIEWS, VIEWS, Protocol
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.utils.errors import InputError
@@ -21,7 +21,7 @@ class RelabelConfig(ReadConfig):
         distilled: The set, as --distilled of `evaluate` takes it.
         teacher: Network that labels: a folder that `teacher` made, or NAME=FILE with its weights; of weights with
             ImageNet's 1000 outputs, those of the subset's classes are taken.
-        passes: Passes that students will make; default: those of the preset.
+        passes: Passes that students will make: --epoch_eval_train of `evaluate`, and one; default: those of the preset.
         every: Store one of so many passes; each serves so many times.
         top_k: Outputs that are kept of each view, the largest; the others share the rest evenly. Default: all.
         protocol: Preset whose augmentation and batches are taken, rded or sre2l.
@@ -43,7 +43,7 @@ class RelabelConfig(ReadConfig):
     passes: int | None = None
     every: int = 1
     top_k: int | None = None
-    protocol: Literal["rded", "sre2l"] = "rded"
+    protocol: Literal[*OF_VIEWS] = "rded"
     batch_train: int | None = None
     rrc: float | None = None
     flip: bool | None = None
@@ -67,7 +67,7 @@ class RelabelConfig(ReadConfig):
         if self.passes is None:
             self._set("passes", views.passes)
         self._check_number_of("passes", "passes", most=MANY)
-        self._check("every", lambda value: 1 <= value <= self.passes, "a number from 1 to that of --passes")
+        self._check("every", lambda value: 1 <= value <= self.passes, f"a number from 1 to --passes, {self.passes}")
         kept = f"a number from 1 to {NUM_CLASSES - 1}; all are kept where it is left out"
         self._check("top_k", lambda value: 1 <= value < NUM_CLASSES, kept)
         self._check_seed()

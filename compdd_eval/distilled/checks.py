@@ -256,7 +256,9 @@ def storage(distilled: DistilledSet, subset: Subset, real: RealSample | None) ->
     """Bytes of the tensors, and their ratio to the real training set."""
     tensors = sum(tensor.numel() * tensor.element_size() for tensor in (distilled.images, distilled.labels))
     number, whole = len(distilled.images), subset.splits["train"]
-    text = f"{tensors:,} bytes; {number:,} of {whole:,} real training images ({100 * number / whole:.3g} %)"
+    labels = distilled.view_labels
+    views = f" and {labels.file.stat().st_size:,} of labels of views" if labels else ""
+    text = f"{tensors:,} bytes{views}; {number:,} of {whole:,} real training images ({100 * number / whole:.3g} %)"
     if real is not None and real.train_bytes:
         text += f"; {tensors / real.train_bytes:.3g} x the size of their files, {real.train_bytes:,} bytes"
     return Check("storage", PASSED, text)

@@ -42,7 +42,7 @@ def view_labels_of(raw: RawSet, interpreted: Interpreted) -> ViewLabels | None:
     """
     stated = (raw.record.view_labels or {}).get("sha256")
     if raw.view_labels is None and stated is not None:
-        raise InputError(f"{raw.name}: {VIEW_LABELS_NAME} is missing, which {RECORD_NAME} names; get the set again")
+        raise InputError(f"{raw.name}: {VIEW_LABELS_NAME} is missing, which {RECORD_NAME} names; {ADVICE}")
     if raw.view_labels is not None and stated is None:
         interpreted.doubts.append(f"{raw.view_labels.name} is left out, for {RECORD_NAME} does not name it")
     if stated is None:

@@ -148,17 +148,26 @@ class ViewLabelsWriter:
     Args:
         folder: Folder of the set.
         record: What they are.
+        overwrite: Begin anew where an earlier run has begun others.
 
     Attributes:
         done: Passes that are written.
+
+    Raises:
+        InputError: An earlier run has begun others.
     """
 
-    def __init__(self, folder: Path, record: ViewRecord) -> None:
+    def __init__(self, folder: Path, record: ViewRecord, overwrite: bool = False) -> None:
         self._part, self._target, self._record = folder / PART_NAME, folder / VIEW_LABELS_NAME, record
         head, self._starts = header_of(record)
         begun = self._part.is_file() and self._part.stat().st_size >= len(head)
         self._file = self._part.open("r+b" if begun else "w+b")
         if self._file.read(len(head)) != head:
+            if begun and not overwrite:
+                raise InputError(
+                    f"{folder}: labels of views with other settings are begun here; run that command again to its end, "
+                    "or give --overwrite"
+                )
             self._begin(head)
         self.done = next((number for number in range(record.stored) if not self._has(number)), record.stored)
 

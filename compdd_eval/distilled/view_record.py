@@ -10,7 +10,7 @@ import numpy as np
 from compdd_eval.config.protocol import MIXES, Protocol
 from compdd_eval.utils.errors import InputError
 
-ADVICE = "get the set again, or make its labels again"
+ADVICE = "get the set again, or `relabel` it"
 NOT_STATED = "not stated"  # name of a teacher
 _METADATA, SCHEMA_VERSION = "view_labels", 1
 CODES = {"<i2": "I16", "<i4": "I32", "|b1": "BOOL", "|u1": "U8", "<f2": "F16", "<f8": "F64"}
@@ -114,10 +114,9 @@ class ViewRecord:
         kept = f"the {self.top_k} largest outputs" if self.top_k else "all outputs"
         name = self.teacher["name"]
         whose = "a teacher that is not stated" if name == NOT_STATED else f"the teacher {name}"
-        return (
-            f"{self.passes:,} pass{'es' if self.passes > 1 else ''}{stored} in batches of {self.batch}, "
-            f"{', '.join(filter(None, drawn)) or 'whole images'}; {kept} of {whose}"
-        )
+        passes = f"{self.passes:,} pass{'es' if self.passes > 1 else ''}{stored}"
+        batches = f"in batches of {min(self.batch, self.images)}"
+        return f"{passes} {batches}, {', '.join(filter(None, drawn)) or 'whole images'}; {kept} of {whose}"
 
     def in_words(self) -> str:
         """Say in one line what they are, and what they take."""

@@ -54,10 +54,11 @@ def measure_costs(inputs: EvaluationInputs, trainer: GroupTrainer, real_images: 
     """
     config, own = inputs.config, TrainingSet.of(inputs.distilled, inputs.digest)
     planner, costs = Planner(inputs, defaultdict(lambda: own)), []
+    condition = conditions(config)[0]
+    if condition.labels == "soft+kd":
+        condition = replace(condition, labels="given")
     for model in config.models:
-        task = planner.task(SET, conditions(config)[0], model, config.seed, config.rate, "measured")
-        if task.protocol.labels == "soft+kd":
-            task = replace(task, protocol=replace(task.protocol, labels="given"))
+        task = planner.task(SET, condition, model, config.seed, config.rate, "measured")
         costs.append(_cost(config, model, trainer.time_steps(task), len(own.images), real_images))
     return costs
 

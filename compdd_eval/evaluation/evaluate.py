@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from compdd_eval.config.arguments import arguments_of, checked_arguments
 from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.protocol import VIEWS
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.cost import measure_costs
 from compdd_eval.evaluation.diagnosis import doubts_before_training
@@ -171,6 +172,11 @@ class Evaluation:
             return
         for remark in inputs.distilled.remarks(inputs.subset.class_map_inv):
             _logger.warning(remark)
+        labels = inputs.distilled.view_labels
+        if self.config.labels == VIEWS and self.config.passes > labels.record.passes:
+            _logger.warning(
+                f"{self.config.passes} passes on labels of views for {labels.record.passes}: they begin again then"
+            )
         if len(tested.labels) != tested.expected:
             _logger.warning(
                 f"{len(tested.labels)} validation images, expected {tested.expected}: no accuracy of the benchmark"

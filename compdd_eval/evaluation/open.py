@@ -9,7 +9,7 @@ import torch
 from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_network
-from compdd_eval.config.protocol import VIEWS, flag_value
+from compdd_eval.config.protocol import OF_VIEWS, VIEWS, Protocol, flag_value
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
@@ -127,9 +127,15 @@ def _check_views(config: EvaluateConfig, distilled: DistilledSet) -> None:
         raise InputError(
             f"--labels views: {name} has no labels of views; make them with `python -m compdd_eval relabel`"
         )
-    if wrong := labels.record.differences(config):
-        flags = " ".join(f"--{name} {flag_value(value)}" for name, value in wrong.items())
-        raise InputError(f"--labels views: the views of the set were made otherwise than this protocol; give {flags}")
+    wrong = labels.record.differences(config)
+    if not wrong:
+        return
+    presets = {preset: labels.record.differences(Protocol(preset)) for preset in OF_VIEWS}
+    preset = min(presets, key=lambda preset: len(presets[preset]))
+    if len(presets[preset]) < len(wrong):
+        wrong = {"protocol": preset, **presets[preset]}
+    flags = ", ".join(f"--{name} {flag_value(value)}" for name, value in wrong.items())
+    raise InputError(f"--labels views: the views of the set were made otherwise than by this protocol; give {flags}")
 
 
 def claim_output_dir(root: Path, set_name: str, config_name: str, locks: contextlib.ExitStack) -> None:

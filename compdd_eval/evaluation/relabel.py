@@ -30,20 +30,20 @@ from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, locked_or_refused, write_json, write_text
-from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
 from compdd_eval.utils.random_state import seed_of
 
 _logger = logging.getLogger(__name__)
 
 
-def relabel(config: RelabelConfig, accelerator: Accelerator, quiet: bool = False) -> DistilledSet:
+def relabel(config: RelabelConfig, accelerator: Accelerator | None = None, quiet: bool = False) -> DistilledSet:
     """Label the views of a set, on the main process; every process must call this.
 
     A run that was stopped goes on after its last pass, with the same labels.
 
     Args:
         config: All settings.
-        accelerator: Devices and processes.
+        accelerator: Devices and processes; None makes one.
         quiet: Show no bar.
 
     Returns:
@@ -52,6 +52,7 @@ def relabel(config: RelabelConfig, accelerator: Accelerator, quiet: bool = False
     Raises:
         InputError: Anything in the settings or the set that the user can mend.
     """
+    accelerator = accelerator or make_accelerator()
     set_threads(config.threads, accelerator)
     repeatable("float32")
     return on_main_process(accelerator, lambda: _relabelled(config, accelerator.device, quiet))
@@ -79,7 +80,7 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
         labels = _made(folder, record, config.overwrite)
         if labels is None:
             _name_labels(distilled, folder)  # none: whatever happens, the set can be read
-            writer = ViewLabelsWriter(folder, record)
+            writer = ViewLabelsWriter(folder, record, config.overwrite)
             if writer.done:
                 _logger.info(f"going on from pass {writer.done} of {record.stored}")
             network = teacher_network(teacher, distilled.resolution).to(device)

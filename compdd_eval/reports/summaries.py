@@ -89,7 +89,7 @@ class Entry:
         confusion: Counts `[10, 10]` summed over students; row: true label.
         lr: Learning rate.
         lr_source: Where it came from.
-        teacher: Name of the teacher that gave soft labels, or None.
+        teacher: The teacher that gave soft labels, by name, accuracy and digest, or None.
     """
 
     model: str
@@ -308,8 +308,16 @@ def _entry(content: object) -> Entry:
         confusion=tuple(map(_counts, confusion)),
         lr=number_of("lr", content.get("lr"), 0, 1e9),
         lr_source=text_of("lr_source", content.get("lr_source")),
-        teacher=None if teacher is None else text_of("teacher", table_of("teacher", teacher).get("name")),
+        teacher=None if teacher is None else _teacher(table_of("teacher", teacher)),
     )
+
+
+def _teacher(content: dict) -> str:
+    """Return name, accuracy and digest of a teacher: under two of one architecture, numbers are not compared."""
+    accuracy, digest = number_of("teacher", content.get("accuracy", 0), 0, 1), content.get("digest")
+    facts = [f"{100 * accuracy:.1f} %"] if accuracy else []
+    facts += [text_of("teacher", digest)[:8]] if digest else []
+    return text_of("teacher", content.get("name")) + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _baseline(name: str, content: dict) -> Group | None:

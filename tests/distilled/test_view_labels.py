@@ -199,7 +199,10 @@ def test_labels_that_are_begun_with_other_settings_are_begun_anew(folder, teache
             label(folder, teacher, seed=1)
     shutil.copytree(folder, folder.with_name("other"), ignore=shutil.ignore_patterns(PART_NAME))
     expected = label(folder.with_name("other"), teacher).view_labels
-    assert label(folder, teacher).view_labels.sha256 == expected.sha256
+    with pytest.raises(InputError, match="labels of views with other settings are begun here"):
+        label(folder, teacher)
+    assert (folder / PART_NAME).exists()
+    assert label(folder, teacher, overwrite=True).view_labels.sha256 == expected.sha256
 
 
 def test_the_command(folder, teacher, run, tmp_path):
@@ -224,6 +227,7 @@ def test_the_command(folder, teacher, run, tmp_path):
     assert status == 0 and json.loads(out)["seed"] == 1
     status, out, _ = run("validate", folder)
     assert status == 0 and "labels of views  passed   4 passes in batches of 8" in out
+    assert f"{(folder / VIEW_LABELS_NAME).stat().st_size:,} of labels of views" in out
     status, out, _ = run("convert", folder, tmp_path / "one.pt")
     assert status == 0 and "labels of views" in out.partition("lost")[2]
     assert read_distilled(tmp_path / "one.pt").view_labels is None
@@ -255,7 +259,7 @@ def test_a_set_of_another_format_gets_a_folder(folder, teacher, run, tmp_path):
         (("--teacher", "TEACHER", "--top_k", 10), "--top_k 10: expected a number from 1 to 9"),
         (
             ("--teacher", "TEACHER", "--passes", 4, "--every", 5),
-            "--every 5: expected a number from 1 to that of --passes",
+            "--every 5: expected a number from 1 to --passes, 4",
         ),
         (("--teacher", "TEACHER", "--rrc", 2), "--rrc 2.0: expected a share"),
         (("--teacher", "TEACHER", "--protocol", "comp-dd"), "'comp-dd'"),
@@ -298,11 +302,18 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
     assert "views, teacher ConvNetD1BN" in page and "4 passes in batches of 8" in page and "bits an image" in page
     status, _, lines = run(*base, "--labels", "views")
     assert status == 2
-    assert "give --batch_train 8 --flip true --mix cutmix --dsa false --rrc 0.5" in lines[-1]
+    assert "give --protocol rded, --batch_train 8" in lines[-1]
+    status, _, lines = run(*base, "--labels", "views", "--protocol", "sre2l", "--batch_train", 8)
+    assert status == 2 and lines[-1].endswith("give --rrc 0.5")
+    status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", "--batch_train", 9)
+    assert status == 2 and lines[-1].endswith("give --batch_train 8")
+    assert not any("begin again" in line for line in errors)
+    status, _, lines = run(*views, "--epoch_eval_train", 4, "--dry_run")
+    assert status == 0 and any("5 passes on labels of views for 4: they begin again then" in line for line in lines)
     status, _, lines = run(*views, "--baseline", "random")
-    assert status == 2 and "soft+kd labels both" in lines[-1]
+    assert status == 2 and "soft+kd label both" in lines[-1]
     status, _, lines = run(*base, "--regimes", "views")
-    assert status == 2 and "views" in lines[-1]
+    assert status == 2 and "--regimes views: labels of views are of the set's images" in lines[-1]
     label(folder, teacher, seed=1, overwrite=True)
     shutil.rmtree(tmp_path / "results")
     assert run(*views)[0] == 0

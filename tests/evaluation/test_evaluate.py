@@ -203,6 +203,13 @@ def test_the_resolution_is_that_of_the_set(settings, run, tmp_path, drawn, my_se
     assert evaluate(settings(res=16, **odd, dry_run=True))["resolution"] == 16
 
 
+def test_a_dry_run_with_a_teacher_for_every_batch(run, drawn, my_set, cache, tmp_path):
+    words = ["evaluate", "--data_path", drawn, "--distilled", my_set, "--subset", "bird-easy", "--model", "ConvNetD1"]
+    words += ["--protocol", "rded", "--teacher", "ConvNetD1", "--threads", 1, "--output_dir", tmp_path / "results"]
+    status, out, lines = run(*words, "--dry_run")
+    assert status == 0 and "measured" in out and "a pass" in out, lines
+
+
 def test_a_dry_run_measures_what_a_run_takes(run, settings, tmp_path):
     """Students of the set, of random images, of all images and of the search for the rate; nothing is written."""
     config = settings(model="ConvNetD1,MLP", baseline="random,full", lr_net="auto", dry_run=True)

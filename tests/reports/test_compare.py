@@ -621,3 +621,13 @@ def test_methods_under_regimes(tmp_path, run):
 )
 def test_labels_are_said_once(protocol, teacher, expected):
     assert Setting("bird-easy", 1, 32, "MLP", protocol, "views", teacher, "0" * 64).trained_how == expected
+
+
+def test_teachers_of_one_name_are_told_apart(tmp_path, run):
+    """By accuracy and digest: numbers under two of them are not compared."""
+    for name, accuracy, digest in (("one", 0.375, "ab" * 32), ("two", 0.2, "cd" * 32)):
+        students = entry("MLP", LOW, teacher="ResNet18BN")
+        students["teacher"] |= {"accuracy": accuracy, "digest": digest}
+        write(tmp_path / name, students)
+    found = refused(run, tmp_path / "one", tmp_path / "two")
+    assert "teacher ResNet18BN (37.5 %, abababab) against ResNet18BN (20.0 %, cdcdcdcd)" in found
