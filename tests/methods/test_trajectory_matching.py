@@ -75,7 +75,7 @@ class Real:
 class ToyJob(Job):
     def network(self, *purpose):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed(purpose))
+            torch.manual_seed(self.generator(*purpose).initial_seed())
             return toy_network()
 
 
