@@ -1,5 +1,6 @@
 """Read a distilled set in any format and write it in another."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -14,6 +15,7 @@ from compdd_eval.distilled.set import DistilledSet, read_distilled
 from compdd_eval.distilled.write import FILE_FORMATS, check_target, format_of, real_path, write_distilled
 from compdd_eval.utils.console import print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import check_writable
 
 _logger = logging.getLogger(__name__)
 
@@ -30,10 +32,10 @@ def run(config: ConvertConfig) -> None:
         raise InputError(f"{config.target}: {form} holds no labels of views; give a folder, and no --format")
     with stdout_to_stderr(config.json):
         distilled = _read(config, target, file=form in FILE_FORMATS)
-        if config.view_labels is None:
+        with contextlib.ExitStack() as places:
+            if config.view_labels is not None:
+                distilled = _with_view_labels(distilled, config, target.parent, places)
             lost = write_distilled(distilled, target, form, config.overwrite)
-        else:
-            lost = _write_with_labels(distilled, config, target)
     if config.json:
         print_json(content_of(distilled) | {"target": str(target), "format": form, "lost": lost})
         return
@@ -42,11 +44,14 @@ def run(config: ConvertConfig) -> None:
     print_table("Converted", ["", ""], rows)
 
 
-def _write_with_labels(distilled: DistilledSet, config: ConvertConfig, target: Path) -> list[str]:
-    """Write a set with the labels of views of a published folder."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as place:
-        labels = convert_fkd(Path(config.view_labels), distilled, config.view_seed, config.label_order, Path(place))
-        return write_distilled(replace(distilled, view_labels=labels), target, "comp-dd", config.overwrite)
+def _with_view_labels(
+    distilled: DistilledSet, config: ConvertConfig, parent: Path, places: contextlib.ExitStack
+) -> DistilledSet:
+    """Return a set with the labels of views of a published folder, which lie in a folder that `places` keeps."""
+    check_writable(parent, "place")
+    place = Path(places.enter_context(tempfile.TemporaryDirectory(prefix=".view_labels.", dir=parent)))
+    labels = convert_fkd(Path(config.view_labels), distilled, config.view_seed, config.label_order, place)
+    return replace(distilled, view_labels=labels)
 
 
 def _read(config: ConvertConfig, target: Path, file: bool) -> DistilledSet:

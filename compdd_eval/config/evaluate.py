@@ -11,8 +11,7 @@ from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.choices import LAYOUTS
 from compdd_eval.utils.errors import InputError, require, unknown
 
-RANDOM = "random"
-BASELINES = (RANDOM, "full")
+BASELINES = ("random", "full")
 SCORES = ("lrs", "ars")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
@@ -147,7 +146,7 @@ class EvaluateConfig(Protocol, ReadConfig):
                 "soft+kd needs a teacher; give --teacher NAME (trained on all training images first, for example "
                 "ResNet18), NAME=FILE, or a folder that `teacher` made"
             )
-        if self.labels == VIEWS and RANDOM in self.baselines:
+        if self.labels == VIEWS and "random" in self.baselines:
             raise InputError(
                 "--labels views with random images (--baseline random, --regimes, --scores): these labels are of the "
                 "set's images; `relabel` a set of `distill random` and compare both, or let --labels soft+kd label both"
@@ -199,9 +198,9 @@ class EvaluateConfig(Protocol, ReadConfig):
     @property
     def baselines(self) -> list[str]:
         """Baselines that are needed, for themselves or for regimes and scores."""
-        random = RANDOM in self.listed("baseline") or self.listed("regimes") or self.listed("scores")
+        random = "random" in self.listed("baseline") or self.listed("regimes") or self.listed("scores")
         full = "full" in self.listed("baseline") or "lrs" in self.listed("scores")
-        return [name for name, wanted in ((RANDOM, random), ("full", full)) if wanted]
+        return [name for name, wanted in (("random", random), ("full", full)) if wanted]
 
     @property
     def full_protocol(self) -> Protocol:

@@ -34,21 +34,19 @@ def check_digest(raw: RawSet) -> None:
         )
 
 
-def view_labels_of(raw: RawSet, interpreted: Interpreted) -> ViewLabels | None:
-    """Return the labels of views that lie beside a set and that `distilled.json` names; others are left out.
+def view_labels_of(raw: RawSet) -> ViewLabels | None:
+    """Return the labels of views that lie beside a set and that `distilled.json` names; None where it names none.
 
     Raises:
         InputError: They are missing, damaged, or others.
     """
-    stated = (raw.record.view_labels or {}).get("sha256")
-    if raw.view_labels is None and stated is not None:
-        raise InputError(f"{raw.name}: {VIEW_LABELS_NAME} is missing, which {RECORD_NAME} names; {ADVICE}")
-    if raw.view_labels is not None and stated is None:
-        interpreted.doubts.append(f"{raw.view_labels.name} is left out, for {RECORD_NAME} does not name it")
+    stated = raw.record.view_labels
     if stated is None:
         return None
+    if raw.view_labels is None:
+        raise InputError(f"{raw.name}: {VIEW_LABELS_NAME} is missing, which {RECORD_NAME} names; {ADVICE}")
     labels = ViewLabels.open(raw.view_labels)
-    if labels.sha256 != stated:
+    if labels.sha256 != stated["sha256"]:
         raise InputError(f"{labels.file}: is not the file that {RECORD_NAME} names; {ADVICE}")
     return labels
 

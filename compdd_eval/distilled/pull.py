@@ -7,9 +7,7 @@ from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.distilled.card import CARD_NAME, without_data
 from compdd_eval.distilled.download import download
 from compdd_eval.distilled.formats.comp_dd import FILES, read_folder
-from compdd_eval.distilled.interpret import check_digest
-from compdd_eval.distilled.metadata import RECORD_NAME
-from compdd_eval.distilled.view_labels import VIEW_LABELS_NAME, ViewLabels
+from compdd_eval.distilled.interpret import check_digest, view_labels_of
 from compdd_eval.distilled.write import check_target, real_path, staged
 from compdd_eval.utils.errors import InputError
 
@@ -50,7 +48,9 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
     copy = download(address)
     if not copy.is_ours:
         raise InputError(f"{address}: is no set of our format; `convert {repo} DIR` makes one of it")
-    _check(copy.place)
+    raw = read_folder(copy.place)
+    check_digest(raw)
+    view_labels_of(raw)
     contents = {name: _content(copy.place / name) for name in FILES if (copy.place / name).exists()}
     present = [folder / name for name in FILES if (folder / name).is_file()]
     if {file.name: file.read_bytes() for file in present} == contents:
@@ -60,15 +60,6 @@ def pull_distilled(repo: str, folder: Path, overwrite: bool = False) -> Pulled:
         for name, content in contents.items():
             (new / name).write_bytes(content)
     return Pulled(copy.repo_id, copy.commit, folder, True)
-
-
-def _check(folder: Path) -> None:
-    """Raise InputError where tensors, or labels of views, are not those that `distilled.json` was written for."""
-    raw = read_folder(folder)
-    check_digest(raw)
-    stated = (raw.record.view_labels or {}).get("sha256")
-    if stated is not None and (raw.view_labels is None or ViewLabels.open(raw.view_labels).sha256 != stated):
-        raise InputError(f"{folder / VIEW_LABELS_NAME}: is missing, or not the file that {RECORD_NAME} names")
 
 
 def _content(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.imagenet.hub_files import PREFIX, parse_address
 from compdd_eval.distilled.formats.comp_dd import save_folder
 from compdd_eval.distilled.interpret import check_digest, interpret, rate_of, view_labels_of
+from compdd_eval.distilled.metadata import RECORD_NAME
 from compdd_eval.distilled.mosaics import FACTOR
 from compdd_eval.distilled.push import push_distilled
 from compdd_eval.distilled.raw_set import Interpreted, RawSet
@@ -128,5 +129,7 @@ def assemble(raw: RawSet, interpreted: Interpreted, config: ReadConfig) -> Disti
     if interpreted.factor > 1:
         metadata[FACTOR] = interpreted.factor
     lr, origin = rate_of(raw, config), raw.origin | interpreted.notes
-    labels = view_labels_of(raw, interpreted)
+    labels = view_labels_of(raw)
+    if labels is None and raw.view_labels is not None:
+        interpreted.doubts.append(f"{raw.view_labels.name} is left out, for {RECORD_NAME} does not name it")
     return DistilledSet(interpreted.images, interpreted.labels, interpreted.label_kind, lr, metadata, origin, labels)

@@ -176,7 +176,7 @@ def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[D
         return labels.check()
 
     if raw.view_labels is not None or raw.record.view_labels is not None:
-        checks.append(check_of("labels of views", lambda: view_labels_of(raw, interpreted), in_words))
+        checks.append(check_of("labels of views", lambda: view_labels_of(raw), in_words))
     report.checks += [check for check, _ in checks]
     if any(check.result == FAILED for check, _ in checks):
         return None, interpreted

@@ -81,15 +81,14 @@ class ViewLabels:
         check_header(file)
         try:
             with safe_open(str(file), framework="pt") as opened:
-                record = record_of(opened.metadata(), file)
+                metadata = opened.metadata()
                 parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
                 found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in parts.items()}
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except (OSError, SafetensorError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{file}: cannot be read ({error}); {ADVICE}") from error
+        record = record_of(metadata, file)
         if found != {name: (CODES[dtype.str], shape) for name, (dtype, shape) in record.layout.items()}:
             raise InputError(f"{file}: its tensors are not those that its record says; {ADVICE}")
         return cls(file, record, digest)

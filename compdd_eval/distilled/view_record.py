@@ -140,7 +140,7 @@ def note_of(record: ViewRecord) -> dict[str, str]:
 
 
 def header_of(record: ViewRecord) -> tuple[bytes, dict[str, int]]:
-    """Return what a file begins with, as the format of safetensors has it, and where each tensor begins; the end, too.
+    """Return what a file begins with, as the format of safetensors has it, and where each tensor begins.
 
     The library writes whole tensors only, all in memory; so the header is written here, and passes one by one.
     """
@@ -152,8 +152,7 @@ def header_of(record: ViewRecord) -> tuple[bytes, dict[str, int]]:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     head = len(text).to_bytes(8, "little") + text
-    starts = {name: len(head) + header[name]["data_offsets"][0] for name in record.layout}
-    return head, starts | {"end": len(head) + end}
+    return head, {name: len(head) + header[name]["data_offsets"][0] for name in record.layout}
 
 
 def record_of(metadata: object, file: Path) -> ViewRecord:

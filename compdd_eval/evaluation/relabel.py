@@ -84,7 +84,10 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
             if writer.done:
                 _logger.info(f"going on from pass {writer.done} of {record.stored}")
             network = teacher_network(teacher, distilled.resolution).to(device)
-            _write_passes(writer, config, distilled.images.to(device), network, quiet)
+            images, shown = distilled.images.to(device), {"desc": "labels of views", "unit": "pass", "disable": quiet}
+            numbers = range(writer.done, record.stored)
+            for number in tqdm(numbers, initial=writer.done, total=record.stored, **shown):
+                writer.write(labelled_pass(number, config, images, network))
             labels = writer.finish()
         distilled = replace(distilled, view_labels=labels)
         _name_labels(distilled, folder)
@@ -130,15 +133,6 @@ def labelled_pass(number: int, config: RelabelConfig, images: torch.Tensor, netw
         inputs = views.mix_images(views.crop_and_flip(images[indices.to(images.device)]))
         logits.append(predict_logits(network, inputs))
     return LabelledPass(order, drawn, torch.cat(logits))
-
-
-def _write_passes(
-    writer: ViewLabelsWriter, config: RelabelConfig, images: torch.Tensor, network: nn.Module, quiet: bool
-) -> None:
-    numbers = range(writer.done, -(-config.passes // config.every))
-    shown = {"desc": "labels of views", "initial": writer.done, "total": numbers.stop, "disable": quiet}
-    for number in tqdm(numbers, unit="pass", **shown):
-        writer.write(labelled_pass(number, config, images, network))
 
 
 def _folder(config: RelabelConfig) -> Path:

@@ -84,6 +84,7 @@ def test_they_are_replayed_as_they_were_made(images, tmp_path, run, mix, outputs
     made = save(images, tmp_path / "fkd", mix, outputs)
     status, out, errors = run("convert", images, tmp_path / "set", *FLAGS, "--view_labels", tmp_path / "fkd")
     assert status == 0, errors
+    assert "labels of views  2 passes in batches of 8, crops, flips" in out
     distilled = read_distilled(tmp_path / "set")
     expected, labels = in_order(images)
     assert distilled.labels.tolist() == labels
@@ -118,8 +119,8 @@ def test_students_train_on_them(images, tmp_path, run, drawn, cache):
 def test_the_order_of_outputs_can_be_stated(images, tmp_path, run):
     made = save(images, tmp_path / "fkd", outputs=10)
     flags = ("--view_labels", tmp_path / "fkd", "--label_order", "subset")
-    assert run("convert", images, tmp_path / "set", *FLAGS, *flags)[0] == 0
-    found = read_distilled(tmp_path / "set").view_labels.read(0).logits
+    assert run("convert", images, tmp_path / "new/folder/set", *FLAGS, *flags)[0] == 0  # whose folder is made, too
+    found = read_distilled(tmp_path / "new/folder/set").view_labels.read(0).logits
     assert torch.equal(found, torch.cat([logits for _, _, logits in made[0]]).float())
 
 

@@ -27,7 +27,7 @@ class Setting:
         model: Name of the network.
         protocol: The preset and all changes, but for the learning rate, which belongs to the set.
         labels: Regime of the labels, such as `given`.
-        teacher: Name of the teacher, or None.
+        teacher: The teacher by name, accuracy and digest, or None.
         validation: SHA-256 of the validation images.
     """
 
