@@ -138,6 +138,8 @@ def _how_to(record: SetRecord, repo_id: str | None) -> str:
     call = 'load("FOLDER")' if repo_id is None else f'from_hub("{repo_id}")'
     labels = f"Labels of views: {record.view_labels['in_words']}.\n\n" if record.view_labels else ""
     flags = {"distilled": repo_id or "FOLDER"} | _subset_flags(record)
+    if record.view_labels:
+        flags |= record.view_labels["evaluate"]
     return f"""```python
 from compdd_eval import DistilledSet
 

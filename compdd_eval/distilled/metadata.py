@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from types import UnionType
 
+from compdd_eval.config.protocol import Protocol, flag_value
 from compdd_eval.data.choices import LABEL_KINDS
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.subsets import is_own, load_subset, stated_list
@@ -80,7 +81,7 @@ class SetRecord:
     licence: str | None = None
     protocol: str | None = None
     sha256: str | None = None
-    view_labels: dict[str, str] | None = None
+    view_labels: dict[str, object] | None = None
     versions: dict[str, str] | None = None
     metadata: dict[str, object] | None = None
 
@@ -235,9 +236,14 @@ def _normalisation(value: object) -> Normalisation:
     return Normalisation(mean, std)
 
 
-def _view_labels(value: object) -> dict[str, str]:
-    _must(value.keys() == {"sha256", "in_words"})
-    _must(all(is_text(text) and text.isprintable() for text in value.values()))
+def _view_labels(value: object) -> dict[str, object]:
+    value = {"evaluate": {}, **value}
+    flags = value["evaluate"]
+    _must(value.keys() == {"sha256", "in_words", "evaluate"})
+    _must(flags.keys() <= {field.name for field in fields(Protocol)})
+    _must(all(isinstance(flag, str | int | float) for flag in flags.values()))
+    texts = [value["sha256"], value["in_words"], *map(flag_value, flags.values())]
+    _must(all(is_text(text) and text.isprintable() for text in texts))
     return value
 
 
@@ -262,6 +268,6 @@ _READERS: dict[str, tuple[Callable[[object], object], str]] = {  # entry -> how 
     "normalisation": (_normalisation, "mean and std, three numbers each"),
     "classes": (_stated_classes, "a list of classes with label and wnid"),
     "metadata": (_as_it_is(lambda value: isinstance(value, dict)), "settings by name"),
-    "view_labels": (_view_labels, "sha256 and in_words, two texts"),
+    "view_labels": (_view_labels, "sha256 and in_words, two texts, and the flags of evaluate"),
     "versions": (_as_it_is(lambda value: True), "versions by name"),
 }

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -39,7 +40,7 @@ from compdd_eval.distilled.raw_set import Interpreted, RawSet
 from compdd_eval.distilled.read import read_raw_set
 from compdd_eval.distilled.set import DistilledSet, assemble
 from compdd_eval.distilled.tensors import SetTensors, checked_images, checked_kind, checked_labels, checked_rate
-from compdd_eval.distilled.view_labels import ViewLabels
+from compdd_eval.distilled.view_labels import PART_NAME, ViewLabels
 from compdd_eval.utils.errors import InputError, require
 
 _logger = logging.getLogger(__name__)
@@ -178,6 +179,10 @@ def _check_parts(report: Report, raw: RawSet, config: ValidateConfig) -> tuple[D
     if raw.view_labels is not None or raw.record.view_labels is not None:
         checks.append(check_of("labels of views", lambda: view_labels_of(raw), in_words))
     report.checks += [check for check, _ in checks]
+    images = raw.origin.get("files", {}).get("images")
+    if images and Path(images).with_name(PART_NAME).is_file():
+        detail = f"{PART_NAME}: they are begun and not all made; the same `relabel` goes on"
+        report.checks.append(Check("labels of views", WARNING, detail))
     if any(check.result == FAILED for check, _ in checks):
         return None, interpreted
     return assemble(raw, interpreted, config), interpreted

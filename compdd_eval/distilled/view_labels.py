@@ -122,9 +122,9 @@ class ViewLabels:
         if not same or record.classes != NUM_CLASSES or digest_of_tensors(images) != record.image_digest:
             raise InputError(f"{self.file}: made for {record.images} other images than these; {ADVICE}")
 
-    def summary(self) -> dict[str, str]:
+    def summary(self) -> dict[str, object]:
         """Return what `distilled.json` says of them."""
-        return {"sha256": self.sha256, "in_words": self.record.in_words()}
+        return {"sha256": self.sha256, "in_words": self.record.in_words(), "evaluate": self.record.flags()}
 
     def copy_to(self, folder: Path) -> None:
         """Copy the file into a folder, whole or not at all, unless it lies there.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compdd_eval.config.protocol import MIXES, Protocol
+from compdd_eval.config.protocol import MIXES, OF_VIEWS, VIEWS, Protocol
 from compdd_eval.utils.errors import InputError
 
 ADVICE = "get the set again, or `relabel` it"
@@ -132,6 +132,16 @@ class ViewRecord:
         if self.top_k:
             wanted["temperature"] = self.temperature
         return {name: value for name, value in wanted.items() if getattr(protocol, name) != value}
+
+    def preset(self) -> dict[str, object]:
+        """Return the flags of a protocol whose views these are: the nearest preset, and what it has otherwise."""
+        changes = {name: self.differences(Protocol(name)) for name in OF_VIEWS}
+        name = min(changes, key=lambda name: len(changes[name]))
+        return {"protocol": name, **changes[name]}
+
+    def flags(self) -> dict[str, object]:
+        """Return the flags of `evaluate` that train on them, for as many passes as they are meant for."""
+        return {"labels": VIEWS, **self.preset(), "epoch_eval_train": self.passes - 1}
 
 
 def note_of(record: ViewRecord) -> dict[str, str]:

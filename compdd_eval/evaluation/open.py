@@ -9,7 +9,7 @@ import torch
 from compdd_eval.config.checks import AUTO, no_subset
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import pinned, pinned_teacher, recorded_network
-from compdd_eval.config.protocol import OF_VIEWS, VIEWS, Protocol, flag_value
+from compdd_eval.config.protocol import VIEWS, flag_value
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.raw_set import name_of
 from compdd_eval.distilled.set import DistilledSet, read_distilled
@@ -86,7 +86,12 @@ def _check_networks(config: EvaluateConfig) -> None:
     if config.eval_mode is not None and len(config.models) > 1:
         raise InputError(f"--model {config.model} with --eval_mode: expected one network, or no --eval_mode")
     for model in [*student_names(config), *([config.teacher_name] if config.teacher else [])]:
-        find_model(model)
+        try:
+            find_model(model)
+        except InputError as error:
+            if model in student_names(config) or config.teacher_file:
+                raise
+            raise InputError(f"--teacher {model}: is no folder that `teacher` made; {error}") from error
         if config.res is not None:
             with torch.device("meta"):
                 create_model(model, NUM_CLASSES, (config.res, config.res))
@@ -130,10 +135,9 @@ def _check_views(config: EvaluateConfig, distilled: DistilledSet) -> None:
     wrong = labels.record.differences(config)
     if not wrong:
         return
-    presets = {preset: labels.record.differences(Protocol(preset)) for preset in OF_VIEWS}
-    preset = min(presets, key=lambda preset: len(presets[preset]))
-    if len(presets[preset]) < len(wrong):
-        wrong = {"protocol": preset, **presets[preset]}
+    preset = labels.record.preset()
+    if len(preset) <= len(wrong):
+        wrong = preset
     flags = ", ".join(f"--{name} {flag_value(value)}" for name, value in wrong.items())
     raise InputError(f"--labels views: the views of the set were made otherwise than by this protocol; give {flags}")
 

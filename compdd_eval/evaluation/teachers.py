@@ -85,7 +85,10 @@ def given_teacher(given: str, res: int, subset: Subset) -> Teacher:
     """
     name, _, file = given.partition("=")
     if not file:
-        raise InputError(f"--teacher {name}: has no weights; give a folder that `teacher` made, or {name}=FILE")
+        raise InputError(
+            f"--teacher {name}: is no folder that `teacher` made, and a name alone has no weights; give such a folder, "
+            "or NAME=FILE"
+        )
     return read_teacher(network_name(pinned(name)), Path(file).expanduser(), res, subset)
 
 

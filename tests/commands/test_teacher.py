@@ -168,6 +168,9 @@ def test_a_teacher_for_something_else_is_refused(make, settings, tmp_path):
     assert "is no folder with a teacher; make one with `python -m compdd_eval teacher`" in refused(
         teacher=str(tmp_path / "nothing")
     )
+    assert "--teacher ConvNett: is no folder that `teacher` made; unknown model 'ConvNett'" in refused(
+        teacher="ConvNett"
+    )
 
 
 def test_bad_input(make, tmp_path):

@@ -18,6 +18,7 @@ from compdd_eval import EvaluateConfig, Evaluator, evaluate
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.relabel import RelabelConfig
 from compdd_eval.distilled.set import DistilledSet, read_distilled
+from compdd_eval.distilled.validate import validate
 from compdd_eval.distilled.view_labels import PART_NAME, VIEW_LABELS_NAME, ViewLabels, ViewLabelsWriter
 from compdd_eval.evaluation import relabel as relabelling
 from compdd_eval.evaluation.replay import ReplayedBatches
@@ -176,6 +177,8 @@ def test_a_run_that_is_stopped_goes_on(folder, teacher, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         label(folder, teacher)
     assert not (folder / VIEW_LABELS_NAME).exists() and read_distilled(folder).view_labels is None
+    begun = [check for check in validate(folder).checks if PART_NAME in check.detail]
+    assert [(check.name, check.result) for check in begun] == [("labels of views", "warning")]
     made.append("again")
     assert label(folder, teacher).view_labels.file.read_bytes() == expected
     assert made == [0, 1, "again", 2, 3] and not (folder / PART_NAME).exists()
@@ -217,7 +220,13 @@ def test_the_command(folder, teacher, run, tmp_path):
     assert f"--distilled {folder}" in out and "--labels views" in out and "--batch_train 8" in out
     record = json.loads((folder / "distilled.json").read_text())["view_labels"]
     assert record["in_words"].startswith("4 passes in batches of 8") and "ConvNetD1BN" in record["in_words"]
-    assert "Labels of views: 4 passes in batches of 8, crops from 0.5 of the area" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "Labels of views: 4 passes in batches of 8, crops from 0.5 of the area" in card
+    command = card.partition("## Evaluate again")[2].partition("```bash\n")[2].partition("```")[0]
+    assert command.replace("\\\n", " ").split()[6:] == [
+        *("--data_path", "/path/to/imagenet", "--category", "bird", "--subset", "easy", "--labels", "views"),
+        *("--protocol", "rded", "--batch_train", "8", "--epoch_eval_train", "3"),
+    ]
     same = ("relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8)
     status, _, lines = run(*same)
     assert status == 0 and "is made already" in lines[-1]
@@ -255,7 +264,10 @@ def test_a_set_of_another_format_gets_a_folder(folder, teacher, run, tmp_path):
     ("flags", "message"),
     [
         ((), "--teacher is missing"),
-        (("--teacher", "ResNet18"), "--teacher ResNet18: has no weights"),
+        (
+            ("--teacher", "ResNet18"),
+            "--teacher ResNet18: is no folder that `teacher` made, and a name alone has no weights",
+        ),
         (("--teacher", "TEACHER", "--top_k", 10), "--top_k 10: expected a number from 1 to 9"),
         (
             ("--teacher", "TEACHER", "--passes", 4, "--every", 5),
@@ -484,7 +496,12 @@ def test_a_short_record_is_enough(folder, teacher):
 
 
 @pytest.mark.parametrize(
-    "value", [{"x": 1}, {"sha256": None, "in_words": "x"}, [], "x", {"sha256": "a", "in_words": "b\n"}]
+    "value",
+    [{"x": 1}, {"sha256": None, "in_words": "x"}, [], "x", {"sha256": "a", "in_words": "b\n"}]
+    + [
+        {"sha256": "a", "in_words": "b", "evaluate": flags}
+        for flags in ({"data_path": "x"}, {"mix": "a\n"}, {"mix": []}, 1)
+    ],
 )
 def test_a_malformed_entry_of_the_record(folder, run, value):
     record = json.loads((folder / "distilled.json").read_text())

@@ -133,7 +133,7 @@ def test_it_is_evaluated_with_its_teacher(make, settings, teacher):
 def test_bad_input(make, tmp_path):
     for changes, said in (
         ({"teacher": None}, "teacher is missing: rded needs a network .* `python -m compdd_eval teacher`"),
-        ({"teacher": "ConvNetD2"}, "ConvNetD2: has no weights; give a folder"),
+        ({"teacher": "ConvNetD2"}, "ConvNetD2: is no folder that `teacher` made, and a name alone has no"),
         ({"teacher": "ConvNetD2=nothing.pt"}, "nothing.pt: no such file"),
         ({"res": 8}, "a teacher of bird-easy at 16 px, expected one of bird-easy at 8 px"),
         ({"factor": 3}, "factor 3: expected a divisor of the resolution, 16"),
