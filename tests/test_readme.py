@@ -39,6 +39,7 @@ TINY_STUDENT = "--epoch_eval_train 1 --full_epochs 2 --num_eval 2 --res 32 --mod
 TINY_METHOD = "--preset smoke --res 16 --model ConvNetD1"
 TINY_EXPERTS = "--res 16 --model ConvNetD1 --num_experts 1 --epochs 20 --compile never"
 TINY_TEACHER = "--res 32 --model ConvNetD1BN --epochs 2"
+TINY_BENCH = "--images 1 --side 64 --repeats 1 --res 8 --ipc 1 --model ConvNetD1 --passes 1"
 # what commands read, and how it is made
 MADE = {
     "my_set_dd": f"convert my_set my_set_dd {BIRDS}",
@@ -191,9 +192,7 @@ def made_tiny(words):
         category = [] if "--category" in words else ["--category", "bird"]  # all whose candidates are drawn
         return [*words, *category, "--images_per_class", "1"]
     if command == "bench":
-        tiny = "--images 1 --side 64 --repeats 1 --res 8 --ipc 1 --model ConvNetD1 --passes 1"
-        compiling_once = ["--method", "dm"] if words[1] == "distill" else []
-        return [*words, *tiny.split(), *compiling_once]
+        return [*words, *TINY_BENCH.split()]
     return words
 
 
@@ -228,11 +227,11 @@ def arguments_of(line, imagenet):
 
 
 LAUNCHED = [line for line in commands() if runnable(line) and "compdd-eval" not in line and "tests." not in line]
-MEASURING = [line for line in commands() if " bench " in line]
+MEASURING = [line for line in commands() if " bench " in line]  # which tests/commands/test_bench.py runs
 IN_PROCESS = [line for line in commands() if line.startswith("compdd-eval") and line not in MEASURING]
 
 
-@pytest.mark.parametrize("line", [*IN_PROCESS, *(pytest.param(line, marks=pytest.mark.slow) for line in MEASURING)])
+@pytest.mark.parametrize("line", IN_PROCESS)
 def test_commands_run(line, place, imagenet, client):
     words = arguments_of(line, imagenet)
     make_inputs(words, place, client, imagenet)

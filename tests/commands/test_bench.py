@@ -4,49 +4,103 @@ import itertools
 import json
 import random
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
 
 from compdd_eval import create_model, diff_augment
-from compdd_eval.commands.bench import distill, evaluator, plain_methods, scaling_grid
-from compdd_eval.commands.bench.data import bench_data
+from compdd_eval.commands.bench import distill, plain_methods, scaling_grid
 from compdd_eval.commands.bench.plain_loop import augment as augment_plainly
 from compdd_eval.commands.bench.plain_loop import plain_passes
-from compdd_eval.commands.bench.scaling import bench_scaling, least_makespan, plan_of_the_table
-from compdd_eval.commands.bench.scaling import print_rows as print_scaling
-from compdd_eval.commands.bench.train import as_json, bench_train, print_rows, whole_table_hours
+from compdd_eval.commands.bench.scaling import least_makespan, plan_of_the_table
+from compdd_eval.commands.bench.train import as_json, whole_table_hours
 from compdd_eval.config.bench import TIMED_METHODS, BenchConfig
 from compdd_eval.config.protocol import DSA_STRATEGY, Protocol
 from compdd_eval.methods.expert_files import open_experts
 from compdd_eval.methods.job import Job, Synthetic
 from tests.support.parity import normal
+from tests.test_readme import MEASURING, arguments_of, made_tiny
 
 
-def test_bench_measures_everything_it_names(tmp_path, run):
-    figures = bench_data(BenchConfig(images=1, side=64, repeats=1, output_dir=str(tmp_path)))
+@pytest.fixture
+def in_small(run, monkeypatch):
+    """Run a command of the guides with numbers that take little time; return what it measured, and what it printed."""
+
+    def call(what, *more):
+        (line,) = [line for line in MEASURING if f"bench {what}" in line]
+        bench, found = import_module(f"compdd_eval.commands.bench.{what}"), []
+        measure = getattr(bench, f"bench_{what}")
+        monkeypatch.setattr(bench, f"bench_{what}", lambda config: found.append(measure(config)) or found[0])
+        status, out, lines = run(*made_tiny(arguments_of(line, "")), *more)
+        assert status == 0, lines
+        return found[0], out
+
+    return call
+
+
+def test_every_command_of_the_guides_is_run_here():
+    assert sorted(arguments_of(line, "")[1] for line in MEASURING) == sorted(["data", *RUN_IN_SMALL])
+
+
+def test_bench_measures_everything_it_names(in_small, tmp_path, run):
+    figures, out = in_small("data", "--output_dir", tmp_path)
     assert len(figures) == 13 and sum(figure.reached is not None for figure in figures) == 8
-    assert all(any(character.isdigit() for character in figure.value) for figure in figures)
+    assert all(any(character.isdigit() for character in figure.value) and figure.value in out for figure in figures)
     assert not list(tmp_path.iterdir())
     status, _, errors = run("bench", "dat")
     assert status == 2 and "did you mean 'data'" in errors[0]
     assert run("bench", "data", "--images", "0")[0] == 2
 
 
-@pytest.mark.slow
-def test_bench_train_prints_rows(capsys):
-    settings = {"res": 8, "ipc": "2", "model": "ConvNetD1", "passes": 2, "threads": 1, "students_per_device": 2}
-    rows = bench_train(BenchConfig("train", **settings))
+def rows_of_train(rows, text):
     printed = json.loads(json.dumps(as_json(rows)))
-    assert printed["rows"] == rows and {row["ipc"] for row in rows} == {2}
+    assert printed["rows"] == rows and {row["ipc"] for row in rows} == {1}
     assert {row["precision"] for row in rows} >= {"float32", "bfloat16"}
     for row in rows:
         assert row["resolution"] == 8 and row["images_per_second"] > 0 and row["peak_memory_bytes"] > 10**6
         assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
     assert len(printed["whole_table_hours"]) == len(rows)
-    print_rows(BenchConfig("train", **settings), rows)
-    text = capsys.readouterr().out
-    assert "2 students together" in text and "plain loop, float32" in text and "All 16 subsets at IPC 2" in text
+    assert "2 students together" in text and "plain loop, float32" in text and "All 16 subsets at IPC 1" in text
+
+
+def rows_of_scaling(measured, text):
+    assert "2 processes" in text and "A grid of 8 cells, IPC 1, one student of " in text
+    one, two = measured["rows"]
+    grid = measured["grid"]
+    assert grid["speedup"] == grid["seconds"][0] / grid["seconds"][1] and grid["processes"] == 2
+    assert (one["processes"], one["threads"], one["efficiency"]) == (1, 2, 1)
+    assert (two["processes"], two["threads"]) == (2, 1) and two["efficiency"] > 0
+
+
+def rows_of_distill(rows, text):
+    assert [row["method"] for row in rows] == ["mtt"] * 4
+    for row in rows:
+        assert row["steps_per_second"] > 0 and row["first_step_seconds"] > 0
+        assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
+    assert "Students of mtt and edf make 2 steps" in text
+
+
+def rows_of_evaluator(rows, text):
+    assert [row["name"] for row in rows] == ["plain loop", "Evaluator, eager", "Evaluator, compiled"]
+    assert rows[0]["ratio_to_plain"] == 1 and all(row["first_call_seconds"] > 0 for row in rows)
+    assert "ConvNetD1 at 8 px, 2 passes" in text
+
+
+RUN_IN_SMALL = {
+    "train": (rows_of_train, ("--threads", 1, "--students_per_device", 2)),
+    "scaling": (rows_of_scaling, ("--threads", 2)),
+    "distill": (rows_of_distill, ("--threads", 1, "--method", "mtt", "--syn_steps", 2)),
+    "evaluator": (rows_of_evaluator, ("--threads", 1)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", RUN_IN_SMALL)
+def test_rows(what, in_small, monkeypatch):
+    monkeypatch.setattr(scaling_grid, "_SECONDS", 0.5)
+    check, more = RUN_IN_SMALL[what]
+    check(*in_small(what, *more))
 
 
 def test_the_whole_table_is_projected_from_what_was_measured():
@@ -80,21 +134,6 @@ def test_no_plan_beats_the_least_makespan(seed):
         )
         assert max(students) <= least_makespan(students, devices) <= best + 1e-9
     assert least_makespan([3.0, 3.0, 3.0], 2) == 6 and least_makespan([4.0, 1.0, 1.0], 2) == 4
-
-
-@pytest.mark.slow
-def test_bench_scaling_prints_rows(capsys, monkeypatch):
-    monkeypatch.setattr(scaling_grid, "_SECONDS", 0.5)
-    config = BenchConfig("scaling", res=8, ipc="1", model="ConvNetD1", passes=2, threads=2)
-    measured = bench_scaling(config)
-    print_scaling(config, measured)
-    printed = capsys.readouterr().out
-    assert "2 processes" in printed and "A grid of 8 cells, IPC 1, one student of " in printed
-    one, two = measured["rows"]
-    grid = measured["grid"]
-    assert grid["speedup"] == grid["seconds"][0] / grid["seconds"][1] and grid["processes"] == 2
-    assert (one["processes"], one["threads"], one["efficiency"]) == (1, 2, 1)
-    assert (two["processes"], two["threads"]) == (2, 1) and two["efficiency"] > 0
 
 
 def test_the_bench_says_where_memory_ran_out(run):
@@ -154,32 +193,6 @@ def first_of(images):
     """The first two images of each class, with labels and classes."""
     classes = torch.arange(10).repeat_interleave(2)
     return images.view(10, -1, 3, 8, 8)[:, :2].flatten(0, 1), classes, classes
-
-
-@pytest.mark.slow
-def test_bench_distill_prints_rows(capsys, run):
-    flags = ["--res", 8, "--ipc", 1, "--model", "ConvNetD1", "--passes", 2, "--threads", 1, "--syn_steps", 2]
-    status, out, lines = run("bench", "distill", *flags, "--method", "mtt,dm", "--json")
-    assert status == 0, lines
-    rows = json.loads(out)["rows"]
-    assert [row["method"] for row in rows] == ["mtt"] * 4 + ["dm"] * 4
-    for row in rows:
-        assert row["steps_per_second"] > 0 and row["first_step_seconds"] > 0
-        assert (row["ratio_to_plain"] == 1) == (row["name"] == "plain loop")
-    distill.print_rows(BenchConfig("distill", res=8, model="ConvNetD1", syn_steps=2), rows)
-    assert "Students of mtt and edf make 2 steps" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_bench_evaluator_prints_rows(capsys, run):
-    flags = ["--res", 8, "--ipc", 1, "--model", "ConvNetD1", "--passes", 2, "--repeats", 2, "--threads", 1]
-    status, out, lines = run("bench", "evaluator", *flags, "--json")
-    assert status == 0, lines
-    rows = json.loads(out)["rows"]
-    assert [row["name"] for row in rows] == ["plain loop", "Evaluator, eager", "Evaluator, compiled"]
-    assert rows[0]["ratio_to_plain"] == 1 and all(row["first_call_seconds"] > 0 for row in rows)
-    evaluator.print_rows(BenchConfig("evaluator", res=8, model="ConvNetD1", passes=2), rows)
-    assert "ConvNetD1 at 8 px, 3 passes" in capsys.readouterr().out
 
 
 def test_a_method_that_is_not_timed(run):

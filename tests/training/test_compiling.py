@@ -65,7 +65,10 @@ TOGETHER = [
     ("MLP", {}),
     ("LeNet", {}),
     *[pytest.param(name, {}, marks=pytest.mark.slow) for name in ("ConvNetLN", "ConvNetNN", "ConvNetMP")],
-    *[pytest.param(name, {"epoch_eval_train": 2}, marks=pytest.mark.slow) for name in ("AlexNet", "VGG11", "ResNet18")],
+    *[
+        pytest.param(name, {"epoch_eval_train": 1, "batch_train": 10}, marks=pytest.mark.slow)
+        for name in ("AlexNet", "VGG11", "ResNet18")
+    ],
 ]
 
 
