@@ -18,6 +18,7 @@ VIEWS = "views"
 OF_VIEWS = ("rded", "sre2l")  # presets that train on the labels of views
 MIXES = ("none", "mixup", "cutmix")
 RESIZES = ("squash", "crop")
+MOST_PATCHES = 16
 RATE_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the preset's rate: the candidates of that search
 _NO_CHANGES = ("protocol", "lr_net")  # of what students are compared under
 _COMP_DD = {
@@ -28,12 +29,14 @@ _COMP_DD = {
     "schedule": "step",
     "momentum": 0.9,
     "weight_decay": 5e-4,
+    "decay_all": True,
     "ema": 0.0,
     "labels": "given",
     "temperature": 1.0,
     "dsa": True,
     "dsa_strategy": DSA_STRATEGY,
     "crop_pad": 0.25,
+    "patches": 1,
     "rrc": 0.0,
     "flip": False,
     "mix": "none",
@@ -49,9 +52,11 @@ _RDED = {
     "lr_net": 0.001,
     "schedule": "half-cosine",
     "weight_decay": 0.01,
+    "decay_all": False,
     "labels": "soft+kd",
     "temperature": 20.0,
     "dsa": False,
+    "patches": 2,  # RDED's factor for IPC 10, as the area of crops, 1 / factor
     "rrc": 0.5,
     "flip": True,
     "mix": "cutmix",
@@ -65,9 +70,11 @@ PRESETS = MappingProxyType(
         "dc-bench": _COMP_DD
         | {"epoch_eval_train": 300, "batch_train": 256, "crop_pad": 0.125, "dsa": False, "labels": "hard"},
         "rded": _COMP_DD | _RDED,
-        "sre2l": _COMP_DD | _RDED | {"schedule": "cosine", "labels": "soft", "rrc": 0.08},
+        "sre2l": _COMP_DD | _RDED | {"schedule": "cosine", "labels": "soft", "patches": 1, "rrc": 0.08},
     }
 )
+# fields that results of earlier versions do not have, with what was done then
+LATER_FIELDS = MappingProxyType({"patches": 1, "decay_all": True})
 WITH_DSA = MappingProxyType({"dc-bench": {"epoch_eval_train": 1000}})  # where --dsa true is given
 PRESET_SOURCES = MappingProxyType(
     {
@@ -76,12 +83,13 @@ PRESET_SOURCES = MappingProxyType(
         "class position, images resized by a torchvision without antialiasing",
         "datm": "Guo et al., ICLR 2024, a descendant of MTT: its numbers, with the learned soft labels",
         "dc-bench": "Cui et al., NeurIPS 2022: 301 passes, or 1001 with DSA; batch 256, crop padding 0.125",
-        "rded": "Sun et al., CVPR 2024, release for ten classes: 300 passes, AdamW 0.001 with decay 0.01, half a "
-        "cosine period over twice the passes, CutMix, crops of 0.5 to 1 of the area, the teacher's outputs at "
-        "temperature 20, real images with the shorter side at 144 and their central 128 pixels; batch "
-        "50 is that of IPC 10",
+        "rded": "Sun et al., CVPR 2024, release for ten classes: 300 passes, AdamW 0.001 with decay 0.01 of weights "
+        "alone, half a cosine period over twice the passes, the four parts of an image shuffled, crops of 0.5 to 1 of "
+        "the area, CutMix, the teacher's outputs at temperature 20, real images with the shorter side at 144 and "
+        "their central 128 pixels; batch, parts and crops are those of IPC 10 (above, where an image is one crop: "
+        "`--patches 1 --rrc 1`)",
         "sre2l": "Yin et al., NeurIPS 2023: as rded, with soft labels that are stored with the images (one row each, "
-        "not one for each view), a whole cosine and crops from 0.08 of the area",
+        "not one for each view), a whole cosine, nothing shuffled and crops from 0.08 of the area",
     }
 )
 
@@ -122,7 +130,8 @@ class Protocol(Settings):
         schedule: "step" multiplies the rate by 0.1 after pass E // 2 + 1 and starts the optimiser afresh, "cosine" and
             "linear" fall to 0, "half-cosine" falls to a half as in RDED, "constant".
         momentum: Momentum of SGD.
-        weight_decay: Weight decay, on all parameters.
+        weight_decay: Weight decay.
+        decay_all: Weight decay on norms and biases, too; false: on weights of convolutions and linear layers alone.
         ema: Decay of an exponential moving average of the weights, which is tested in their place; 0 for none.
         labels: "given" with the set, "hard" by class, "soft" (its own or the teacher's), "soft+kd" (the teacher's,
             batch by batch) or "views". With soft+kd, knowledge distillation, the teacher labels every augmented batch;
@@ -133,6 +142,8 @@ class Protocol(Settings):
         dsa_strategy: Operations of DSA, joined by "_"; one of them is drawn for each batch.
         crop_pad: Padding of DSA's crop as a share of the image size. 0.25 in the benchmark's evaluator, 0.125 in MTT,
             DATM, DC and DC-BENCH.
+        patches: Cut each image into so many columns, and rows, and shuffle these, as RDED does with images that are
+            pasted together; 1 for none.
         rrc: Random resized crops: the least share of the image's area; 0 for none.
         flip: Flip each image horizontally with probability 0.5.
         mix: "mixup" or "cutmix" mix the images of a batch and their labels; or "none".
@@ -151,12 +162,14 @@ class Protocol(Settings):
     schedule: Literal[*SCHEDULES] | None = None
     momentum: float | None = None
     weight_decay: float | None = None
+    decay_all: bool | None = None
     ema: float | None = None
     labels: Literal[*REGIMES, VIEWS] | None = None
     temperature: float | None = None
     dsa: bool | None = None
     dsa_strategy: str | None = None
     crop_pad: float | None = None
+    patches: int | None = None
     rrc: float | None = None
     flip: bool | None = None
     mix: Literal[*MIXES] | None = None
@@ -181,6 +194,7 @@ class Protocol(Settings):
         self._check("ema", lambda value: 0 <= value < 1, "a number in [0, 1), for example 0.999")
         self._check_above_zero("temperature", "mix_alpha")
         self._check_share("crop_pad")
+        self._check("patches", lambda value: 1 <= value <= MOST_PATCHES, f"a number of parts from 1 to {MOST_PATCHES}")
         self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
         choices = {
             "optimizer": OPTIMIZERS,
@@ -218,7 +232,7 @@ class Protocol(Settings):
     def augmented(self) -> bool:
         """Whether training images are augmented or mixed at all."""
         strategy = self.dsa and bool(parse_strategy(self.dsa_strategy))
-        return bool(strategy or self.rrc or self.flip or self.mix != "none")
+        return bool(strategy or self.patches > 1 or self.rrc or self.flip or self.mix != "none")
 
     @property
     def passes(self) -> int:
@@ -241,12 +255,14 @@ class Protocol(Settings):
     def on_all_images(self, passes: int, lr: float | None) -> "Protocol":
         """Return how networks are trained on all training images: the same optimiser and augmentation, hard labels.
 
+        But photographs are whole: nothing is shuffled.
+
         Args:
             passes: Passes over them.
             lr: Learning rate; None: the preset's.
         """
         rate = lr or self.preset["lr_net"]
-        return self.alone(epoch_eval_train=passes - 1, lr_net=rate, labels="hard", temperature=1.0)
+        return self.alone(epoch_eval_train=passes - 1, lr_net=rate, labels="hard", temperature=1.0, patches=1)
 
     def changes(self) -> dict[str, object]:
         """Return the fields in which this differs from its preset."""
@@ -272,4 +288,4 @@ def flag_value(value: object) -> str:
     return str(value)
 
 
-NO_AUGMENTATION = MappingProxyType({"dsa": False, "rrc": 0.0, "flip": False, "mix": "none"})
+NO_AUGMENTATION = MappingProxyType({"dsa": False, "patches": 1, "rrc": 0.0, "flip": False, "mix": "none"})

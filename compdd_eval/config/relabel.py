@@ -10,7 +10,7 @@ from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.utils.errors import InputError
 
-_VIEWS = ("batch_train", "rrc", "flip", "mix", "temperature")  # settings of a protocol
+_VIEWS = ("batch_train", "patches", "rrc", "flip", "mix", "temperature")  # settings of a protocol
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class RelabelConfig(ReadConfig):
         top_k: Outputs that are kept of each view, the largest; the others share the rest evenly. Default: all.
         protocol: Preset whose augmentation and batches are taken, rded or sre2l.
         batch_train: Distilled images in a batch; default: the preset's.
+        patches: Cut each image into so many columns, and rows, and shuffle these; 1 for none; default: the preset's.
         rrc: Random resized crops: the least share of the image's area; 0 for none; default: the preset's.
         flip: Flip each image horizontally with probability 0.5; default: the preset's.
         mix: "mixup" or "cutmix" mix the images of a batch; or "none"; default: the preset's.
@@ -45,6 +46,7 @@ class RelabelConfig(ReadConfig):
     top_k: int | None = None
     protocol: Literal[*OF_VIEWS] = "rded"
     batch_train: int | None = None
+    patches: int | None = None
     rrc: float | None = None
     flip: bool | None = None
     mix: Literal[*MIXES] | None = None

@@ -6,6 +6,7 @@ P passes are stored of N images in B batches; positions are places in the order 
 | tensor | type | what it holds |
 | --- | --- | --- |
 | `order` | int16 `[P, N]` (int32 from 32768 images on) | index of the image at each position |
+| `shuffles` | uint8 `[P, N, 2, p]` | which of p columns comes to each place, then which row; absent without |
 | `crops` | int16 `[P, N, 4]` | top, left, height, width in pixels; absent without crops |
 | `flips` | bool `[P, N]` | whether it is flipped; absent without flips |
 | `partners` | as `order` | position in its batch of the image that it is mixed with; absent without mixing |
@@ -214,6 +215,8 @@ class ViewLabelsWriter:
 def _parts_of(labelled: LabelledPass, record: ViewRecord) -> dict[str, torch.Tensor]:
     """Return the tensors of a pass as they are stored."""
     views, parts = labelled.views, {"order": labelled.order, "logits": labelled.logits}
+    if record.patches > 1:
+        parts["shuffles"] = torch.cat([batch.shuffles for batch in views])
     if record.rrc != 0:
         parts["crops"] = torch.cat([batch.crops for batch in views])
     if record.flip:
@@ -272,6 +275,7 @@ def _labelled_pass(parts: dict[str, torch.Tensor], record: ViewRecord) -> Labell
         mixed = record.mix != "none"
         views.append(
             Views(
+                shuffles=parts["shuffles"][own].long() if record.patches > 1 else None,
                 crops=parts["crops"][own].long() if record.rrc != 0 else None,
                 flips=parts["flips"][own] if record.flip else None,
                 partners=parts["partners"][own].long() if mixed else None,
@@ -290,6 +294,8 @@ def _wrong_part(labelled: LabelledPass, record: ViewRecord) -> str | None:
     if not labelled.logits.isfinite().all():
         return "outputs of the teacher are not finite (beyond 65504 they do not fit half precision)"
     for views in labelled.views:
+        if views.shuffles is not None and (views.shuffles.sort().values != torch.arange(record.patches)).any():
+            return f"shuffled parts are not those of {record.patches} columns and rows"
         if views.crops is not None:
             first, size = views.crops.split(2, dim=1)
             if (first < 0).any() or (size < 1).any() or (first + size > side).any():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compdd_eval.config.protocol import MIXES, OF_VIEWS, VIEWS, Protocol
+from compdd_eval.config.protocol import MIXES, MOST_PATCHES, OF_VIEWS, VIEWS, Protocol
 from compdd_eval.utils.errors import InputError
 
 ADVICE = "get the set again, or `relabel` it"
@@ -32,6 +32,7 @@ class ViewRecord:
         passes: Passes that they are meant for.
         every: Of these, every so many-th is stored, and serves so many passes.
         batch: Images in a batch; the last one of a pass may have fewer.
+        patches: Columns, and rows, of an image that are shuffled; 1: none.
         rrc: Least share of the area of a crop; 0: no crops; None: crops, and nobody knows of what least share.
         flip: Whether images are flipped.
         mix: `none`, `mixup` or `cutmix`.
@@ -55,6 +56,7 @@ class ViewRecord:
     temperature: float | None
     seed: int | None
     teacher: dict[str, object]
+    patches: int = 1
 
     @property
     def stored(self) -> int:
@@ -72,6 +74,8 @@ class ViewRecord:
         views, batches = (self.stored, self.images), (self.stored, self.batches)
         index = "<i2" if self.images < 2**15 else "<i4"
         parts = {"order": (index, views)}
+        if self.patches > 1:
+            parts["shuffles"] = ("|u1", (*views, 2, self.patches))
         if self.rrc != 0:
             parts["crops"] = ("<i2", (*views, 4))
         if self.flip:
@@ -106,6 +110,7 @@ class ViewRecord:
     def views(self) -> str:
         """What was drawn and kept, in words."""
         drawn = [
+            f"{self.patches} x {self.patches} parts shuffled" if self.patches > 1 else "",
             "crops" + (f" from {self.rrc:g} of the area" if self.rrc else "") if self.rrc != 0 else "",
             "flips" if self.flip else "",
             self.mix if self.mix != "none" else "",
@@ -124,7 +129,8 @@ class ViewRecord:
 
     def differences(self, protocol: Protocol) -> dict[str, object]:
         """Return the settings of a protocol that are not those of the views, with the value that each must have."""
-        wanted = {"batch_train": self.batch, "flip": self.flip, "mix": self.mix, "dsa": False}
+        wanted = {name: getattr(self, name) for name in ("patches", "flip", "mix")}
+        wanted = {"batch_train": self.batch, **wanted, "dsa": False}
         if self.rrc is not None:
             wanted["rrc"] = self.rrc
         elif not protocol.rrc:
@@ -201,6 +207,8 @@ def _is_valid(record: ViewRecord) -> bool:
         and (record.top_k is None or (type(record.top_k) is int and 0 < record.top_k < record.classes))
         and ((record.top_k is None) == (temperature is None))
         and (temperature is None or 0 < temperature < math.inf)
+        and type(record.patches) is int
+        and 1 <= record.patches <= MOST_PATCHES
         and type(record.flip) is bool
         and record.mix in MIXES
         and (record.rrc is None or (type(record.rrc) in (int, float) and 0 <= record.rrc <= 1))

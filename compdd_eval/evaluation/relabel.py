@@ -104,6 +104,7 @@ def record_of_views(config: RelabelConfig, distilled: DistilledSet, teacher: dic
         passes=config.passes,
         every=config.every,
         batch=config.batch_train,
+        patches=config.patches,
         rrc=config.rrc,
         flip=config.flip,
         mix=config.mix,

@@ -18,7 +18,7 @@ from compdd_eval.config.network_names import (
     network_name,
     pinned,
 )
-from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.protocol import LATER_FIELDS, Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.evaluation.image_sets import TrainingSet
@@ -135,7 +135,7 @@ def _recorded(file: Path, weights: dict[str, torch.Tensor], res: int, subset: Su
     try:
         made_for, found = (record["subset"], record["res"]), record["weights_digest"]
         same = record["classes"] == subset.wnids and record["res"] == res
-        protocol = Protocol(**record["protocol"])
+        protocol = Protocol(**{**LATER_FIELDS, **record["protocol"]})
         recipe, accuracy = trained_how(protocol, protocol.rate, record["seed"]), float(record["accuracy"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error!r}); train the teacher again with --overwrite") from error

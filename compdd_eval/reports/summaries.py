@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compdd_eval.config.protocol import PRESETS, protocol_in_words
+from compdd_eval.config.protocol import LATER_FIELDS, PRESETS, protocol_in_words
 from compdd_eval.data.imagenet.hub_files import Address
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.reports.checked_fields import (
@@ -245,7 +245,7 @@ def _parse(content: object, place: str, file: Path) -> Run:
     entries = list_of("results", content.get("results"), 1, 1000)
     digests = table_of("digests", content.get("digests"))
     environments = list_of("environments", content.get("environments", []), 0, 1000)
-    protocol = plain_of("protocol", content.get("protocol"))
+    protocol = {**LATER_FIELDS, **plain_of("protocol", content.get("protocol"))}
     text_of("protocol", protocol.get("protocol"))
     return Run(
         place=place,

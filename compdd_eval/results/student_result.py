@@ -7,6 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
 
+from compdd_eval.config.protocol import LATER_FIELDS
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
 
@@ -120,8 +121,11 @@ def read_student(path: Path) -> StudentResult:
     """
     refusal = f"{path}: not a result file of schema version {SCHEMA_VERSION}; move it away and run again"
     try:
-        result = StudentResult(**json.loads(path.read_text(encoding="utf-8")))  # refuses other names of fields
-    except (ValueError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("protocol", "config"):
+            content[name] = {**LATER_FIELDS, **content[name]}
+        result = StudentResult(**content)  # refuses other names of fields
+    except (ValueError, TypeError, KeyError) as error:
         raise InputError(refusal) from error
     if result.schema_version != SCHEMA_VERSION or not all(_fits(result, field) for field in fields(StudentResult)):
         raise InputError(refusal)

@@ -61,12 +61,12 @@ def diff_augment(
 def augment_batch(
     images: torch.Tensor, targets: torch.Tensor, protocol: Protocol, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Augment a batch as a protocol says: random resized crops, flips, DSA, then mixing with its labels.
+    """Augment a batch as a protocol says: parts shuffled, crops, flips, DSA, then mixing with its labels.
 
     Args:
         images: Float `[N, C, H, W]`, normalised, on any device.
         targets: int64 `[N]`; or probabilities, float `[N, K]`, which mixing needs.
-        protocol: Its `rrc`, `flip`, `dsa`, `dsa_strategy`, `crop_pad`, `mix` and `mix_alpha`.
+        protocol: Its `patches`, `rrc`, `flip`, `dsa`, `dsa_strategy`, `crop_pad`, `mix` and `mix_alpha`.
         generator: Where all random numbers come from; on the CPU.
 
     Returns:

@@ -16,13 +16,17 @@ class Stack(nn.Module):
 
     Args:
         students: Networks of equal architecture for which `can_be_stacked` holds, on one device; they are copied.
+
+    Attributes:
+        names: What a student calls its parameters.
+        stacked: Those of all, in this order, each `[K, ...]`.
     """
 
     def __init__(self, students: Sequence[nn.Module]) -> None:
         super().__init__()
         # buffers are left out: `can_be_stacked` has seen that there are none
         stacked, _ = stack_module_state(list(students))
-        self._names = list(stacked)
+        self.names = list(stacked)
         self.stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in stacked.values())
         self._shape = [copy.deepcopy(students[0]).to("meta")]  # in a list: no part of this module's own parameters
 
@@ -33,11 +37,11 @@ class Stack(nn.Module):
             # the network on `meta` gives the architecture, its parameters are replaced
             return functional_call(self._shape[0], parameters, (images,))
 
-        return vmap(one)(dict(zip(self._names, self.stacked, strict=True)), images)
+        return vmap(one)(dict(zip(self.names, self.stacked, strict=True)), images)
 
     def copy_to(self, position: int, student: nn.Module) -> nn.Module:
         """Write the weights of one student into a network of the same architecture, and return that."""
-        values = {name: value[position] for name, value in zip(self._names, self.stacked, strict=True)}
+        values = {name: value[position] for name, value in zip(self.names, self.stacked, strict=True)}
         student.load_state_dict({name: value.detach() for name, value in values.items()})
         return student
 

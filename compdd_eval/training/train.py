@@ -320,14 +320,28 @@ class Training:
         return torch.stack(list(tensors)) if self._stacked else tensors[0]
 
     def _new_optimizer(self, lr: float) -> torch.optim.Optimizer:
-        # Decay of all parameters, norms and biases, too, and no Nesterov: as the Comp-DD release.
+        # no Nesterov: as the Comp-DD release
         options = {"lr": lr, "weight_decay": self.protocol.weight_decay}
         if self.device.type == "cuda":
             options["fused"] = True  # one kernel for all parameters
+        parameters = self.model.parameters() if self.protocol.decay_all else _weights_apart(self.model)
         if self.protocol.optimizer == "sgd":
-            return torch.optim.SGD(self.model.parameters(), momentum=self.protocol.momentum, **options)
+            return torch.optim.SGD(parameters, momentum=self.protocol.momentum, **options)
         kind = torch.optim.Adam if self.protocol.optimizer == "adam" else torch.optim.AdamW
-        return kind(self.model.parameters(), **options)
+        return kind(parameters, **options)
+
+
+def _weights_apart(model: nn.Module) -> list[dict[str, object]]:
+    """Return the parameters in two groups: weights of more than one axis, and all others, which do not decay.
+
+    As `get_parameters` of the releases of SRe2L and RDED.
+    """
+    stacked = isinstance(model, Stack)
+    named = zip(model.names, model.stacked, strict=True) if stacked else model.named_parameters()
+    weights, others = [], []
+    for name, parameter in named:
+        (weights if "weight" in name and parameter.dim() - stacked > 1 else others).append(parameter)
+    return [{"params": weights}, {"params": others, "weight_decay": 0.0}]
 
 
 def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol) -> LRScheduler | None:

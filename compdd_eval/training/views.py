@@ -17,6 +17,8 @@ class Views:
     """What was drawn for the N images of a batch; all tensors on the CPU.
 
     Attributes:
+        shuffles: Which column of an image comes to each place, then which row, int64 `[N, 2, P]` with P of each; None:
+            they stay.
         crops: Top, left, height and width of each image's crop in pixels, int64 `[N, 4]`; None: the whole images.
         flips: Which images are flipped horizontally, bool `[N]`; None: none.
         partners: Position in the batch of the image that each is mixed with, int64 `[N]`; None: they are not mixed.
@@ -24,6 +26,7 @@ class Views:
         box: Top, left, bottom and right of what CutMix takes from the partner, in pixels; None: mixup.
     """
 
+    shuffles: torch.Tensor | None = None
     crops: torch.Tensor | None = None
     flips: torch.Tensor | None = None
     partners: torch.Tensor | None = None
@@ -31,7 +34,10 @@ class Views:
     box: tuple[int, int, int, int] | None = None
 
     def crop_and_flip(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images, float `[N, C, H, W]` on any device, cropped to their boxes, resized and flipped."""
+        """Return images, float `[N, C, H, W]` on any device, shuffled, cropped to their boxes, resized and flipped."""
+        if self.shuffles is not None:
+            for dim, order in ((3, self.shuffles[:, 0]), (2, self.shuffles[:, 1])):
+                images = shuffle_parts(images, order, dim)
         if self.crops is not None:
             images = crop_and_resize(images, self.crops)
         if self.flips is not None:
@@ -63,10 +69,12 @@ def draw_views(size: tuple[int, int], number: int, protocol: Protocol, generator
 
 
 def draw_crops_and_flips(size: tuple[int, int], number: int, protocol: Protocol, generator: torch.Generator) -> Views:
-    """Draw the crops and flips of a batch, by the protocol's `rrc` and `flip`; arguments as of `draw_mixing`."""
+    """Draw all but the mixing, by the protocol's `patches`, `rrc` and `flip`; arguments as of `draw_mixing`."""
+    parts = protocol.patches
+    shuffles = torch.rand(number, 2, parts, generator=generator).argsort(dim=2) if parts > 1 else None
     crops = torch.tensor(draw_boxes(size, number, protocol.rrc, generator)) if protocol.rrc else None
     flips = torch.rand(number, generator=generator) < FLIP_PROBABILITY if protocol.flip else None
-    return Views(crops, flips)
+    return Views(shuffles, crops, flips)
 
 
 def draw_mixing(
@@ -123,6 +131,24 @@ def draw_boxes(
     with _drawing_from(generator):
         boxes = [crop.make_params([image]) for _ in range(number)]
     return [(box["top"], box["left"], box["height"], box["width"]) for box in boxes]
+
+
+def shuffle_parts(images: torch.Tensor, order: torch.Tensor, dim: int) -> torch.Tensor:
+    """Cut images into parts along an axis, and put these into another order (`ShufflePatches` of RDED's release).
+
+    Where the axis cannot be divided evenly, the last part is the largest.
+
+    Args:
+        images: Float `[N, C, H, W]`, on any device.
+        order: Which part comes to each place, int64 `[N, P]` on the CPU.
+        dim: The axis, 2 or 3.
+    """
+    size, parts = images.shape[dim], order.shape[1]
+    pixels = torch.arange(size)
+    part_of = (pixels // max(1, size // parts)).clamp(max=parts - 1)
+    index = (order.argsort(dim=1)[:, part_of] * size + pixels).argsort(dim=1)
+    shape = (-1, *[size if axis == dim else 1 for axis in (1, 2, 3)])
+    return images.take_along_dim(send(index, images.device).view(shape), dim)
 
 
 def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

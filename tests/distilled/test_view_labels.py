@@ -73,6 +73,8 @@ def views_by_hand(images, stored, number, mix):
         views = []
         for place in range(start, min(start + BATCH, len(images))):
             view = images[part["order"][place].long()].double()
+            for dim, order in ((2, part["shuffles"][place, 0]), (1, part["shuffles"][place, 1])):
+                view = torch.cat([view.chunk(2, dim)[number] for number in order], dim)
             view = v2.functional.resized_crop(view, *part["crops"][place].tolist(), [SIDE, SIDE], antialias=True)
             views.append(view.flip(2) if part["flips"][place] else view)
         mixed = torch.stack(views)
@@ -110,7 +112,9 @@ def test_replayed_views_give_the_losses_of_views_made_on_the_fly(folder, teacher
     found = torch.stack(list(Training(student, [batches], 0.05, how).passes()))
 
     judge, losses = network_of(teacher).double(), []
-    optimizer = torch.optim.SGD(own.parameters(), 0.05, momentum=how.momentum, weight_decay=how.weight_decay)
+    weights, others = ([p for p in own.parameters() if (p.dim() > 1) == decays] for decays in (True, False))
+    groups = [{"params": weights, "weight_decay": how.weight_decay}, {"params": others}]
+    optimizer = torch.optim.SGD(groups, 0.05, momentum=how.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2 * PASSES)
     for number in range(PASSES):
         total = 0.0
@@ -159,7 +163,7 @@ def test_the_largest_outputs_and_fewer_passes(folder, teacher, tmp_path):
         assert torch.equal(few.read(number + PASSES).logits, kept.logits)  # they come again
     assert few.record.bits["outputs"] == PASSES * IMAGES * (3 * 16 + 3 * 8 + 16)
     assert whole.record.bits["outputs"] == PASSES * IMAGES * 10 * 16
-    views = 16 + 4 * 16 + 8 + 16  # order, crop, flip, partner of a view; share and box of a batch
+    views = 16 + 4 * 8 + 4 * 16 + 8 + 16  # order, parts, crop, flip, partner of a view; share and box of a batch
     assert whole.record.bits["views"] == PASSES * (IMAGES * views + 3 * (64 + 4 * 16))
 
 
@@ -213,7 +217,7 @@ def test_the_command(folder, teacher, run, tmp_path):
         "relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8, "--threads", 1
     )
     assert status == 0, errors
-    stored = PASSES * (IMAGES * (104 + 160) + 3 * 128)
+    stored = PASSES * (IMAGES * (136 + 160) + 3 * 128)
     pixels = IMAGES * 3 * SIDE**2
     assert f"{stored:,}: the teacher's outputs {PASSES * IMAGES * 160:,}" in out
     assert f"the images' {8 * pixels:,} with 8 bits a value, {32 * pixels:,} as they are stored" in out
@@ -221,7 +225,7 @@ def test_the_command(folder, teacher, run, tmp_path):
     record = json.loads((folder / "distilled.json").read_text())["view_labels"]
     assert record["in_words"].startswith("4 passes in batches of 8") and "ConvNetD1BN" in record["in_words"]
     card = (folder / "README.md").read_text()
-    assert "Labels of views: 4 passes in batches of 8, crops from 0.5 of the area" in card
+    assert "Labels of views: 4 passes in batches of 8, 2 x 2 parts shuffled, crops from 0.5 of the area" in card
     command = card.partition("## Evaluate again")[2].partition("```bash\n")[2].partition("```")[0]
     assert command.replace("\\\n", " ").split()[6:] == [
         *("--data_path", "/path/to/imagenet", "--category", "bird", "--subset", "easy", "--labels", "views"),
@@ -316,7 +320,9 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
     assert status == 2
     assert "give --protocol rded, --batch_train 8" in lines[-1]
     status, _, lines = run(*base, "--labels", "views", "--protocol", "sre2l", "--batch_train", 8)
-    assert status == 2 and lines[-1].endswith("give --rrc 0.5")
+    assert status == 2 and lines[-1].endswith("give --protocol rded, --batch_train 8")
+    status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", "--batch_train", 8, "--patches", 4)
+    assert status == 2 and lines[-1].endswith("give --patches 2")
     status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", "--batch_train", 9)
     assert status == 2 and lines[-1].endswith("give --batch_train 8")
     assert not any("begin again" in line for line in errors)
@@ -347,6 +353,7 @@ def test_a_set_without_them_says_how_to_make_them(folder, run, drawn, cache):
     ("name", "change", "message"),
     [
         ("order", lambda part: part[1].fill_(3), "its order is not one of 20 images"),
+        ("shuffles", lambda part: part[2, 5, 1].fill_(1), "shuffled parts are not those of 2 columns and rows"),
         ("crops", lambda part: part[2, 5].copy_(torch.tensor([10, 0, 10, 4])), "crops reach beyond images of 16 px"),
         ("partners", lambda part: part[0, 19].fill_(4), "mixed with others than the 4 of their batch"),
         ("shares", lambda part: part[3, 0].fill_(1.5), "the share of a mixture is 1.5"),
@@ -359,7 +366,7 @@ def test_what_cannot_be_is_found(folder, teacher, run, name, change, message):
     data, record = file.read_bytes(), json.loads((folder / "distilled.json").read_text())
     length = int.from_bytes(data[:8], "little")
     entry = json.loads(data[8 : 8 + length])[name]
-    kinds = {"I16": np.int16, "F16": np.float16, "F64": np.float64}
+    kinds = {"U8": np.uint8, "I16": np.int16, "F16": np.float16, "F64": np.float64}
     start, end = (8 + length + offset for offset in entry["data_offsets"])
     values = torch.from_numpy(np.frombuffer(bytearray(data[start:end]), kinds[entry["dtype"]]).reshape(entry["shape"]))
     change(values)
@@ -461,7 +468,8 @@ def test_a_set_of_one_image(tmp_path, teacher):
     DistilledSet(normal(1, (1, 3, SIDE, SIDE)), torch.zeros(1, dtype=torch.int64), metadata=FACTS).save(
         tmp_path / "one"
     )
-    labels = label(tmp_path / "one", teacher, rrc=0.0, mix="none", flip=False, batch_train=1).view_labels
+    whole = {"patches": 1, "rrc": 0.0, "mix": "none", "flip": False}
+    labels = label(tmp_path / "one", teacher, **whole, batch_train=1).view_labels
     with torch.no_grad():
         expected = network_of(teacher)(normal(1, (1, 3, SIDE, SIDE)))
     for number in range(PASSES):
@@ -513,6 +521,7 @@ def test_a_malformed_entry_of_the_record(folder, run, value):
 MUTATIONS = [
     ("schema_version", 2), ("images", 0), ("images", 2.0), ("images", True), ("images", 10**12), ("batch", None),
     ("resolution", 10**5), ("classes", 300), ("passes", -1), ("every", 9), ("rrc", float("nan")), ("rrc", "0.5"),
+    ("patches", 0), ("patches", 2.0), ("patches", 17),
     ("flip", 1), ("mix", "cut"), ("mix", []), ("top_k", 0), ("top_k", 3), ("temperature", 1.0), ("seed", [1]),
     ("seed", 2**70), ("image_digest", "ab"), ("image_digest", None), ("teacher", None), ("teacher", {}),
     ("teacher", {"name": "x", "digest": "", "recipe": "", "accuracy": float("nan")}),

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import v2
 
+from compdd_eval.config.protocol import Protocol
 from compdd_eval.training.augment import gather_samples
-from compdd_eval.training.views import crop_and_resize, draw_boxes
+from compdd_eval.training.views import crop_and_resize, draw_boxes, draw_crops_and_flips
 from tests.support.parity import normal
 
 
@@ -22,6 +23,29 @@ def test_random_resized_crops_are_those_of_torchvision(size, least):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=theirs)))
             expected = torch.stack([crop(image) for image in images])
         assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "parts"), [((32, 32), 2), ((17, 23), 3), ((9, 7), 4)])
+def test_parts_are_shuffled_as_rded_does(size, parts):
+    """Image by image: columns are cut, put into another order and joined, then rows; the last one takes the rest."""
+    images = normal(1, (6, 3, *size))
+    views = draw_crops_and_flips(size, 6, Protocol(patches=parts), torch.Generator().manual_seed(2))
+    assert views.crops is None and views.flips is None and len(views.shuffles.flatten(1).unique(dim=0)) > 2
+    expected = []
+    for image, orders in zip(images, views.shuffles.tolist(), strict=True):
+        for dim, order in ((2, orders[0]), (1, orders[1])):
+            each = max(1, image.shape[dim] // parts)
+            ends = [each * (part + 1) for part in range(parts - 1)] + [image.shape[dim]]
+            cut = [image.narrow(dim, min(each * i, ends[-1]), max(0, end - each * i)) for i, end in enumerate(ends)]
+            image = torch.cat([cut[part] for part in order], dim)
+        expected.append(image)
+    assert torch.equal(views.crop_and_flip(images), torch.stack(expected))
+
+
+def test_nothing_is_drawn_for_parts_that_stay():
+    generators = [torch.Generator().manual_seed(2) for _ in range(2)]
+    views = draw_crops_and_flips((8, 8), 4, Protocol(flip=True), generators[0])
+    assert views.shuffles is None and torch.equal(views.flips, torch.rand(4, generator=generators[1]) < 0.5)
 
 
 def test_gathered_samples_are_those_of_grid_sample():

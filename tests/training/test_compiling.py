@@ -60,7 +60,8 @@ def test_compiled_students_repeat_and_parts_sum_up():
 TOGETHER = [
     ("ConvNetD3", {}),
     ("ConvNetD3", {"optimizer": "adamw", "lr_net": 0.001, "schedule": "cosine", "ema": 0.9}),
-    ("ConvNetD1", {"mix": "cutmix", "flip": True, "rrc": 0.5, "dsa": False}),
+    ("ConvNetD1", {"mix": "cutmix", "flip": True, "patches": 2, "rrc": 0.5, "dsa": False}),
+    ("ConvNetD1", {"optimizer": "adamw", "lr_net": 0.001, "weight_decay": 10.0, "decay_all": False, "dsa": False}),
     ("ConvNetGN", {"dsa": False}),
     ("MLP", {}),
     ("LeNet", {}),
@@ -97,6 +98,21 @@ def test_students_together_are_those_alone(name, changes):
         assert torch.allclose(together[:, place], alone[:, 0], rtol=1e-8)
         assert torch.allclose(logits[place], expected[0], rtol=1e-6, atol=1e-6)
     assert not torch.allclose(together[:, 0], together[:, 1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ConvNetD1", "ResNet18BN_Tiny", "VGG11BN", "AlexNet"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_what_decays_in_rded_and_sre2l(name, optimizer):
+    """The parameters that their releases' `get_parameters` puts into the group with weight decay."""
+    network = create_model(name, im_size=(32, 32))
+    how = Protocol("rded", optimizer=optimizer, labels="hard")
+    feed = StudentBatches(normal(1, (4, 3, 32, 32)), torch.arange(4), "hard", how, 0)
+    decayed, others = Training(network, [feed], how.rate, how, part=4)._optimizer.param_groups
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    weights = {id(module.weight) for module in network.modules() if isinstance(module, kinds)}
+    assert {id(parameter) for parameter in decayed["params"]} == weights
+    assert {id(p) for p in others["params"]} == {id(p) for p in network.parameters()} - weights
 
 
 EIGHT = Protocol(epoch_eval_train=7, batch_train=20)

@@ -133,7 +133,8 @@ def _pass_of(
                 "labels of these images?"
             )
         crops = (batch.crops.double() * record.resolution).round().long()  # as PIL cuts them in the release
-        views.append(Views(crops, batch.flips, batch.partners, 1.0 if batch.share is None else batch.share, batch.box))
+        share = 1.0 if batch.share is None else batch.share
+        views.append(Views(None, crops, batch.flips, batch.partners, share, batch.box))
         outputs.append(of_classes(batch.outputs.float(), columns))
     if (folder / f"batch_{record.batches}.tar").exists():
         raise InputError(f"{folder}: more than {record.batches} batches; are the labels of these images?")
