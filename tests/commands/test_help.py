@@ -82,7 +82,7 @@ def test_common_flags_of_evaluate_take_two_lines(run):
 def test_choices_and_defaults(run):
     text = " ".join(shown(run, "evaluate", "--help", "all").split())
     assert "[one of auto, imagefolder, cls-loc, archives, parquet, webdataset; default: auto]" in text
-    assert "Weight decay, on all parameters. [default: 0.0005]" in text
+    assert "Weight decay. [default: 0.0005]" in text
     assert "Distilled images in a batch. [default: 128]" in text
     text = " ".join(shown(run, "evaluate", "--protocol", "rded", "--help", "all").split())
     assert "Distilled images in a batch. [default: 50]" in text

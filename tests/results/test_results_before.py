@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from compdd_eval import load_comp_dd
+from compdd_eval.config.protocol import LATER_FIELDS, Protocol
 from compdd_eval.distilled.random_images import random_images
+from compdd_eval.results.student_result import read_student
 
 RESULTS = Path(__file__).parents[1] / "support/results_before"
 
@@ -97,3 +99,21 @@ def test_reproduce(run, drawn, tmp_path, monkeypatch):
     assert (found["source"], found["predictions"], recorded["accuracy"]) == ("distilled", 50, 0.48)
     assert recorded["tested_digest"] == now["tested_digest"]
     assert now["accuracy"] == pytest.approx(recorded["accuracy"], abs=0.1)
+
+
+def test_settings_that_came_later_are_what_was_done_then(run, tmp_path):
+    """A result under `rded` of a version that shuffled nothing is told from one of today's preset."""
+    old = {name: value for name, value in Protocol("rded").settings().items() if name not in LATER_FIELDS}
+    path = next((RESULTS / "random").rglob("ConvNetD1/*/seed0.json"))
+    record = json.loads(path.read_text())
+    (tmp_path / "seed0.json").write_text(json.dumps(record | {"protocol": old, "config": record["config"] | old}))
+    found = read_student(tmp_path / "seed0.json")
+    assert Protocol(**found.protocol).in_words() == "rded with decay_all true, patches 1"
+    assert Protocol(**{name: found.config[name] for name in old | LATER_FIELDS}).patches == 1
+    summary = json.loads((RESULTS / "random/bird-easy/summary.json").read_text())
+    for name, protocol in (("old", old), ("new", Protocol("rded").settings())):
+        (tmp_path / name).mkdir()
+        content = summary | {"protocol": protocol, "protocol_changes": {}}
+        (tmp_path / name / "summary.json").write_text(json.dumps(content))
+    status, _, (error,) = run("compare", tmp_path / "old", tmp_path / "new")
+    assert status == 2 and "protocol rded with decay_all true, patches 1 against rded; evaluate both alike" in error
