@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig, DistillSetsConfig
 from compdd_eval.config.many_sets import CONFIG_NAME, SET_NAME
-from compdd_eval.config.protocol import OF_VIEWS
+from compdd_eval.config.protocol import OF_VIEWS, Protocol
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import DistillationCost, distill
 from compdd_eval.methods.distill_all import SetToMake, cost_of_all, distill_all
@@ -119,6 +119,9 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
     print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
     print(f"distilled set: {config.output_dir}")
     flags = {"distilled": config.output_dir, **config.load_subset().selection, **_as_distilled(config, config.teacher)}
+    factor = made["settings"].get("factor")
+    if factor not in (None, Protocol("rded").patches):  # the preset has what belongs to crops pasted 2 x 2
+        flags |= {"patches": factor, "rrc": 1 / factor}
     print(f"evaluate it: {command_line('evaluate', flags)}")
 
 

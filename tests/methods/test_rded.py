@@ -1,6 +1,7 @@
 """RDED: the crops that a teacher finds most realistic, several in an image."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import pytest
@@ -128,6 +129,18 @@ def test_it_is_evaluated_with_its_teacher(make, settings, teacher):
     distilled = make(ipc=1)
     summary = evaluate(settings(labels="soft+kd", teacher=teacher, res=RES, num_eval=1), distilled, quiet=True)
     assert summary["teacher"]["digest"] == distilled.metadata["distillation"]["notes"]["teacher"]["digest"]
+
+
+@pytest.mark.parametrize(("factor", "flags"), [(2, []), (1, ["--patches", "1", "--rrc", "1"])])
+def test_students_shuffle_as_many_parts_as_were_pasted(run, drawn, cache, tmp_path, teacher, factor, flags):
+    """The command that is printed trains them so."""
+    words = ["distill", "rded", "--category", "bird", "--subset", "easy", "--data_path", drawn, "--res", RES]
+    words += ["--ipc", 1, "--mipc", 10, "--factor", factor, "--teacher", teacher, "--output_dir", tmp_path / "set"]
+    status, out, errors = run(*words)
+    assert status == 0, errors
+    following = shlex.split(out.splitlines()[-1])
+    start = following.index("--patches") if flags else len(following)
+    assert following[start : start + 4] == flags and "--protocol" in following
 
 
 def test_bad_input(make, tmp_path):
