@@ -243,6 +243,10 @@ class Protocol(Settings):
         """Return the fields of the protocol alone, for printing and for the results."""
         return {field.name: getattr(self, field.name) for field in fields(Protocol)}
 
+    def identity(self) -> dict[str, object]:
+        """Return the fields that a result is known by; later ones only where they change what was done before."""
+        return {name: value for name, value in self.settings().items() if LATER_FIELDS.get(name) != value}
+
     def flags(self) -> dict[str, object]:
         """Return the settings that make this protocol: the preset, and what it does not set."""
         given = {name: getattr(self, name) for name, value in self._defaults.items() if getattr(self, name) != value}

@@ -8,7 +8,7 @@ import torch
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import find_user_network, is_user_network
-from compdd_eval.config.protocol import LATER_FIELDS, Protocol
+from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.image_sets import TestSet, TrainingSet
@@ -243,8 +243,7 @@ class Planner:
         A setting that came later is in it only where it is not the default, so that older results keep their place.
         """
         config = self.inputs.config
-        decisive = {name: value for name, value in protocol.settings().items() if name not in _APART}
-        decisive = {name: value for name, value in decisive.items() if LATER_FIELDS.get(name) != value}
+        decisive = {name: value for name, value in protocol.identity().items() if name not in _APART}
         decisive |= {
             "lr": lr,
             "label_kind": training_set.label_kind,

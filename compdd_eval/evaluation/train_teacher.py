@@ -85,7 +85,7 @@ class _TeacherTrainer:
             self.images, training_digest = decode_once(train, None, progress=not self.quiet)
             self.labels = train.labels
             settings = {"model": self.config.model, "res": self.config.res, "seed": self.config.seed}
-            settings |= {"protocol": self.protocol.settings(), "precision": self.config.precision}
+            settings |= {"protocol": self.protocol.identity(), "precision": self.config.precision}
             self.digest = digest_of([settings, training_digest])
             made = self._made()
             if made is not None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.protocol import LATER_FIELDS, Protocol
 from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.evaluation import train_teacher
@@ -171,6 +171,16 @@ def test_a_teacher_for_something_else_is_refused(make, settings, tmp_path):
     assert "--teacher ConvNett: is no folder that `teacher` made; unknown model 'ConvNett'" in refused(
         teacher="ConvNett"
     )
+
+
+def test_a_teacher_of_before_later_settings_stays(make, tmp_path):
+    """Its digest and record are those of a version that had none of them."""
+    assert make()[0] == 0
+    record = json.loads((tmp_path / "teacher/teacher.json").read_text())
+    assert record["protocol"]["protocol"] == "comp-dd" and not record["protocol"].keys() & LATER_FIELDS.keys()
+    assert make(protocol="rded", name="rded")[0] == 0
+    record = json.loads((tmp_path / "rded/teacher.json").read_text())
+    assert record["protocol"]["decay_all"] is False and "patches" not in record["protocol"]
 
 
 def test_bad_input(make, tmp_path):

@@ -66,10 +66,7 @@ TOGETHER = [
     ("MLP", {}),
     ("LeNet", {}),
     *[pytest.param(name, {}, marks=pytest.mark.slow) for name in ("ConvNetLN", "ConvNetNN", "ConvNetMP")],
-    *[
-        pytest.param(name, {"epoch_eval_train": 1, "batch_train": 10}, marks=pytest.mark.slow)
-        for name in ("AlexNet", "VGG11", "ResNet18")
-    ],
+    *[pytest.param(name, {"epoch_eval_train": 2}, marks=pytest.mark.slow) for name in ("AlexNet", "VGG11", "ResNet18")],
 ]
 
 
@@ -97,7 +94,7 @@ def test_students_together_are_those_alone(name, changes):
         alone, expected = seeds_together(name, how, [seed])
         assert torch.allclose(together[:, place], alone[:, 0], rtol=1e-8)
         assert torch.allclose(logits[place], expected[0], rtol=1e-6, atol=1e-6)
-    assert not torch.allclose(together[:, 0], together[:, 1], rtol=1e-5)
+    assert not torch.allclose(together[:, 0], together[:, 1], rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ConvNetD1", "ResNet18BN_Tiny", "VGG11BN", "AlexNet"])
