@@ -136,7 +136,7 @@ def _check_views(config: EvaluateConfig, distilled: DistilledSet) -> None:
     if not wrong:
         return
     preset = labels.record.preset()
-    if len(preset) <= len(wrong):
+    if preset["protocol"] != config.protocol and len(preset) <= len(wrong):
         wrong = preset
     flags = ", ".join(f"--{name} {flag_value(value)}" for name, value in wrong.items())
     raise InputError(f"--labels views: the views of the set were made otherwise than by this protocol; give {flags}")

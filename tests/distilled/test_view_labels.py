@@ -323,6 +323,9 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
     assert status == 2 and lines[-1].endswith("give --protocol rded, --batch_train 8")
     status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", "--batch_train", 8, "--patches", 4)
     assert status == 2 and lines[-1].endswith("give --patches 2")
+    changed = ("--batch_train", 8, "--patches", 4, "--rrc", 0.2)
+    status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", *changed)
+    assert status == 2 and lines[-1].endswith("give --patches 2, --rrc 0.5"), "not the preset, which is given"
     status, _, lines = run(*base, "--labels", "views", "--protocol", "rded", "--batch_train", 9)
     assert status == 2 and lines[-1].endswith("give --batch_train 8")
     assert not any("begin again" in line for line in errors)
