@@ -12,10 +12,9 @@ from compdd_eval.complexity.score import given_to, score
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.distilled.set import DistilledSet, read_distilled
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, write_json
-from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.processes import on_main_process, set_torch
 
 FILE_NAME = "distilled.json"
 
@@ -31,8 +30,7 @@ def score_distilled(config: ComplexityConfig, accelerator: Accelerator) -> list[
     Raises:
         InputError: As from `score`, and where the set cannot be read.
     """
-    set_threads(config.threads, accelerator)
-    repeatable()
+    set_torch(config.threads, accelerator)
     distilled = on_main_process(accelerator, lambda: _opened(config))
     real = {row["imagenet_label"]: row for row in score(config, accelerator)} if config.data_path else {}
     return on_main_process(accelerator, lambda: _measure(config, distilled, real, accelerator.device))

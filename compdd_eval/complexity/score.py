@@ -19,12 +19,12 @@ from compdd_eval.complexity.scores_folder import ClassScores, ScoresFolder, png_
 from compdd_eval.config.complexity import ComplexityConfig
 from compdd_eval.data.synsets import synsets
 from compdd_eval.data.transforms import decode_rgb, denormalise, resize
-from compdd_eval.utils.devices import repeatable, send
+from compdd_eval.utils.devices import send
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import versions
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_torch
 
 _ADVICE = "mend or remove it and run again"
 _AHEAD = 2  # batches that are decoded while one is mapped
@@ -40,8 +40,7 @@ def score(config: ComplexityConfig, accelerator: Accelerator | None = None) -> l
         InputError: Anything in the settings, the images or the weights that the user can mend.
     """
     accelerator = accelerator or make_accelerator()
-    set_threads(config.threads, accelerator)
-    repeatable()
+    set_torch(config.threads, accelerator)
     labelled = open_images(config)
     with accelerator.main_process_first():  # which may download the weights
         classifier = load_classifier(config, accelerator.device)

@@ -41,12 +41,11 @@ from compdd_eval.evaluation.training_images import make_training_sets
 from compdd_eval.results.run_folder import RunFile
 from compdd_eval.results.student_result import FULL, StudentResult
 from compdd_eval.results.summary import Summary
-from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
-from compdd_eval.utils.devices import has_triton, repeatable
+from compdd_eval.utils.devices import has_triton
 from compdd_eval.utils.environment import environment
 from compdd_eval.utils.errors import named_as_arguments
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_torch
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -140,7 +139,7 @@ class Evaluation:
         precision = precision_of(config.precision, accelerator.device)
         # results record how students were trained, and not how they were printed
         config = config.changed(precision=precision, fused_norm=_fuses_norms(config, accelerator), json=False)
-        threads = set_torch(config, accelerator)
+        threads = set_torch(config.threads, accelerator, config.precision)
         # Seconds before minutes: settings, then the set, then the lock, and only then are real images decoded.
         config, subset, distilled, digest = on_main_process(accelerator, lambda: open_set(config, distilled, locks, lr))
         self.config = with_networks(config)  # on every process: each runs the files of networks itself
@@ -290,13 +289,6 @@ class Evaluation:
         if (tasks or finished) and self.accelerator.is_main_process and self._run_file is not None:
             self._run_file.finished = finished
             self._run_file.add([task.path for task in tasks])
-
-
-def set_torch(config: EvaluateConfig, accelerator: Accelerator) -> int:
-    """Set threads, memory, and the precision and algorithms of GPUs for the students of a run; return the threads."""
-    keep_memory()
-    repeatable(config.precision)
-    return set_threads(config.threads, accelerator)
 
 
 def _fuses_norms(config: EvaluateConfig, accelerator: Accelerator) -> bool:

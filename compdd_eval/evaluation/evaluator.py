@@ -48,9 +48,9 @@ class Evaluator:
     The first call decodes the validation images, and compiles the students' steps where that pays; both stay on the
     device for the next one, and so do the students of the baselines, in memory. Nothing is written or printed, and all
     that the caller has set of torch is as it was; but the process keeps memory that tensors gave back, as `evaluate`
-    does (`compdd_eval.training.memory.keep_memory`), and after many compiled networks lets go of all compiled code, the
-    caller's too. Every process must make one, and call it; the set of the first
-    process counts, and all get its score.
+    does (`compdd_eval.utils.process_memory.keep_memory`), and after many compiled networks lets go of all compiled
+    code, the caller's too. Every process must make one, and call it; the set of the first process counts, and all get
+    its score.
 
     Args:
         subset: A subset in one word, such as `bird-easy`, or a list that the field uses, such as `nette`; None where

@@ -17,14 +17,14 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.evaluation.evaluate import Evaluation, set_torch
+from compdd_eval.evaluation.evaluate import Evaluation
 from compdd_eval.evaluation.plan import EvaluationInputs, Task, expected_students
 from compdd_eval.evaluation.real_images import RealImages
 from compdd_eval.evaluation.train_students import StudentTrainer, alike
 from compdd_eval.results.student_result import SET, StudentResult
 from compdd_eval.utils.console import warnings_kept
 from compdd_eval.utils.errors import InputError
-from compdd_eval.utils.processes import Alone
+from compdd_eval.utils.processes import Alone, set_torch
 from compdd_eval.utils.work_queue import WorkQueue
 
 BEGUN, TRAINED, DONE, FAILED = "begun", "trained", "done", "failed"
@@ -303,7 +303,7 @@ class _Opened:
 
     def prepare(self) -> None:
         """Set torch for its students: another evaluation may have been opened meanwhile."""
-        set_torch(self._evaluation.config, self._accelerator)
+        set_torch(self._evaluation.config.threads, self._accelerator, self._evaluation.config.precision)
 
     def look_for_doubts(self) -> None:
         """Warn of what can be known to be wrong before a student is trained."""

@@ -26,11 +26,10 @@ from compdd_eval.evaluation.teachers import given_teacher
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.training.predict import predict_logits
 from compdd_eval.training.views import draw_views
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import check_writable, locked_or_refused, write_json, write_text
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_torch
 from compdd_eval.utils.random_state import seed_of
 
 _logger = logging.getLogger(__name__)
@@ -53,8 +52,7 @@ def relabel(config: RelabelConfig, accelerator: Accelerator | None = None, quiet
         InputError: Anything in the settings or the set that the user can mend.
     """
     accelerator = accelerator or make_accelerator()
-    set_threads(config.threads, accelerator)
-    repeatable("float32")
+    set_torch(config.threads, accelerator)
     return on_main_process(accelerator, lambda: _relabelled(config, accelerator.device, quiet))
 
 

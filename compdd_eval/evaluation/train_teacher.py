@@ -25,18 +25,17 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler
-from compdd_eval.training.memory import images_at_a_time, keep_memory
+from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import precision_of
 from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.training.weights import digest_of_weights
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import environment
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write, read_json, write_json
-from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.processes import on_main_process, set_torch
 from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
@@ -63,9 +62,7 @@ def train_teacher(config: TeacherConfig, accelerator: Accelerator, quiet: bool =
     config = replace(config, model=network_name(pinned(config.model)))
     config = replace(config, precision=precision_of(config.precision, accelerator.device))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
-    threads = set_threads(config.threads, accelerator)
-    repeatable(config.precision)
-    keep_memory()
+    threads = set_torch(config.threads, accelerator, config.precision)
     here = environment(accelerator, threads, config.precision)
     return on_main_process(accelerator, lambda: _TeacherTrainer(config, accelerator.device, here, quiet).run())
 

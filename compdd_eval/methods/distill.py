@@ -38,15 +38,14 @@ from compdd_eval.methods.registry import Method, asked_for, fill_settings, find_
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
-from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.code_digest import code_digest
-from compdd_eval.utils.devices import peak_memory, repeatable
+from compdd_eval.utils.devices import peak_memory
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import atomic_write
-from compdd_eval.utils.processes import make_accelerator, on_main_process, set_threads
+from compdd_eval.utils.processes import make_accelerator, on_main_process, set_torch
 from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
@@ -136,9 +135,7 @@ def _opened(config: DistillConfig, method: Method | None, accelerator: Accelerat
     config = fill_settings(config, method)
     config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
-    set_threads(config.threads, accelerator)
-    repeatable(precision_of(config.precision, accelerator.device))
-    keep_memory()
+    set_torch(config.threads, accelerator, precision_of(config.precision, accelerator.device))
     return Distillation(config, method, accelerator, quiet, plugin)
 
 

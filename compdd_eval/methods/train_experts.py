@@ -39,16 +39,15 @@ from compdd_eval.models.cost import count_flops
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds, in_place
-from compdd_eval.training.memory import images_at_a_time, keep_memory
+from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import precision_of
 from compdd_eval.training.predict import predict
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
-from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import write_json
-from compdd_eval.utils.processes import on_main_process, set_threads
+from compdd_eval.utils.processes import on_main_process, set_torch
 from compdd_eval.utils.random_state import own_random_state
 
 _logger = logging.getLogger(__name__)
@@ -72,9 +71,7 @@ def train_experts(config: ExpertsConfig, accelerator: Accelerator) -> dict[str, 
     config = replace(config, model=network_name(pinned(config.model)))
     config = replace(config, precision=precision_of(config.precision, accelerator.device))
     network_shapes(config.model, config.res)  # refuses a network that has no trajectory before any work
-    set_threads(config.threads, accelerator)
-    repeatable(config.precision)
-    keep_memory()
+    set_torch(config.threads, accelerator, config.precision)
     with ExitStack() as locks:
         on_main_process(accelerator, lambda: claim(Path(config.output_dir), locks))
         return _ExpertTrainer(config, accelerator).run()

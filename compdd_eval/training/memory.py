@@ -1,14 +1,10 @@
-"""How much goes through a network at a time, and what memory is kept."""
-
-import ctypes
-import sys
+"""How much goes through a network at a time."""
 
 import torch
 from torch import nn
 
 from compdd_eval.models.layers import has_batch_norm
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 _CPU_PIXELS, _CPU_IMAGES = 2**19, 64  # that go through a network at a time on a CPU: 32 images of 128 px
 _GPU_PIXELS = 2**18  # of a batch that gives every multiprocessor of a large GPU work: an estimate, see `bench train`
 
@@ -45,19 +41,3 @@ def students_at_a_time(images: torch.Tensor, batch: int) -> int:
         batch: Images in a batch.
     """
     return max(1, _GPU_PIXELS // (min(batch, len(images)) * images.shape[-2] * images.shape[-1]))
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory that tensors gave back, in place of returning it to the system at once.
-
-    glibc maps every large tensor anew and the system clears its pages: on two CPU cores a fifth of a compiled step.
-    Nothing happens where the C library is another.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,4 +1,4 @@
-"""One or many processes: the `Accelerator`, work done once for all of them, CPU threads."""
+"""One or many processes: the `Accelerator`, work done once for all of them, what torch is told in each."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +11,9 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
 from compdd_eval.utils.console import counted
+from compdd_eval.utils.devices import repeatable
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.process_memory import keep_memory
 from compdd_eval.utils.restarts import join_again
 
 if torch.distributed.is_available():  # imported with a group at hand, it would keep the threads of the group for ever
@@ -134,14 +136,20 @@ def shared_from_main_process(accelerator: Accelerator, work: Callable[[], T], fo
             path.unlink(missing_ok=True)
 
 
-def set_threads(threads: int, accelerator: Accelerator) -> int:
-    """Set the CPU threads of this process and return their number.
+def set_torch(threads: int, accelerator: Accelerator, precision: str = "float32") -> int:
+    """Set CPU threads, memory, and the precision and algorithms of GPUs for the work of this process.
 
     Args:
-        threads: The number; 0 takes OMP_NUM_THREADS if it is above 1, else shares the cores that this machine
+        threads: CPU threads; 0 takes OMP_NUM_THREADS if it is above 1, else shares the cores that this machine
             lets us use among its processes. (Launchers set OMP_NUM_THREADS=1 where the user set nothing.)
         accelerator: Knows how many processes there are.
+        precision: As of `compdd_eval.utils.devices.repeatable`.
+
+    Returns:
+        The number of threads.
     """
+    keep_memory()
+    repeatable(precision)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads == 0:

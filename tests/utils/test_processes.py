@@ -1,12 +1,14 @@
 """Several processes: what they are told, and what they give each other."""
 
 import json
+import platform
 
 import pytest
 import torch
 
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
+from tests.conftest import python
 from tests.support.forked import ranks
 
 SHARED = """
@@ -28,6 +30,34 @@ except InputError as error:
     refused = str(error)
 print(json.dumps([made["images"].tolist(), refused, sorted(os.listdir(folder))]))
 """
+
+ALLOCATING = """
+import resource
+import torch
+from compdd_eval.utils.processes import Alone, make_accelerator, set_torch
+
+def pages():
+    for _ in range(30):  # until the heap has grown
+        torch.ones(2**24)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = pages()
+threads = set_torch(1, Alone(make_accelerator()), "tf32")
+print(before, pages(), threads, torch.get_num_threads(), torch.backends.cudnn.allow_tf32)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where the C library is glibc")
+def test_what_every_long_work_tells_torch(tmp_path):
+    """Among others, that 64 MB which a tensor gave back serve the next one: pages that nobody has to clear again."""
+    done = python("-c", ALLOCATING, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after, *said = done.stdout.split()
+    assert int(after) < 100 < int(before)
+    assert said == ["1", "1", "True"]
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -20,6 +20,7 @@ from compdd_eval.config.complexity import METHODS, ComplexityConfig
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.utils.console import print_table
 from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.process_memory import keep_memory
 
 _LAYER = "layer4"
 _RATES = ("images_per_second", "bare_images_per_second")
@@ -34,6 +35,7 @@ def bench_complexity(config: BenchConfig) -> list[dict[str, object]]:
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    keep_memory()  # as `score` does
     repeatable()
     device = torch.device(device_type())
     torch.manual_seed(0)

@@ -24,9 +24,9 @@ from compdd_eval.methods.registry import fill_settings, find_method
 from compdd_eval.methods.trajectory_matching import match_expert
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.compiling import Compiler
-from compdd_eval.training.memory import keep_memory
 from compdd_eval.utils.console import print_table
 from compdd_eval.utils.devices import peak_memory, repeatable
+from compdd_eval.utils.process_memory import keep_memory
 
 _REAL_IMAGES = 256  # of each class: a whole batch of DM and DC
 _SMALL_RATE = 1e-3  # of the images: what is timed does not run away

@@ -12,11 +12,11 @@ from compdd_eval.config.bench import BenchConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, VALIDATION_IMAGES_PER_CLASS
 from compdd_eval.models.registry import create_model
-from compdd_eval.training.memory import keep_memory
 from compdd_eval.training.predict import predict
 from compdd_eval.training.stack import Stack
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.devices import repeatable
+from compdd_eval.utils.process_memory import keep_memory
 
 _MATRICES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192,)}  # the peak is that of square matrix products of such sizes
 _PRODUCTS = 5

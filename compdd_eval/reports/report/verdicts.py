@@ -55,7 +55,10 @@ def verdicts_of(panels: Sequence[ShownPanel]) -> list[Verdict]:
     if len(places) == 1:
         told.append(_accuracy(*places[0]))
     if not told or all(row.pairing is None for _, _, row in places):
-        advice = "evaluate random images, too: by --baseline random, or as a set that `distill random` made"
+        advice = (
+            "evaluate random images, too: by --baseline random, or as a set that `distill random` made (and `relabel` "
+            "labelled by the same teacher, where labels are those of views)"
+        )
         told.append(Verdict("Nothing to compare with", advice))
     return told + list(_best(panels))
 
