@@ -14,6 +14,8 @@ from compdd_eval.utils.console import counted, duration, print_json, print_table
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
 
+_LARGE_IPC, _LARGE_BATCH = 50, 100  # RDED's batch for IPC 50
+
 
 def run(config: DistillSetsConfig) -> None:
     """Make the set, or those of the whole benchmark, and print what was made."""
@@ -66,18 +68,26 @@ def _print_sets(config: DistillSetsConfig, sets: list[SetToMake]) -> None:
     for error in dict.fromkeys(made.error for made in sets if made.error is not None):
         names = ", ".join(made.name for made in sets if made.error == error)
         print(f"not made: {names}: {error}")
-    if done:
-        print(f"evaluate them: {command_line('benchmark', _benchmark_of(config, sets))}")
+    for flags in _benchmarks_of(config, done):
+        print(f"evaluate them: {command_line('benchmark', flags)}")
 
 
-def _benchmark_of(config: DistillSetsConfig, sets: list[SetToMake]) -> dict[str, object]:
-    """Return the flags that evaluate all sets."""
-    flags = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method, "ipc": config.ipc}
+def _benchmarks_of(config: DistillSetsConfig, sets: list[SetToMake]) -> list[dict[str, object]]:
+    """Return the flags that evaluate all sets: one benchmark, or one for each way in which students are trained."""
+    ipcs: dict[tuple[tuple[str, object], ...], list[int]] = {}
+    for made in sets:
+        ipcs.setdefault(tuple(_as_pasted(made.config.factor, made.config.ipc).items()), []).append(made.config.ipc)
+    flags = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method}
     if config.configs is not None:
         flags["configs"] = config.configs
     trained = any(made.config.teacher is not None for made in sets)
     teacher = config.teacher or (os.path.join(config.output_dir, "teacher", CONFIG_NAME) if trained else None)
-    return flags | _as_distilled(config, teacher)
+    found = []
+    for trained_so, numbers in ipcs.items():
+        ipc = ",".join(map(str, sorted(set(numbers))))
+        place = {} if len(ipcs) == 1 else {"output_dir": f"results_ipc{ipc.replace(',', '_')}"}
+        found.append({**flags, "ipc": ipc, **_as_distilled(config, teacher), **dict(trained_so), **place})
+    return found
 
 
 def _raise_failures(sets: list[SetToMake]) -> None:
@@ -119,10 +129,21 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
     print_table(f"{distilled.definition.name}, distilled", ["", ""], rows)
     print(f"distilled set: {config.output_dir}")
     flags = {"distilled": config.output_dir, **config.load_subset().selection, **_as_distilled(config, config.teacher)}
-    factor = made["settings"].get("factor")
-    if factor not in (None, Protocol("rded").patches):  # the preset has what belongs to crops pasted 2 x 2
-        flags |= {"patches": factor, "rrc": 1 / factor}
+    flags |= _as_pasted(made["settings"].get("factor"), config.ipc)
     print(f"evaluate it: {command_line('evaluate', flags)}")
+
+
+def _as_pasted(factor: int | None, ipc: int) -> dict[str, object]:
+    """Return the flags of how RDED trains students on its images where it is not as the preset says.
+
+    The preset has the release's batch for IPC 10, and what belongs to crops that are pasted 2 x 2.
+    """
+    flags: dict[str, object] = {}
+    if factor is not None and ipc >= _LARGE_IPC:
+        flags["batch_train"] = _LARGE_BATCH
+    if factor not in (None, Protocol("rded").patches):
+        flags |= {"patches": factor, "rrc": 1 / factor}
+    return flags
 
 
 def _as_distilled(config: DistillConfig, teacher: str | None) -> dict[str, object]:

@@ -86,9 +86,9 @@ PRESET_SOURCES = MappingProxyType(
         "rded": "Sun et al., CVPR 2024, release for ten classes: 300 passes, AdamW 0.001 with decay 0.01 of weights "
         "alone, half a cosine period over twice the passes, the four parts of an image shuffled, crops of 0.5 to 1 of "
         "the area, CutMix, the teacher's outputs at temperature 20, real images with the shorter side at 144 and "
-        "their central 128 pixels; batch, parts and crops are those of IPC 10 (above, where an image is one crop: "
-        "`--patches 1 --rrc 1`). Left out: its script gives the best of six accuracies in the last 60 passes, and the "
-        "running statistics of a student's batch norms see each batch unmixed, too",
+        "their central 128 pixels; batch, parts and crops are those of IPC 10 (IPC 50, where an image is one crop: "
+        "`--batch_train 100 --patches 1 --rrc 1`). Left out: its script gives the best of six accuracies in the last "
+        "60 passes, and the running statistics of a student's batch norms see each batch unmixed, too",
         "sre2l": "Yin et al., NeurIPS 2023: as rded, with soft labels that are stored with the images (one row each, "
         "not one for each view), a whole cosine, nothing shuffled and crops from 0.08 of the area",
     }

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from compdd_eval.config.distill import DistillConfig
+from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.transforms import normalise
 from compdd_eval.distilled.set import DistilledSet
@@ -141,6 +142,21 @@ def test_students_shuffle_as_many_parts_as_were_pasted(run, drawn, cache, tmp_pa
     following = shlex.split(out.splitlines()[-1])
     start = following.index("--patches") if flags else len(following)
     assert following[start : start + 4] == flags and "--protocol" in following
+
+
+@pytest.mark.slow
+def test_the_sets_of_each_ipc_are_evaluated_as_the_release_does(run, cache, tmp_path, teacher):
+    """Parts and crops go with the crops in an image, the batch with the images per class."""
+    draw_imagenet(tmp_path / "imagenet", "bird", train_images=50, validation_images=1)
+    words = ["distill", "rded", "--all", "--configs", "bird-easy", "--ipc", "1,10,50", "--teacher", teacher]
+    words += ["--data_path", tmp_path / "imagenet", "--res", RES, "--output_dir", tmp_path / "sets"]
+    status, out, errors = run(*words)
+    assert status == 0, errors
+    commands = [line.removeprefix("evaluate them: ") for line in out.splitlines() if line.startswith("evaluate them")]
+    flags = [dict(zip(words[2::2], words[3::2], strict=True)) for words in map(shlex.split, commands)]
+    of_release = [(one["--ipc"], *map(one.get, ("--batch_train", "--patches", "--rrc"))) for one in flags]
+    assert of_release == [("1,10", None, None, None), ("50", "100", "1", "1")]
+    assert flags[0]["--output_dir"] != flags[1]["--output_dir"] and {one["--protocol"] for one in flags} == {"rded"}
 
 
 def test_bad_input(make, tmp_path):
