@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import subprocess
 from functools import cache
 from importlib import import_module
 
@@ -64,7 +65,11 @@ def test_the_top_level():
     assert names == {*ORDER, "__init__.py", "__main__.py", "compat.py", "py.typed"}
     every = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     ours = {"comp_dd.py", "compdd_eval", "subsets", "tests", "setup.cfg", "pyproject.toml", "LICENSE"}
-    assert ours | {"README.md", "dataset_card.md"} <= every
+    ours |= {"README.md", "dataset_card.md"}
+    assert ours <= every
+    if (ROOT / ".git").exists():  # what commands leave beside it is not ours, what is committed is
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert {path.partition("/")[0] for path in listed.splitlines() if not path.startswith(".")} == ours
 
 
 def test_imports_go_down():
