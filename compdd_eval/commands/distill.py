@@ -74,20 +74,21 @@ def _print_sets(config: DistillSetsConfig, sets: list[SetToMake]) -> None:
 
 def _benchmarks_of(config: DistillSetsConfig, sets: list[SetToMake]) -> list[dict[str, object]]:
     """Return the flags that evaluate all sets: one benchmark, or one for each way in which students are trained."""
-    ipcs: dict[tuple[tuple[str, object], ...], list[int]] = {}
-    for made in sets:
-        ipcs.setdefault(tuple(_as_pasted(made.config.factor, made.config.ipc).items()), []).append(made.config.ipc)
+    changes = {made.config.ipc: _as_pasted(made.config.factor, made.config.ipc) for made in sets}
+    ipcs: dict[tuple[tuple[str, object], ...], list[str]] = {}
+    for ipc, changed in changes.items():
+        ipcs.setdefault(tuple(changed.items()), []).append(str(ipc))
     flags = {"sets": f"{config.output_dir}/{SET_NAME}", "method": config.method}
     if config.configs is not None:
         flags["configs"] = config.configs
     trained = any(made.config.teacher is not None for made in sets)
     teacher = config.teacher or (os.path.join(config.output_dir, "teacher", CONFIG_NAME) if trained else None)
-    found = []
-    for trained_so, numbers in ipcs.items():
-        ipc = ",".join(map(str, sorted(set(numbers))))
-        place = {} if len(ipcs) == 1 else {"output_dir": f"results_ipc{ipc.replace(',', '_')}"}
-        found.append({**flags, "ipc": ipc, **_as_distilled(config, teacher), **dict(trained_so), **place})
-    return found
+    flags |= _as_distilled(config, teacher)
+    return [
+        {**flags, "ipc": ",".join(numbers), **dict(changed)}
+        | ({"output_dir": f"results_ipc{'_'.join(numbers)}"} if len(ipcs) > 1 else {})
+        for changed, numbers in ipcs.items()
+    ]
 
 
 def _raise_failures(sets: list[SetToMake]) -> None:
