@@ -68,8 +68,10 @@ def _print_sets(config: DistillSetsConfig, sets: list[SetToMake]) -> None:
     for error in dict.fromkeys(made.error for made in sets if made.error is not None):
         names = ", ".join(made.name for made in sets if made.error == error)
         print(f"not made: {names}: {error}")
-    for flags in _benchmarks_of(config, done):
-        print(f"evaluate them: {command_line('benchmark', flags)}")
+    benchmarks = _benchmarks_of(config, done)
+    for flags in benchmarks:
+        which = "them" if len(benchmarks) == 1 else f"those of IPC {flags['ipc']}"
+        print(f"evaluate {which}: {command_line('benchmark', flags)}")
 
 
 def _benchmarks_of(config: DistillSetsConfig, sets: list[SetToMake]) -> list[dict[str, object]]:

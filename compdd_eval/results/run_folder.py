@@ -56,14 +56,25 @@ class RunFile:
 
 
 def claim(root: Path, held: contextlib.ExitStack) -> None:
-    """Take an output folder for this run, as long as `held` is open.
+    """Take an output folder for this run, as long as `held` is open; if it is empty then, it goes.
 
     Raises:
         InputError: It cannot be written, or another run writes into it.
     """
+    absent = [folder for folder in (root, *root.parents) if not folder.exists()]
     check_writable(root, "--output_dir")
     in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
     held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+    held.callback(_leave_nothing, root / LOCK_NAME, absent)
+
+
+def _leave_nothing(lock: Path, made: list[Path]) -> None:
+    """Remove the folders that were made for a run, innermost first, if it wrote nothing into them."""
+    if made and [*lock.parent.iterdir()] == [lock]:
+        with contextlib.suppress(OSError):  # others may write into one, too
+            lock.unlink()
+            for folder in made:
+                folder.rmdir()
 
 
 def _relative(path: Path, folder: Path) -> Path:

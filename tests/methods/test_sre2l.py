@@ -228,4 +228,4 @@ def test_bad_input(make, tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             make(**changes)
-        assert not (tmp_path / "set/distilled.json").exists()
+        assert not (tmp_path / "set").exists()
