@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from compdd_eval.config.distill import DistillConfig, DistillSetsConfig
 from compdd_eval.config.many_sets import CONFIG_NAME, SET_NAME
-from compdd_eval.config.protocol import OF_VIEWS, Protocol
+from compdd_eval.config.protocol import OF_VIEWS, RDED_LARGE, RDED_LARGE_IPC, Protocol
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import DistillationCost, distill
 from compdd_eval.methods.distill_all import SetToMake, cost_of_all, distill_all
@@ -13,8 +13,6 @@ from compdd_eval.results.command import command_line
 from compdd_eval.utils.console import counted, duration, print_json, print_table, stdout_to_stderr
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import make_accelerator
-
-_LARGE_IPC, _LARGE_BATCH = 50, 100  # RDED's batch for IPC 50
 
 
 def run(config: DistillSetsConfig) -> None:
@@ -142,8 +140,8 @@ def _as_pasted(factor: int | None, ipc: int) -> dict[str, object]:
     The preset has the release's batch for IPC 10, and what belongs to crops that are pasted 2 x 2.
     """
     flags: dict[str, object] = {}
-    if factor is not None and ipc >= _LARGE_IPC:
-        flags["batch_train"] = _LARGE_BATCH
+    if factor is not None and ipc >= RDED_LARGE_IPC:
+        flags["batch_train"] = RDED_LARGE["batch_train"]
     if factor not in (None, Protocol("rded").patches):
         flags |= {"patches": factor, "rrc": 1 / factor}
     return flags

@@ -62,6 +62,8 @@ _RDED = {
     "mix": "cutmix",
     "resize": "crop",
 }
+RDED_LARGE = MappingProxyType({"batch_train": 100, "patches": 1, "rrc": 1.0})  # at IPC 50: an image is one crop
+RDED_LARGE_IPC = 50
 PRESETS = MappingProxyType(
     {
         "comp-dd": _COMP_DD,

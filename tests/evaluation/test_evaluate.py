@@ -210,6 +210,19 @@ def test_a_dry_run_with_a_teacher_for_every_batch(run, drawn, my_set, cache, tmp
     assert status == 0 and "measured" in out and "a pass" in out, lines
 
 
+@pytest.mark.parametrize(
+    ("ipc", "flags", "warned"), [(50, [], True), (50, ["--patches", 1], False), (49, [], False), (50, ["datm"], False)]
+)
+def test_rded_at_ipc_50(run, drawn, cache, tmp_path, ipc, flags, warned):
+    DistilledSet(torch.zeros(10 * ipc, 3, 8, 8), torch.arange(10).repeat_interleave(ipc)).save(tmp_path / "set")
+    words = ["evaluate", "--data_path", drawn, "--distilled", tmp_path / "set", "--subset", "bird-easy", "--threads", 1]
+    words += ["--model", "MLP", "--labels", "hard", "--dry_run", "--output_dir", tmp_path / "results"]
+    protocol = flags if flags == ["datm"] else ["rded", *flags]
+    status, _, lines = run(*words, "--protocol", *protocol)
+    said = "IPC 50 as RDED trains IPC 10; its release has --batch_train 100 --patches 1 --rrc 1 here"
+    assert status == 0 and any(said in line for line in lines) == warned, lines
+
+
 def test_a_dry_run_measures_what_a_run_takes(run, settings, tmp_path):
     """Students of the set, of random images, of all images and of the search for the rate; nothing is written."""
     config = settings(model="ConvNetD1,MLP", baseline="random,full", lr_net="auto", dry_run=True)
