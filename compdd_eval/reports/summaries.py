@@ -163,11 +163,19 @@ class Run:
     @property
     def protocol_name(self) -> str:
         """The preset and what differs from it, in words: rows of different names are not compared."""
-        name = self.protocol["protocol"]
-        preset = PRESETS.get(name, {})
+        return protocol_in_words(self.protocol["protocol"], self._differences)
+
+    @property
+    def protocol_without_labels(self) -> str:
+        """The same of all but the labels, which `--regimes` gives."""
+        differences = {name: value for name, value in self._differences.items() if name != "labels"}
+        return protocol_in_words(self.protocol["protocol"], differences)
+
+    @property
+    def _differences(self) -> dict[str, object]:
         # a file may call itself `comp-dd` without changes and yet have other settings
-        found = {key: value for key, value in self.protocol.items() if value != preset.get(key)} | self.changes
-        return protocol_in_words(name, found)
+        preset = PRESETS.get(self.protocol["protocol"], {})
+        return {name: value for name, value in self.protocol.items() if value != preset.get(name)} | self.changes
 
     @property
     def is_one_draw(self) -> bool:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -550,7 +551,7 @@ def test_in_python(two, run, tmp_path):
         report(two, output="x.txt")
 
 
-def with_regimes(folder, method, under, **settings):
+def with_regimes(folder, method, under, teacher="ResNet18BN", **settings):
     """Write a summary with regimes: labels -> accuracies of the set and of random images."""
     path = write(folder, entry("ConvNetD5", LOW), method=method, **settings)
     path = path / "summary.json" if path.is_dir() else path
@@ -559,7 +560,7 @@ def with_regimes(folder, method, under, **settings):
         {
             "labels": labels,
             "lines": [],
-            "results": [entry("ConvNetD5", ours, random=random, teacher="ResNet18BN" if labels != "hard" else None)],
+            "results": [entry("ConvNetD5", ours, random=random, teacher=teacher if labels != "hard" else None)],
         }
         for labels, (ours, random) in under.items()
     ]
@@ -604,6 +605,24 @@ def test_methods_under_regimes(tmp_path, run):
     }
     latex = run("compare", *folders, "--regimes", "--format", "latex")[1]
     assert r"Labels & \multicolumn{1}{c}{hard} & \multicolumn{1}{c}{soft} & \multicolumn{1}{c}{soft+kd}" in latex
+
+    other = {labels: (NEAR, random) for labels, random in shared.items()}
+    edf = with_regimes(tmp_path / "edf", "EDF", other, teacher="ConvNetD3BN")
+    content = json.loads(run("compare", *folders, edf, "--regimes", "--json")[1])
+    for table, (teacher, methods) in zip(
+        content["tables"], {"ResNet18BN": {"RDED", "DM"}, "ConvNetD3BN": {"EDF"}}.items(), strict=True
+    ):
+        assert teacher in table["title"] and {cell["teacher"] for cell in table["cells"]} == {teacher, None}
+        for labels in shared:
+            assert {cell["method"] for cell in table["cells"] if cell["labels"] == labels} == methods | {"Random"}
+    hard = with_regimes(tmp_path / "dc", "DC", {"hard": (NEAR, LOW)}, labels="soft")
+    content = json.loads(run("compare", *folders[:2], hard, "--regimes", "--json")[1])
+    (table,) = content["tables"]
+    assert {cell["method"] for cell in table["cells"] if cell["labels"] == "hard"} == {"RDED", "DM", "DC", "Random"}
+    with_regimes(tmp_path / "rded" / "again", "RDED", rded, labels="soft")
+    status, _, errors = run("compare", *folders[:2], "--regimes")
+    assert status == 2 and "the same method has bird-easy, IPC 10, ConvNetD5 twice" in errors[-1]
+    shutil.rmtree(tmp_path / "rded" / "again")
 
     without = str(write(tmp_path / "plain", entry("ConvNetD5", LOW), method="plain"))
     status, _, errors = run("compare", folders[0], without, "--regimes")

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -155,33 +155,37 @@ def _distinct(names: list[str], sources: Sequence[str]) -> list[str]:
     return found
 
 
-def cells_of(runs: Sequence[Run]) -> dict[Setting, MeasuredCell]:
-    """Return what one method has under each setting.
+def cells_of(runs: Iterable[Run], regimes: bool = False) -> dict[Setting, MeasuredCell]:
+    """Return what one method has under each setting, or under each setting and regime of labels.
 
     Raises:
         InputError: Two are of the same setting.
     """
     cells: dict[Setting, MeasuredCell] = {}
-    for run in runs:
-        for entry in run.entries:
-            setting = setting_of(run, entry)
-            if setting in cells:
-                places = " and ".join(dict.fromkeys([clean(cells[setting].run.place), clean(run.place)]))
-                place = setting.place([])
-                raise InputError(f"{places}: the same method has {place} twice; give one of them, or two methods")
-            cells[setting] = MeasuredCell(run, entry)
+    found = [
+        (run, entry, setting_of(run, entry, regime))
+        for run in runs
+        for regime, entries in (run.regimes.items() if regimes else [(None, run.entries)])
+        for entry in entries
+    ]
+    for run, entry, setting in found:
+        if setting in cells:
+            places = " and ".join(dict.fromkeys([clean(cells[setting].run.place), clean(run.place)]))
+            place = setting.place([])
+            raise InputError(f"{places}: the same method has {place} twice; give one of them, or two methods")
+        cells[setting] = MeasuredCell(run, entry)
     return cells
 
 
-def setting_of(run: Run, entry: Entry) -> Setting:
-    """Return what a number was evaluated under."""
+def setting_of(run: Run, entry: Entry, regime: str | None = None) -> Setting:
+    """Return what a number was evaluated under; under a regime of labels, those of the protocol are not used."""
     return Setting(
         config_name=run.config_name,
         ipc=run.ipc,
         resolution=run.resolution,
         model=entry.model,
-        protocol=clean(run.protocol_name),
-        labels=clean(run.labels),
+        protocol=clean(run.protocol_name if regime is None else run.protocol_without_labels),
+        labels=clean(regime or run.labels),
         teacher=entry.teacher,
         validation=run.digests["validation"],
     )
