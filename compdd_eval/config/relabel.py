@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from compdd_eval.config.checks import MANY
 from compdd_eval.config.network_names import plain_teacher
 from compdd_eval.config.protocol import MIXES, OF_VIEWS, VIEWS, Protocol
 from compdd_eval.config.reading import ReadConfig
@@ -68,7 +67,7 @@ class RelabelConfig(ReadConfig):
             self._set(name, getattr(views, name))
         if self.passes is None:
             self._set("passes", views.passes)
-        self._check_number_of("passes", "passes", most=MANY)
+        self._check_number_of("passes", "passes", least=2)
         self._check("every", lambda value: 1 <= value <= self.passes, f"a number from 1 to --passes, {self.passes}")
         kept = f"a number from 1 to {NUM_CLASSES - 1}; all are kept where it is left out"
         self._check("top_k", lambda value: 1 <= value < NUM_CLASSES, kept)

@@ -32,7 +32,7 @@ from safetensors import SafetensorError, safe_open
 
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.distilled.limits import check_header
-from compdd_eval.distilled.view_record import ADVICE, CODES, ViewRecord, header_of, note_of, record_of
+from compdd_eval.distilled.view_record import ADVICE, CODES, ViewRecord, header_of, record_of
 from compdd_eval.training.views import Views
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
@@ -103,7 +103,7 @@ class ViewLabels:
         number %= self.record.stored
         try:
             with safe_open(str(self.file), framework="pt") as file:
-                if file.metadata() != note_of(self.record):
+                if record_of(file.metadata(), self.file) != self.record:
                     raise InputError(f"{self.file}: has been replaced by other labels of views; run again")
                 parts = {name: file.get_slice(name)[number] for name in self.record.layout}
         except (OSError, SafetensorError) as error:
@@ -145,6 +145,8 @@ class ViewLabels:
 class ViewLabelsWriter:
     """Writes labels of views pass by pass; what an earlier run has written of the same ones is kept.
 
+    A context: where it ends before a pass is written, nothing is left.
+
     Args:
         folder: Folder of the set.
         record: What they are.
@@ -170,6 +172,14 @@ class ViewLabelsWriter:
                 )
             self._begin(head)
         self.done = next((number for number in range(record.stored) if not self._has(number)), record.stored)
+
+    def __enter__(self) -> "ViewLabelsWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        if not self.done:
+            self._part.unlink(missing_ok=True)
 
     def _begin(self, head: bytes) -> None:
         """Write the head, and orders that are none: the order of a pass is written last, and says that all is there."""

@@ -147,7 +147,7 @@ class ViewRecord:
 
     def flags(self) -> dict[str, object]:
         """Return the flags of `evaluate` that train on them, for as many passes as they are meant for."""
-        return {"labels": VIEWS, **self.preset(), "epoch_eval_train": self.passes - 1}
+        return {"labels": VIEWS, **self.preset(), "epoch_eval_train": max(1, self.passes - 1)}  # 0 is no setting
 
 
 def note_of(record: ViewRecord) -> dict[str, str]:

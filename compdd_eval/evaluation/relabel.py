@@ -68,7 +68,7 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
     # the labels go to other machines: no place on this one
     known["recipe"] = teacher.recipe.replace(teacher.file, Path(teacher.file).name)
     record = record_of_views(config, distilled, known)
-    _check_folder(folder, distilled)
+    distilled = _as_there(folder, distilled, config.lr_dir)
     with ExitStack() as locks:
         check_writable(folder, "--output_dir")
         in_use = f"{folder}: another run labels its views now; wait for it, or give another --output_dir"
@@ -77,16 +77,15 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
             save_folder(distilled, folder)
         labels = _made(folder, record, config.overwrite)
         if labels is None:
-            _name_labels(distilled, folder)  # none: whatever happens, the set can be read
-            writer = ViewLabelsWriter(folder, record, config.overwrite)
-            if writer.done:
-                _logger.info(f"going on from pass {writer.done} of {record.stored}")
-            network = teacher_network(teacher, distilled.resolution).to(device)
-            images, shown = distilled.images.to(device), {"desc": "labels of views", "unit": "pass", "disable": quiet}
-            numbers = range(writer.done, record.stored)
-            for number in tqdm(numbers, initial=writer.done, total=record.stored, **shown):
-                writer.write(labelled_pass(number, config, images, network))
-            labels = writer.finish()
+            network, images = teacher_network(teacher, distilled.resolution).to(device), distilled.images.to(device)
+            with ViewLabelsWriter(folder, record, config.overwrite) as writer:
+                if writer.done:
+                    _logger.info(f"going on from pass {writer.done} of {record.stored}")
+                numbers, shown = range(writer.done, record.stored), {"desc": "labels of views", "unit": "pass"}
+                for number in tqdm(numbers, initial=writer.done, total=record.stored, disable=quiet, **shown):
+                    writer.write(labelled_pass(number, config, images, network))
+                _name_labels(distilled, folder)  # none: whoever reads the set while its labels change can read it
+                labels = writer.finish()
         distilled = replace(distilled, view_labels=labels)
         _name_labels(distilled, folder)
     return distilled
@@ -144,14 +143,17 @@ def _folder(config: RelabelConfig) -> Path:
     return own
 
 
-def _check_folder(folder: Path, distilled: DistilledSet) -> None:
-    """Raise InputError where a folder has another set, or something else."""
+def _as_there(folder: Path, distilled: DistilledSet, lr_dir: str | None) -> DistilledSet:
+    """Return the set as its folder has it, which keeps all that is recorded there; raise InputError for another one."""
     if not (folder / TENSORS_NAME).exists():
         check_target(real_path(folder), overwrite=True)
-        return
+        return distilled
     there = read_distilled(folder, view_labels=False)
     if there.sha256 != distilled.sha256:
         raise InputError(f"{folder}: holds another set (sha256 {there.sha256[:12]}...); give another --output_dir")
+    if lr_dir is not None and there.lr != distilled.lr:
+        raise InputError(f"--lr_dir {lr_dir}: {folder} has the learned rate {there.lr}; give another --output_dir")
+    return there if there.definition else replace(there, metadata=there.metadata | distilled.definition.selection)
 
 
 def _made(folder: Path, record: ViewRecord, overwrite: bool) -> ViewLabels | None:
