@@ -136,7 +136,8 @@ class Task:
         lr: Learning rate of the first pass.
         lr_source: Where the rate came from, in words.
         searching: Whether it is there to choose a rate.
-        digests: `distilled` (its training images), `validation` (what it is tested on), `config`.
+        digests: `distilled` (its training images), `validation` (what it is tested on), `config`; `view_labels` where
+            it trains on them.
         path: Its result file.
         in_file: Whether that is written; otherwise the path only says which student it is.
         weights: Where its weights are kept, or None.
@@ -216,6 +217,8 @@ class Planner:
         test_set = self.inputs.held_out if searching else self.inputs.validation
         digests = {"distilled": training_set.digest, "validation": test_set.digest}
         digests["config"] = digest_of([self._decisive(protocol, training_set, model, lr), digests, SCHEMA_VERSION])
+        if training_set.views is not None:
+            digests["view_labels"] = training_set.views.sha256
         path = _path(self.inputs, source, model, digests["config"], seed, searching)
         kept = config.save_students and source == SET and not searching
         taught = protocol.labels == "soft+kd" or "teacher" in training_set.remark

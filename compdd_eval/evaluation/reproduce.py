@@ -8,10 +8,10 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import network_name, own_file, recorded_network
+from compdd_eval.config.network_names import network_name, own_file, recorded_network, split_teacher
 from compdd_eval.config.reproduce import ReproduceConfig
 from compdd_eval.evaluation.evaluate import Evaluation, accelerator_of
-from compdd_eval.evaluation.plan import Condition, Planner
+from compdd_eval.evaluation.plan import Condition, Planner, Task
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.models.registry import find_model
 from compdd_eval.results.result_files import read_results, read_summary
@@ -90,7 +90,7 @@ def _checked_settings(record: StudentResult, config: ReproduceConfig, path: Path
     """Do as `_settings`, and find the networks, so that nothing is trained for a record that cannot be."""
     try:
         settings = _settings(record, config, path)
-        for name in (settings.model, *([settings.teacher.partition("=")[0]] if settings.teacher else [])):
+        for name in (settings.model, *([split_teacher(settings.teacher)[0]] if settings.teacher else [])):
             find_model(name)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: no result of this version of evaluate ({error!r}); evaluate again") from error
@@ -121,14 +121,13 @@ def _settings(record: StudentResult, config: ReproduceConfig, path: Path) -> Eva
 
 def _teacher(record: StudentResult, recorded: str, given: str) -> str:
     """Return the recorded teacher, NAME or NAME=FILE, with the user's own file and weights where they are given."""
-    name, equals, weights = recorded.partition("=")
-    own, _, own_weights = given.partition("=")
+    (name, weights), (own, own_weights) = map(split_teacher, (recorded, given))
     network = own_file(name, own, "--teacher")
     if own_weights and network_name(network) == network_name(name):
         return f"{network}={own_weights}"
     if record.teacher and Path(record.teacher["file"]).is_file():
         return f"{network}={record.teacher['file']}"
-    return f"{network}{equals}{weights}"
+    return f"{network}={weights}" if weights else network
 
 
 def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelerator: Accelerator) -> Reproduction:
@@ -152,16 +151,26 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
             record.lr_source,
             searching=record.tested_on != "validation",
         )
-        same_images = all(task.digests[name] == record.digests[name] for name in ("distilled", "validation"))
-        again = None
-        if same_images and accelerator.is_main_process:
+        others, again = _others(record, task), None
+        if others is None and accelerator.is_main_process:
             # as it was trained, where the last bits can be the same
             same_device = record.environment["device"] == run.resources.environment["device"]
             as_it_was = (record.students_at_a_time, record.images_at_a_time) if same_device else ()
             again = trainer.repeat(task, *as_it_was)
         return on_main_process(
-            accelerator, lambda: _compare(str(path), record, task.digests, again, run.resources.environment)
+            accelerator, lambda: _compare(str(path), record, task.digests, others, again, run.resources.environment)
         )
+
+
+def _others(record: StudentResult, task: Task) -> str | None:
+    """Say what of a student's inputs is not what it was; None where all is."""
+    if any(task.digests[name] != record.digests[name] for name in ("distilled", "validation")):
+        return "trained or tested on other images"
+    recorded, now = ((taught or {}).get("digest") for taught in (record.teacher, task.taught_by))
+    if recorded != now:
+        return "taught by another teacher"
+    found = task.digests.get("view_labels")
+    return "taught by other labels of views" if found != record.digests.get("view_labels", found) else None
 
 
 def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
@@ -171,9 +180,14 @@ def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
 
 
 def _compare(
-    path: str, record: StudentResult, digests: dict[str, str], again: StudentResult | None, environment: dict
+    path: str,
+    record: StudentResult,
+    digests: dict[str, str],
+    others: str | None,
+    again: StudentResult | None,
+    environment: dict,
 ) -> Reproduction:
-    verdict = f"{DIFFERS}: it would be trained or tested on other images, so it was not trained"
+    verdict = f"{DIFFERS}: it would be {others}, so it was not trained"
     differing = None
     if again is not None:
         same = again.predictions == record.predictions and again.losses == record.losses

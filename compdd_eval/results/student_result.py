@@ -50,7 +50,7 @@ class StudentResult:
         files: Official names of the random images, or None.
         protocol: Fields of `compdd_eval.config.protocol.Protocol`.
         digests: `distilled` (its training images and labels), `validation` (tested images), `config` (what decides the
-            numbers).
+            numbers), and `view_labels` where it trained on them.
         config: All settings of the command.
         environment: Device, precision, threads, processes, versions of packages, commit.
         seconds: Duration of training and testing.

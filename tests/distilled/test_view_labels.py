@@ -47,6 +47,13 @@ def teacher(tmp_path_factory):
     return f"ConvNetD1BN={file}"
 
 
+def other_teacher(teacher, folder):
+    """The same network with other weights."""
+    name, _, file = teacher.partition("=")
+    torch.save({key: 2 * value for key, value in torch.load(file).items()}, folder / "other_teacher.pt")
+    return f"{name}={folder / 'other_teacher.pt'}"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A set in our format."""
@@ -212,6 +219,71 @@ def test_labels_that_are_begun_with_other_settings_are_begun_anew(folder, teache
     assert label(folder, teacher, overwrite=True).view_labels.sha256 == expected.sha256
 
 
+LABELLED = relabelling.labelled_pass
+
+
+def failing(*arguments):
+    return replace(LABELLED(*arguments), logits=torch.full((IMAGES, 10), torch.nan))
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("failure", "error"), [(failing, InputError), (stopped, KeyboardInterrupt)])
+def test_before_the_first_pass_nothing_changes(folder, teacher, monkeypatch, failure, error):
+    """Labels that were there stay, and are named; no run is in the way of the next."""
+    old = label(folder, teacher)
+    monkeypatch.setattr(relabelling, "labelled_pass", failure)
+    with pytest.raises(error):
+        label(folder, teacher, seed=1, overwrite=True)
+    assert read_distilled(folder).view_labels.sha256 == old.view_labels.sha256 and not (folder / PART_NAME).exists()
+    (folder / VIEW_LABELS_NAME).unlink()
+    with pytest.raises(error):
+        label(folder, teacher, seed=1)
+    monkeypatch.setattr(relabelling, "labelled_pass", LABELLED)
+    assert label(folder, teacher).view_labels.sha256 == old.view_labels.sha256
+
+
+def test_old_labels_stay_until_the_new_ones_are_whole(folder, teacher, monkeypatch):
+    old = label(folder, teacher)
+    monkeypatch.setattr(relabelling, "labelled_pass", lambda *given: (stopped if given[0] else LABELLED)(*given))
+    with pytest.raises(KeyboardInterrupt):
+        label(folder, teacher, seed=1, overwrite=True)
+    assert read_distilled(folder).view_labels.sha256 == old.view_labels.sha256 and (folder / PART_NAME).exists()
+
+
+def test_what_is_recorded_of_the_set_stays(folder, teacher, tmp_path):
+    whole = replace(read_distilled(folder), lr=0.123, metadata=FACTS | {"method": "dm", "paper": "a paper"})
+    whole.save(folder)
+    with pytest.raises(InputError, match="--lr_dir none: .* has the learned rate 0.123; give another --output_dir"):
+        label(folder, teacher, lr_dir="none")
+    torch.save((whole.images, whole.labels), tmp_path / "bare.pt")
+    label(tmp_path / "bare.pt", teacher, output_dir=str(folder), category="bird", subset="easy")
+    made = read_distilled(folder)
+    assert (made.lr, made.metadata["paper"]) == (whole.lr, "a paper") and made.view_labels is not None
+
+
+def test_labels_that_others_wrote_again(folder, teacher, tmp_path):
+    """The same tensors and record, in another order and with metadata of somebody's own."""
+    labels = label(folder, teacher).view_labels
+    with safe_open(str(labels.file), framework="pt") as file:
+        record = json.loads(file.metadata()["view_labels"])
+    parts = load_file(labels.file)
+    metadata = {"view_labels": json.dumps(dict(reversed(record.items()))), "format": "pt"}
+    save_file(parts, tmp_path / VIEW_LABELS_NAME, metadata)
+    again = ViewLabels.open(tmp_path / VIEW_LABELS_NAME)
+    assert again.check() == labels.check() and torch.equal(again.read(1).logits, labels.read(1).logits)
+
+
+def test_one_pass_of_labels(folder, teacher):
+    with pytest.raises(InputError, match="--passes 1: expected a number of passes from 2"):
+        label(folder, teacher, passes=1)
+    record = replace(label(folder, teacher).view_labels.record, passes=1)  # as of a folder of the published kind
+    flags = record.flags()
+    assert Protocol(**flags).passes == 2
+
+
 def test_the_command(folder, teacher, run, tmp_path):
     status, out, errors = run(
         "relabel", folder, "--teacher", teacher, "--passes", 4, "--batch_train", 8, "--threads", 1
@@ -342,6 +414,12 @@ def test_evaluate_replays_them(folder, teacher, run, drawn, cache, tmp_path):
     assert record["digests"]["config"] != before and record["digests"]["distilled"] == distilled.sha256
     status, _, lines = run("reproduce", tmp_path / "results")
     assert status == 0, lines
+    label(folder, teacher, seed=2, overwrite=True)
+    status, out, _ = run("reproduce", tmp_path / "results")
+    assert status == 1 and "differs: it would be taught by other labels of views, so it was not trained" in out
+    label(folder, other_teacher(teacher, tmp_path), seed=1, overwrite=True)
+    status, out, _ = run("reproduce", tmp_path / "results")
+    assert status == 1 and "differs: it would be taught by another teacher, so it was not trained" in out
     (folder / VIEW_LABELS_NAME).unlink()
     status, _, lines = run(*views)
     assert status == 2 and f"{VIEW_LABELS_NAME} is missing" in lines[-1]
