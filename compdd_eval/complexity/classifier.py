@@ -157,7 +157,7 @@ def _efficientnet_lite0(file: str | None, flag: str) -> tuple[nn.Module, str]:
 def _of_file(path: Path, file: str | None, flag: str) -> tuple[nn.Module, str]:
     """Run the user's own Python file and call its `create_model()`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # a network without weights of its own is the same in every process
+        torch.default_generator.manual_seed(0)  # a network without weights of its own is the same in every process
         module = run_file(path, f"{flag} FILE.py has a function create_model()")
         network = made_network(f"{path}: create_model()", lambda: module.create_model())
     return (network, str(path)) if file is None else (_filled(lambda: network, file), file)

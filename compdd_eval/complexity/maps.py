@@ -9,6 +9,7 @@ from torch import nn
 from compdd_eval.complexity.classifier import Classifier
 from compdd_eval.config.complexity import METHODS
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.random_state import seed_torch
 
 _NAMES = dict(zip(METHODS, ("SmoothGradCAMpp", "GradCAM", "GradCAMpp", "LayerCAM"), strict=True))  # in torchcam.methods
 SAMPLES, NOISE = 4, 0.3  # of Smooth Grad-CAM++: noisy copies of an image, and the standard deviation of that noise
@@ -58,7 +59,7 @@ class Mapper:
         """
         devices = [images.device] if images.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.enable_grad():
-            torch.manual_seed(seed)
+            seed_torch(images.device, seed)
             logits = self._network(images)
             if not torch.isfinite(logits).all():
                 raise InputError("the classifier's outputs are not finite; its weights are damaged, give others")

@@ -94,7 +94,7 @@ def _check(network: UserNetwork, build: Callable[[], nn.Module], images: torch.T
         )
 
     def logits(student: nn.Module) -> torch.Tensor:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         return checked_logits(network.name, lambda: student(images), images, num_classes)
 
     expected = logits(other.eval())
@@ -111,5 +111,5 @@ def _check(network: UserNetwork, build: Callable[[], nn.Module], images: torch.T
 
 
 def _of_seed(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     return build()

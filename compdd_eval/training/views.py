@@ -190,5 +190,5 @@ def _resample(images: torch.Tensor, first: torch.Tensor, side: torch.Tensor, dim
 def _drawing_from(generator: torch.Generator) -> Iterator[None]:
     """Let torch's default CPU generator, which torchvision draws from, follow another one for a while."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         yield

@@ -2,11 +2,15 @@
 
 import contextlib
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import compdd_eval
+from compdd_eval.config.protocol import Protocol
+from compdd_eval.training.views import draw_views
 from compdd_eval.utils.random_state import own_random_state
 
 CPU = torch.device("cpu")
@@ -53,3 +57,14 @@ def test_of_gpus_the_one_that_is_meant(monkeypatch):
     with own_random_state(CPU, 7):
         pass
     assert len(told) == 3
+
+
+def test_gpus_are_seeded_only_where_they_are_meant(monkeypatch):
+    """`torch.manual_seed` seeds every GPU: their draws would repeat at every call, and those of a caller be lost."""
+    package = Path(compdd_eval.__file__).parent
+    sources = [path for path in package.rglob("*.py") if "bench" not in path.parts and path.name != "random_state.py"]
+    assert [
+        path.name for path in sources if "torch.manual_seed(" in path.read_text().replace("`torch.manual", "")
+    ] == []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", None)
+    draw_views((8, 8), 4, Protocol("rded"), torch.Generator())
