@@ -13,7 +13,7 @@ from compdd_eval.config.many_sets import (
     read_ipcs,
     refuse_one_subset,
 )
-from compdd_eval.config.network_names import plain_model, plain_teacher
+from compdd_eval.config.network_names import plain_model, plain_teacher, split_teacher
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
@@ -210,6 +210,10 @@ class DistillConfig(MatchingConfig, TrainingDataConfig):
         self._set("model", plain_model(self.model))
         self.check_values()
         self._check("ipc", lambda value: 1 <= value <= MOST_STEPS, "a number of images per class from 1")
+        if self.factor is not None and self.mipc is not None:
+            self._check("factor", lambda value: self.res % value == 0, f"a divisor of --res, {self.res}")
+            needed = self.ipc * self.factor**2
+            self._check("mipc", lambda value: value >= needed, f"{needed} images or more, --ipc times --factor squared")
         self._check_seed()
         self._check("save_every", lambda value: 1 <= value <= MOST_STEPS, "a number of steps from 1")
         self._check("eval_every", lambda value: 0 <= value <= MOST_STEPS, "a number of steps, or 0 for none")
@@ -254,6 +258,8 @@ class DistillSetsConfig(DistillConfig):
             for name in _OF_A_SUBSET:
                 place = getattr(self, name)
                 tells = place is None or CONFIG_NAME in place or len(self.config_names) == 1
+                # one network with ImageNet's outputs is cut to those of each subset
+                tells = tells or (name == "teacher" and ":" in split_teacher(place)[0])
                 require(f"--{name}", place, tells, f"a name with {CONFIG_NAME}, which tells the subsets apart")
                 patterns[name] = place
                 self._set(name, None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from compdd_eval.config.checks import AUTO, comma_parts, no_subset
-from compdd_eval.config.network_names import network_name, plain_model, plain_teacher
+from compdd_eval.config.network_names import network_name, plain_model, plain_teacher, split_teacher
 from compdd_eval.config.protocol import NO_AUGMENTATION, REGIMES, VIEWS, Protocol
 from compdd_eval.config.reading import ReadConfig
 from compdd_eval.data.choices import LAYOUTS
@@ -182,12 +182,12 @@ class EvaluateConfig(Protocol, ReadConfig):
     @property
     def teacher_name(self) -> str | None:
         """Name of the teacher's network, as results have it."""
-        return None if self.teacher is None else network_name(self.teacher.partition("=")[0])
+        return None if self.teacher is None else network_name(split_teacher(self.teacher)[0])
 
     @property
     def teacher_file(self) -> Path | None:
         """File of the teacher's weights; None where there is no teacher, or one that is trained first."""
-        file = (self.teacher or "").partition("=")[2]
+        file = split_teacher(self.teacher or "")[1]
         return Path(file).expanduser() if file else None
 
     @property

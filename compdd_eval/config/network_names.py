@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compdd_eval.config.checks import comma_parts
 from compdd_eval.utils.code_digest import code_digest, code_name
-from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.errors import InputError, require
 from compdd_eval.utils.files import read_json
 from compdd_eval.utils.user_code import function_of
 
@@ -23,6 +23,7 @@ FUNCTION = "create_model"
 TEACHER_WEIGHTS, TEACHER_RECORD = "teacher.safetensors", "teacher.json"  # in a folder that `teacher` made
 EXPECTED = f"expected FILE.py with a function {FUNCTION}(num_classes, im_size)"
 _FILE = re.compile(r"(?P<path>.*\.py)(?:@(?P<digits>[0-9a-f]{8}))?", re.DOTALL)
+_OWN_TEACHER = re.compile(r"([^=]*/.*?\.py(?:@[0-9a-f]{8})?)(?:=(.*))?", re.DOTALL)
 _NAME = re.compile(r"[^/=]+@[0-9a-f]{8}")
 _DIGITS = 8
 
@@ -124,12 +125,23 @@ def plain_teacher(teacher: object) -> str:
     """
     if not isinstance(teacher, str):
         return plain_model(teacher)
-    name, equals, weights = teacher.partition("=")
-    folder = Path(name).expanduser()
+    name, weights = split_teacher(teacher)
+    folder = Path(teacher).expanduser()
     is_path = os.sep in name and ":" not in name and not _FILE.fullmatch(name)
-    if not equals and (is_path or (folder / TEACHER_RECORD).is_file()):
+    if is_path or (folder / TEACHER_RECORD).is_file():
         return _teacher_in(folder)
-    return f"{plain_model(name)}{equals}{weights}"
+    require("--teacher", teacher, not teacher.endswith("="), "a file after =, as in ResNet18=weights.pth")
+    return _joined(plain_model(name), weights)
+
+
+def split_teacher(teacher: str) -> tuple[str, str]:
+    """Return the network and the file of weights of `NAME` or `NAME=FILE`, "" where there is none."""
+    own = _OWN_TEACHER.fullmatch(teacher)  # "=" may be part of its path
+    return own.groups(default="") if own else tuple(teacher.partition("=")[::2])
+
+
+def _joined(name: str, weights: str) -> str:
+    return f"{name}={weights}" if weights else name
 
 
 def _teacher_in(folder: Path) -> str:
@@ -156,8 +168,8 @@ def pinned(models: str) -> str:
 
 def pinned_teacher(teacher: str) -> str:
     """Do the same for `NAME` or `NAME=FILE`."""
-    name, equals, weights = teacher.partition("=")
-    return f"{pinned(name)}{equals}{weights}"
+    name, weights = split_teacher(teacher)
+    return _joined(pinned(name), weights)
 
 
 def find_user_network(name: str) -> UserNetwork:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from compdd_eval.config.network_names import is_user_network, plain_model, plain_teacher
+from compdd_eval.config.network_names import is_user_network, plain_model, plain_teacher, split_teacher
 from compdd_eval.config.settings import Settings
 from compdd_eval.utils.errors import require
 
@@ -39,7 +39,7 @@ class ReproduceConfig(Settings):
             require("--model", self.model, bool(self.model) and not files, "files of networks of your own, FILE.py")
         if self.teacher is not None:
             self._set("teacher", plain_teacher(self.teacher))
-            own = is_user_network(self.teacher.partition("=")[0])
+            own = is_user_network(split_teacher(self.teacher)[0])
             require("--teacher", self.teacher, own, "a network of your own, FILE.py or FILE.py=FILE with its weights")
         self._check_threads()
 

@@ -17,6 +17,7 @@ from compdd_eval.config.network_names import (
     is_user_network,
     network_name,
     pinned,
+    split_teacher,
 )
 from compdd_eval.config.protocol import LATER_FIELDS, Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
@@ -83,7 +84,7 @@ def given_teacher(given: str, res: int, subset: Subset) -> Teacher:
     Raises:
         InputError: It has no file; or as from `read_teacher`.
     """
-    name, _, file = given.partition("=")
+    name, file = split_teacher(given)
     if not file:
         raise InputError(
             f"--teacher {name}: is no folder that `teacher` made, and a name alone has no weights; give such a folder, "

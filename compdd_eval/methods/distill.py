@@ -132,6 +132,8 @@ class DistillationCost:
 def _opened(config: DistillConfig, method: Method | None, accelerator: Accelerator, quiet: bool) -> "Distillation":
     plugin = None if config.plugin is None else load_plugin(config.plugin)
     method = method or find_method(config.method)
+    if config.dry_run and method.selects:
+        raise InputError(f"--dry_run: {method.name} chooses real images and makes no steps that could be measured")
     config = fill_settings(config, method)
     config = replace(config, model=network_name(pinned(config.model)))
     count_flops(config.model, NUM_CLASSES, (config.res, config.res))  # refuses an unknown network before any work
@@ -201,9 +203,7 @@ class Distillation:
 
     def cost(self) -> DistillationCost:
         """Measure a few steps from the beginning, and write nothing."""
-        config, method = self.config, self.method
-        if method.selects:
-            raise InputError(f"--dry_run: {method.name} chooses real images and makes no steps that could be measured")
+        steps = self.config.steps
         job = self._job(TrainingImages(self._open("train"), self.accelerator.device))
         learning = self._begun(job)
         for _ in range(_WARM_UP):
@@ -212,7 +212,7 @@ class Distillation:
         for _ in range(_TIMED):
             learning.step()
         seconds = (time.perf_counter() - start) / _TIMED
-        return DistillationCost(config.steps, seconds, seconds * config.steps, peak_memory(self.accelerator.device))
+        return DistillationCost(steps, seconds, seconds * steps, peak_memory(self.accelerator.device))
 
     def _job(self, real: TrainingImages) -> Job:
         config, device = self.config, self.accelerator.device

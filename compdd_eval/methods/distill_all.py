@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from compdd_eval.config.distill import DISTILL_PRESETS, DistillConfig, DistillSetsConfig
 from compdd_eval.config.experts import ExpertsConfig
+from compdd_eval.config.many_sets import CONFIG_NAME
 from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.config.training_data import TrainingDataConfig
 from compdd_eval.evaluation.real_images import open_as_asked
@@ -75,12 +76,8 @@ def distill_all(config: DistillSetsConfig, accelerator: Accelerator, quiet: bool
     Raises:
         InputError: The settings are wrong, there are no images of any subset, or experts cannot be trained.
     """
-    if config.plugin is not None:
-        load_plugin(config.plugin)
-    method = find_method(config.method)
+    method, missing = _method_of(config)
     sets = [SetToMake(name, one) for name, one in config.of_sets().items()]
-    takes = method.settings(config.preset, 1)
-    missing = [name for name in _TRAINED if name in takes and getattr(config, name) is None]
     for made in sets:  # refuses wrong settings before any work
         fill_settings(replace(made.config, **dict.fromkeys(missing, TeacherConfig.model)), method)
     sets = on_main_process(accelerator, lambda: _with_data(sets))
@@ -91,6 +88,15 @@ def distill_all(config: DistillSetsConfig, accelerator: Accelerator, quiet: bool
             made.config = fill_settings(made.config, method)
     _Pool(sets, method, accelerator, quiet).run()
     return on_main_process(accelerator, lambda: sets)
+
+
+def _method_of(config: DistillSetsConfig) -> tuple[Method, list[str]]:
+    """Return the method, and what is trained for it first."""
+    if config.plugin is not None:
+        load_plugin(config.plugin)
+    method = find_method(config.method)
+    takes = method.settings(config.preset, 1)
+    return method, [name for name in _TRAINED if name in takes and getattr(config, name) is None]
 
 
 def _with_data(sets: list[SetToMake]) -> list[SetToMake]:
@@ -230,10 +236,16 @@ def cost_of_all(config: DistillSetsConfig, accelerator: Accelerator) -> dict[int
         Images per class -> cost of one set, and the number of sets.
 
     Raises:
-        InputError: The method makes no steps, or its experts are not there yet.
+        InputError: The method makes no steps, or its experts or teachers are not there yet.
     """
+    method, missing = _method_of(config)
+    if missing and not method.selects:
+        raise InputError(
+            f"--dry_run: {method.name} is measured with what --all trains first, and it is not given; give "
+            f'--{missing[0]} "{missing[0]}/{CONFIG_NAME}"'
+        )
     by_ipc: dict[int, list[DistillConfig]] = {}
     for one in config.of_sets().values():
         by_ipc.setdefault(one.ipc, []).append(one)
     alone = Alone(accelerator)
-    return {ipc: (distill_set(sets[0], None, alone, True), len(sets)) for ipc, sets in by_ipc.items()}
+    return {ipc: (distill_set(sets[0], method, alone, True), len(sets)) for ipc, sets in by_ipc.items()}

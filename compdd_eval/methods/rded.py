@@ -40,12 +40,10 @@ def rded(job: Job) -> Synthetic:
     3. Of all images, the `ipc factor^2` most realistic of these crops are pasted together (`pasted`).
 
     Raises:
-        InputError: `factor` does not divide `res`, or a class has too few images.
+        InputError: A class has too few images.
     """
     config, real = job.config, job.real
-    number, rest = config.ipc * config.factor**2, config.res % config.factor
-    if rest:
-        raise InputError(f"--factor {config.factor}: expected a divisor of the resolution, {config.res}")
+    number = config.ipc * config.factor**2
     drawn = {label: _drawn(job, label, number) for label in real.classes}
     teacher, images, classes = teacher_of(job), [], []
     with tqdm(total=sum(map(len, drawn.values())), unit="image", desc=config.method) as bar:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from compdd_eval.config.network_names import split_teacher
 from compdd_eval.data.transforms import normalise, resampling_weights
 from compdd_eval.methods.job import Job, Synthetic
 from compdd_eval.methods.registry import register_method
@@ -40,7 +41,7 @@ def begin_with_teacher(job: Job) -> Synthetic:
         InputError: The teacher has no batch norm.
     """
     if not _batch_norms(teacher_of(job)):
-        name = job.config.teacher.partition("=")[0]
+        name = split_teacher(job.config.teacher)[0]
         raise InputError(
             f"--teacher {name}: has no batch norm, whose statistics sre2l matches; train one of "
             f"{', '.join(list_models('*BN*'))}, or one of torchvision or timm that has it, such as torchvision:resnet18"

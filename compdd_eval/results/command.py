@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from compdd_eval.config.network_names import without_folders
+from compdd_eval.config.network_names import split_teacher, without_folders
 from compdd_eval.config.protocol import flag_value
 from compdd_eval.data.imagenet.hub_files import is_commit
 
@@ -33,8 +33,8 @@ def without_places(name: str, value: object) -> object:
     if name == "model":
         return without_folders(str(value))
     if name == "teacher":
-        network, is_file, file = str(value).partition("=")
-        return without_folders(network) + (f"=path/to/{_file_name(file)}" if is_file else "")
+        network, file = split_teacher(str(value))
+        return without_folders(network) + (f"=path/to/{_file_name(file)}" if file else "")
     on_the_hub = name == "distilled" and is_commit(value)
     if name not in PATHS or on_the_hub or (name == "lr_dir" and value == "none"):
         return value

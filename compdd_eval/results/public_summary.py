@@ -3,6 +3,7 @@
 import re
 from pathlib import PurePath
 
+from compdd_eval.config.network_names import split_teacher
 from compdd_eval.results.command import PATHS
 from compdd_eval.utils.digests import digest_of
 
@@ -32,8 +33,11 @@ def public_summary(summary: dict[str, object]) -> dict[str, object]:
     files = origin.get("files") if isinstance(origin.get("files"), dict) else {}
     teachers = [entry.get("teacher") for entry in _entries(summary)]
     known = [config.get(name) for name in _PLACES]
-    network, _, weights = str(config.get("teacher") or "").partition("=")
-    known += [network, weights, *str(config.get("model") or "").split(","), *files.values()]
+    known += [
+        *split_teacher(str(config.get("teacher") or "")),
+        *str(config.get("model") or "").split(","),
+        *files.values(),
+    ]
     known += [teacher.get("file") for teacher in teachers if isinstance(teacher, dict)]
     from_hub = "repository" in origin
     for name in _PLACES:

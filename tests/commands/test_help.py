@@ -141,6 +141,10 @@ EVALUATE = ["evaluate", "--category", "birds", "--subset", "easy"]
         (["evaluate", "--classes", "nette", "--output_dir", "~/x"], {"classes": "nette", "output_dir": "~/x"}),
         (["distill", "dm", *EVALUATE[1:], "--ipc", 10], {"method": "dm", "ipc": 10}),
         (["distill", "rded", "--all", "--ipc", "1,10", "--teacher", "t/{config}"], {"all": True, "ipc": "1,10"}),
+        (
+            ["distill", "rded", "--all", "--teacher", "torchvision:resnet18=w.pt"],
+            {"teacher": "torchvision:resnet18=w.pt"},
+        ),
         (["benchmark", "--sets", "x/{config}-{ipc}", "--teacher", "t/{config}"], {"teacher": "t/{config}"}),
         (["report", "a", "b", "--title", "T"], {"results": ["a", "b"], "title": "T"}),
         (["demo"], {}),

@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from compdd_eval.config.network_names import plain_teacher, split_teacher
 from compdd_eval.config.protocol import LATER_FIELDS, Protocol
 from compdd_eval.config.teacher import TeacherConfig
 from compdd_eval.data.splits import load_comp_dd
+from compdd_eval.data.subsets import load_subset
 from compdd_eval.evaluation import train_teacher
 from compdd_eval.evaluation.evaluate import evaluate
+from compdd_eval.evaluation.teachers import given_teacher
 from compdd_eval.models.registry import create_model
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError
@@ -171,6 +174,33 @@ def test_a_teacher_for_something_else_is_refused(make, settings, tmp_path):
     assert "--teacher ConvNett: is no folder that `teacher` made; unknown model 'ConvNett'" in refused(
         teacher="ConvNett"
     )
+    assert "--teacher ConvNetD1=: expected a file after =" in refused(teacher="ConvNetD1=")
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("ResNet18", ("ResNet18", "")),
+        ("ResNet18=/a/lr=1/w.py.pt", ("ResNet18", "/a/lr=1/w.py.pt")),
+        ("timm:resnet18=w.pt", ("timm:resnet18", "w.pt")),
+        ("./net.py=w.pt", ("./net.py", "w.pt")),
+        ("/a/lr=1/net.py=/b/lr=2/w.pt", ("/a/lr=1/net.py", "/b/lr=2/w.pt")),
+        ("/a/lr=1/net.py@0123abcd", ("/a/lr=1/net.py@0123abcd", "")),
+        ("net@0123abcd=w.pt", ("net@0123abcd", "w.pt")),
+    ],
+)
+def test_network_and_weights(given, parts):
+    assert split_teacher(given) == parts
+
+
+def test_a_folder_whose_name_has_an_equals_sign(make, tmp_path, monkeypatch):
+    assert make("lr=0.1")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    made = plain_teacher("lr=0.1")
+    assert made.endswith("=lr=0.1/teacher.safetensors") and plain_teacher(made) == made
+    assert given_teacher(made, 16, load_subset("bird-easy")).accuracy > 0
+    with pytest.raises(InputError, match="lr=0.2/teacher.json: cannot be read .* is no folder with a teacher"):
+        plain_teacher(str(tmp_path / "lr=0.2"))
 
 
 def test_a_teacher_of_before_later_settings_stays(make, tmp_path):

@@ -121,6 +121,10 @@ def test_a_dry_run_measures_each_ipc(drawn, tmp_path, run):
     costs = json.loads(text)["costs"]
     assert [(cost["ipc"], cost["sets"], cost["steps"]) for cost in costs] == [(1, 2, 3), (2, 2, 3)]
     assert "of this device for all sets" in run(*words, "--dry_run")[1]
+    ftd = ("distill", "ftd", "--all", *BIRDS, "--data_path", drawn, "--output_dir", tmp_path / "sets", "--dry_run")
+    one_line(run(*ftd), 'what --all trains first, and it is not given; give --experts "experts/{config}"')
+    rded = ("distill", "rded", "--all", *BIRDS, "--data_path", drawn, "--output_dir", tmp_path / "sets", "--dry_run")
+    one_line(run(*rded), "rded chooses real images and makes no steps")
     assert not (tmp_path / "sets").exists()
 
 

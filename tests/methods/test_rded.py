@@ -168,8 +168,9 @@ def test_bad_input(make, tmp_path):
         ({"teacher": "ConvNetD2"}, "ConvNetD2: is no folder that `teacher` made, and a name alone has no"),
         ({"teacher": "ConvNetD2=nothing.pt"}, "nothing.pt: no such file"),
         ({"res": 8}, "a teacher of bird-easy at 16 px, expected one of bird-easy at 8 px"),
-        ({"factor": 3}, "factor 3: expected a divisor of the resolution, 16"),
-        ({"ipc": 3}, "label 0: 10 images are looked at, and 12 crops are needed"),
+        ({"factor": 3}, "factor 3: expected a divisor of res, 16"),
+        ({"ipc": 3}, "mipc 10: expected 12 images or more, ipc times factor squared"),
+        ({"ipc": 4, "mipc": 20}, "label 0: 12 images are looked at, and 16 crops are needed"),
         ({"mipc": 0}, "mipc 0: expected a whole number from 1"),
         ({"steps": 3}, "steps: rded has no such setting"),
     ):
