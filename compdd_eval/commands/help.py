@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from compdd_eval.commands import GROUPS
-from compdd_eval.commands.parser import choices_of, defaults_of, given_values, plain_types
+from compdd_eval.commands.parser import defaults_of, given_values, plain_types
 from compdd_eval.config.distill import DISTILL_PRESETS, WITH_STEPS, MatchingConfig
 from compdd_eval.config.methods import MethodsConfig
 from compdd_eval.config.protocol import PRESETS, Protocol, flag_value
+from compdd_eval.config.settings import choices_of
 from compdd_eval.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _texts(config_class: type, defaults: dict[str, object], is_short: bool) -> d
         text = re.split(r'(?<=[\w)"`]\.) (?=[A-Z"])', text)[0] if is_short else text
         choices = choices_of(hints[name])
         if all(choice in text for choice in choices):  # a text that explains them names them
-            choices = []
+            choices = ()
         facts = [f"one of {', '.join(choices)}"] if choices else []
         facts += [f"default:{_NO_BREAK}{flag_value(defaults[name])}"] if defaults[name] not in (None, []) else []
         texts[name] = f"{text} [{'; '.join(facts)}]" if facts else text

@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 from compdd_eval.config.protocol import Protocol
+from compdd_eval.config.settings import choices_of
 from compdd_eval.utils.errors import InputError, unknown
 from compdd_eval.utils.files import read_yaml
 
@@ -143,13 +144,6 @@ def _wrong_value(
         return InputError(f"{flag} {value}: expected a text, or a list")
     expected = _EXPECTED.get(typing.get_origin(hint) or hint)
     return InputError(f"{flag} {value}: expected {expected}" if expected else f"{flag}: {reason}")
-
-
-def choices_of(hint: object) -> list[str]:
-    """Return the words that a type of `plain_types` allows; none where it allows any."""
-    parts = hint if isinstance(hint, tuple) else (hint,)
-    literals = [part for part in parts if typing.get_origin(part) is typing.Literal]
-    return [str(choice) for part in literals for choice in typing.get_args(part)]
 
 
 def defaults_of(config_class: type) -> dict[str, object]:

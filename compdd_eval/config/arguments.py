@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin
 
-from compdd_eval.config.settings import Settings
+from compdd_eval.config.settings import Settings, choices_of, hints_of
 from compdd_eval.utils.errors import InputError, named_as_arguments, unknown
 
 S = TypeVar("S", bound=Settings)
@@ -44,21 +44,14 @@ def checked_arguments(kind: type[S], arguments: Mapping[str, object], taken: Ite
 def wrong_type(kind: type[Settings], name: str, value: object) -> str | None:
     """Return what a setting has to be, in words, where a value is of no such type; else None."""
     # its very type: to Python true is an int; to a reader it is no number
-    hint = get_type_hints(kind)[name]
+    hint = hints_of(kind)[name]
     found, accepted = {type(value)} | ({float} if type(value) is int else set()), _parts(hint)
-    choices = _choices(hint)
+    choices = choices_of(hint)
     if found & accepted and not (isinstance(value, str) and choices and value not in choices):
         return None
     if isinstance(value, str) and choices:
         return f"one of {', '.join(choices)}"
     return " or ".join(words for kind_of, words in _KINDS.items() if kind_of in accepted)
-
-
-def _choices(hint: object) -> list[str]:
-    """Return the only texts that a setting can be; none where it can be any, or no text."""
-    parts = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
-    choices = [each for part in parts if get_origin(part) is Literal for each in get_args(part)]
-    return [] if str in parts else [each for each in choices if isinstance(each, str)]
 
 
 def _parts(hint: object) -> set[object]:

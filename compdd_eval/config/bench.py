@@ -52,6 +52,7 @@ class BenchConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._set("model", plain_model(self.model))
         parts = self.ipc.split(",")
         whole = all(part.strip().isdigit() and 1 <= int(part) <= MANY for part in parts)

@@ -35,6 +35,7 @@ class CompareConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_list("results", 1 if self.regimes else 2, "compare results_a results_b")
         self._expand_home("results", "output")
         if isinstance(self.names, list):

@@ -74,6 +74,7 @@ class ComplexityConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check("threshold", lambda value: 0 < value <= 1, "an activation in (0, 1]")
         self._check_number_of("image_size", "pixels", least=8)
         self._check_number_of("batch_size", "images")

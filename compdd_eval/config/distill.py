@@ -17,7 +17,7 @@ from compdd_eval.config.network_names import plain_model, plain_teacher, split_t
 from compdd_eval.config.protocol import parse_strategy
 from compdd_eval.config.settings import Settings
 from compdd_eval.config.training_data import TrainingDataConfig
-from compdd_eval.utils.errors import InputError, require, unknown
+from compdd_eval.utils.errors import InputError, require
 
 DISTILL_PRESETS = ("published", "smoke")
 INITS = ("real", "noise")
@@ -140,8 +140,6 @@ class MatchingConfig(Settings):
         self._check("map_threshold", lambda value: 0 <= value <= 1, "an activation in [0, 1]")
         if self.dsa_strategy is not None:
             parse_strategy(self.dsa_strategy)
-        if self.init is not None and self.init not in INITS:
-            raise unknown("value of --init", self.init, INITS)
 
     def given(self) -> dict[str, object]:
         """Return the settings of methods that are set, by name."""

@@ -30,6 +30,7 @@ class InfoConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_number_of("num_proc", "processes", most=MOST_CORES)
         self.subsets()
 

@@ -50,6 +50,7 @@ class PrepareConfig(Settings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        self._check_choices()
         for name, value in named_in_one_word(vars(self), "--").items():
             self._set(name, value)
         self.subsets()

@@ -182,8 +182,7 @@ class Protocol(Settings):
     resize: Literal[*RESIZES] | None = None
 
     def __post_init__(self) -> None:
-        if self.protocol not in PRESETS:
-            raise unknown("value of --protocol", self.protocol, PRESETS)
+        self._check_choices()
         for name, value in self._defaults.items():
             if getattr(self, name) is None:
                 self._set(name, value)
@@ -199,16 +198,6 @@ class Protocol(Settings):
         self._check_share("crop_pad")
         self._check("patches", lambda value: 1 <= value <= MOST_PATCHES, f"a number of parts from 1 to {MOST_PATCHES}")
         self._check("rrc", lambda value: 0 <= value <= 1, "a share of the area in (0, 1], or 0 for none")
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "schedule": SCHEDULES,
-            "labels": (*REGIMES, VIEWS),
-            "mix": MIXES,
-            "resize": RESIZES,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise unknown(f"value of --{name}", getattr(self, name), allowed)
         parse_strategy(self.dsa_strategy)
 
     @property

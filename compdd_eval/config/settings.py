@@ -2,11 +2,14 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from compdd_eval.config.checks import AUTO, MANY, MOST_CORES
-from compdd_eval.utils.errors import InputError, require
+from compdd_eval.utils.errors import InputError, require, unknown
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,16 @@ class Settings:
     def _check(self, name: str, valid: Callable[[object], bool], expected: str) -> None:
         value = getattr(self, name)
         require(f"--{name}", value, value is None or valid(value), expected)
+
+    def _check_choices(self) -> None:
+        """Refuse texts in fields that have a few choices, where they are none of these."""
+        for name, hint in hints_of(type(self)).items():
+            value, choices = getattr(self, name), choices_of(hint)
+            text = isinstance(value, str) or get_origin(hint) is Literal
+            if choices and text and value not in choices:
+                if {int, float}.intersection(get_args(hint)):
+                    raise InputError(f"--{name} {value}: expected a number or {', '.join(choices)}")
+                raise unknown(f"value of --{name}", value, choices)
 
     def _check_number_of(self, name: str, what: str, least: int = 1, most: int = MANY) -> None:
         self._check(name, lambda value: least <= value <= most, f"a number of {what} from {least} to {most}")
@@ -96,3 +109,18 @@ class Settings:
             raise InputError(
                 f"{shown} has an empty name, maybe a variable that is not set; as in: compdd_eval {example}"
             )
+
+
+@cache
+def hints_of(kind: type[Settings]) -> Mapping[str, object]:
+    """Return the type of each setting."""
+    return MappingProxyType(get_type_hints(kind))
+
+
+@cache
+def choices_of(hint: object) -> tuple[str, ...]:
+    """Return the only texts that a setting of a type, or of one of several, can be; none for any text, or no text."""
+    alone = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    parts = hint if isinstance(hint, tuple) else alone
+    choices = [each for part in parts if get_origin(part) is Literal for each in get_args(part)]
+    return () if str in parts else tuple(each for each in choices if isinstance(each, str))

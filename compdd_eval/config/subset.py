@@ -30,6 +30,7 @@ class SubsetConfig(Settings):
     classes: str | list | None = None
 
     def __post_init__(self) -> None:
+        self._check_choices()
         in_cells = getattr(self, "grid", None) is not None  # the cells of a grid give theirs
         if self.subsets_dir is not None and not in_cells and self.category is self.subset is self.classes is None:
             raise InputError("--subsets_dir is given without --category and --subset; give one of its subsets")

@@ -13,6 +13,7 @@ import yaml
 
 from compdd_eval.commands import COMMANDS
 from compdd_eval.config.evaluate import EvaluateConfig
+from compdd_eval.config.settings import choices_of, hints_of
 from compdd_eval.data.subsets import load_subset
 from compdd_eval.utils.errors import InputError
 from tests.conftest import ROOT, environment, python
@@ -275,6 +276,17 @@ def test_other_words_are_those_of_settings():
         assert having, name
         for word in words.split():
             assert any(word not in names for names in having), (name, word)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_settings_refuse_what_is_none_of_their_choices(command):
+    """Also where they are made in Python, which no parser checks."""
+    kind = import_module(f"compdd_eval.config.{command}").CONFIG
+    needed = {"benchmark": {"sets": "{config}-{ipc}", "output_dir": "x"}, "distill": {"method": "dm"}}.get(command, {})
+    for name, hint in hints_of(kind).items():
+        if choices_of(hint):
+            with pytest.raises(InputError, match=f"--{name} .*typo"):
+                kind(**needed | {name: "typo"})
 
 
 def test_wrong_imagenet(evaluate, drawn, tmp_path):

@@ -1,8 +1,8 @@
 """What a result was asked for: its settings, and the command that makes it again; nothing of it is believed."""
 
 from dataclasses import fields
-from typing import Literal, get_args, get_origin, get_type_hints
 
+from compdd_eval.config.arguments import wrong_type
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import Protocol, flag_value
 from compdd_eval.data.imagenet.hub_files import is_commit
@@ -12,12 +12,12 @@ from compdd_eval.results.command import evaluate_command, without_places
 from compdd_eval.utils.errors import InputError
 
 _DEFAULTS = {field.name: field.default for field in fields(EvaluateConfig)}
-_HINTS = get_type_hints(EvaluateConfig)
 _PROTOCOL = tuple(field.name for field in fields(Protocol))
 _MACHINE = ("data_path", "layout", "output_dir", "baseline_dir", "complexity", "overwrite", "grid", "dry_run")
 _MACHINE += ("log_with", "threads")
 _OF_FILES = ("label_dir", "lr_dir", "label_kind", "label_order", "pixel_range", "mean", "std", "data_dir")
 _LONGEST = 200  # characters of a setting
+_LARGEST = 1e12  # number
 
 
 def protocol_of(run: Run) -> Protocol:
@@ -95,18 +95,6 @@ def _fits(name: str, value: object) -> bool:
     if isinstance(value, str):
         if not value or len(value) > _LONGEST or not value.isprintable() or value.startswith("-"):
             return False
-    elif not isinstance(value, bool | int | float):
+    elif not isinstance(value, bool | int | float) or not abs(value) < _LARGEST:
         return False
-    hint = _HINTS[name]
-    kinds = (hint,) if get_origin(hint) is Literal or isinstance(hint, type) else get_args(hint)
-    return any(_is_of(value, kind) for kind in kinds)
-
-
-def _is_of(value: object, kind: object) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(value, kind)
+    return wrong_type(EvaluateConfig, name, value) is None
