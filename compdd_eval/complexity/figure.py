@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from compdd_eval.complexity.candidates import SCORES_NAME, ClassScore, read_scores
 from compdd_eval.complexity.gallery import Panel, save_gallery
-from compdd_eval.complexity.read_scores import ClassMean, Facts, read_classes, read_examples, read_score_facts
+from compdd_eval.complexity.read_scores import Facts, read_examples, read_score_facts
 from compdd_eval.config.figure import FigureConfig
 from compdd_eval.data.subset_files import DIFFICULTIES, Subset
 from compdd_eval.data.subsets import CATEGORIES, load_subset, own_names, subset_names
@@ -66,11 +67,11 @@ def draw(config: FigureConfig) -> list[Path]:
         check_writable(output, "--output_dir")
         return save_subsets(bars, "complexity as published (Comp-DD, CVPR 2025)", output)
     folder = Path(config.scores)
-    classes, facts = read_classes(folder), read_score_facts(folder)
+    classes, facts = read_scores(folder), read_score_facts(folder)
     bars = _measured_bars(subsets, classes)
     cells = _cells(folder, subsets, classes)
     if not bars and not cells:
-        raise InputError(f"{folder / 'classes.csv'}: holds no class of the subsets, and no examples to show")
+        raise InputError(f"{folder / SCORES_NAME}: holds no class of the subsets, and no examples to show")
     check_writable(output, "--output_dir")
     written = save_subsets(bars, _subtitle(facts), output) if bars else []
     if not bars:
@@ -103,7 +104,7 @@ def _bar(name: str, subset: Subset, mean: float, *more: object) -> Bar:
     return Bar(_category(name), subset.difficulty, subset.splits["train"], mean, *more)
 
 
-def _measured_bars(subsets: dict[str, Subset], classes: list[ClassMean]) -> list[Bar]:
+def _measured_bars(subsets: dict[str, Subset], classes: list[ClassScore]) -> list[Bar]:
     """Return the subsets of which a class is scored; warn where not all are."""
     means = {entry.wnid: 100 * entry.mean for entry in classes if entry.wnid}
     bars, absent, partial = [], [], []
@@ -124,20 +125,20 @@ def _measured_bars(subsets: dict[str, Subset], classes: list[ClassMean]) -> list
     return bars
 
 
-def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassMean]) -> list[Panel]:
+def _cells(folder: Path, subsets: dict[str, Subset], classes: list[ClassScore]) -> list[Panel]:
     """Return the classes that have an example: those of each subset, then the others by label."""
     examples = read_examples(folder, classes)
     by_wnid = {entry.wnid: entry for entry in classes if entry.wnid}
     ordered = [(name, by_wnid[wnid]) for name, subset in subsets.items() for wnid in subset.wnids if wnid in by_wnid]
-    used = {entry.label for _, entry in ordered}
-    others = sorted((entry for entry in classes if entry.label not in used), key=lambda entry: entry.label)
+    used = {entry.index for _, entry in ordered}
+    others = sorted((entry for entry in classes if entry.index not in used), key=lambda entry: entry.index)
     ordered += [("other classes" if used else "", entry) for entry in others]
     hues = _hues(list(dict.fromkeys(_category(name) for name in subsets)))
     colours = {name: _colour(hues[_category(name)], subset.difficulty) for name, subset in subsets.items()}
     return [
-        Panel(entry.name, 100 * entry.mean, examples[entry.label], group, colours.get(group, "#777777"))
+        Panel(entry.name, 100 * entry.mean, examples[entry.index], group, colours.get(group, "#777777"))
         for group, entry in ordered
-        if entry.label in examples
+        if entry.index in examples
     ]
 
 

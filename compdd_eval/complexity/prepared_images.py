@@ -1,6 +1,5 @@
 """The prepared subsets as a source of images by class: each class out of the first subset that holds it."""
 
-import os
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -17,17 +16,14 @@ from compdd_eval.utils.errors import InputError
 class PreparedSource(Reader):
     """Read images out of what `prepare` made; names, sizes and bytes are those of the copy that it was made from.
 
-    Args:
-        cache_dir: Cache to look into; None is that of `datasets`.
-
     Raises:
         InputError: Nothing is prepared there.
     """
 
     layout = "prepared"
 
-    def __init__(self, cache_dir: str | os.PathLike | None = None) -> None:
-        root = prepared_root(cache_dir)
+    def __init__(self) -> None:
+        root = prepared_root(None)
         found = list(filter(None, map(find_prepared, sorted(root.glob("[!.]*")))))
         if not found:
             raise InputError(f"{root}: nothing is prepared, and no images were given. {IMAGENET_HELP}")

@@ -1,31 +1,17 @@
-"""Read and check what `complexity` wrote: the mean of each class, the settings, and an example with its map."""
+"""Read and check what `complexity` wrote beside the scores of classes: the settings, and examples with their maps."""
 
-import csv
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from compdd_eval.complexity.candidates import ClassScore
 from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.files import read_json
 
-_NEEDED = ("imagenet_label", "wnid", "name", "mean", "n")
-_NUMBERS = ("std", "ci_low", "ci_high")  # may be empty
 _MOST_PIXELS = 4096  # of a side of an example
 _KEPT_PIXELS = 300  # of a side: more than a figure shows
-
-
-@dataclass(frozen=True)
-class ClassMean:
-    """One row of `classes.csv`: complexity as a fraction, over `images` images; `wnid` is empty outside ImageNet."""
-
-    label: int
-    wnid: str
-    name: str
-    mean: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -48,62 +34,6 @@ class Example:
     image: Image.Image
     map: Image.Image
     complexity: float
-
-
-def read_classes(folder: Path) -> list[ClassMean]:
-    """Read `classes.csv`.
-
-    Raises:
-        InputError: The folder or the file is missing, or is not what `complexity` writes; the message names the file.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the one that `complexity` wrote")
-    path = folder / "classes.csv"
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if missing := [name for name in _NEEDED if name not in (reader.fieldnames or ())]:
-                raise InputError(f"{path}: no column {missing[0]}; expected a file that `complexity` wrote")
-            classes = [_class(path, number, row) for number, row in enumerate(reader, start=1)]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); `complexity` writes it") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-    if not classes:
-        raise InputError(f"{path}: has no classes")
-    wnids = [entry.wnid for entry in classes if entry.wnid]
-    for name, values in (("imagenet_label", [entry.label for entry in classes]), ("wnid", wnids)):
-        for place, value in enumerate(values):
-            if value in values[:place]:
-                raise InputError(f"{path}: {name} {value} occurs twice")
-    return classes
-
-
-def _class(path: Path, number: int, row: dict[str | None, object]) -> ClassMean:
-    where = f"{path}: row {number}"
-    if None in row or None in row.values():
-        raise InputError(f"{where}: has more or fewer values than columns")
-    for name in _NUMBERS:
-        if row.get(name):
-            _parsed(where, name, row[name])
-    wnid, name = row["wnid"].strip(), " ".join(row["name"].split())
-    if not name:
-        raise InputError(f"{where}: the class has no name")
-    mean = _fraction(where, "mean", _parsed(where, "mean", row["mean"]))
-    return ClassMean(_whole(where, "imagenet_label", row, 0), wnid, name, mean, _whole(where, "n", row, 1))
-
-
-def _parsed(where: str, name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f"{where}: {name} {text[:50]!r}, expected a number") from error
-
-
-def _whole(where: str, name: str, row: dict[str, str], least: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", row[name].strip()) or int(row[name]) < least:
-        raise InputError(f"{where}: {name} {row[name][:50]!r}, expected a whole number from {least}")
-    return int(row[name])
 
 
 def _fraction(where: str, name: str, value: object) -> float:
@@ -129,7 +59,7 @@ def read_score_facts(folder: Path) -> Facts:
     return Facts(images=images, top1=top1, threshold=threshold, **words)
 
 
-def read_examples(folder: Path, classes: list[ClassMean]) -> dict[int, Example]:
+def read_examples(folder: Path, classes: list[ClassScore]) -> dict[int, Example]:
     """Return the examples by label; classes that have none are left out.
 
     Raises:
@@ -139,7 +69,7 @@ def read_examples(folder: Path, classes: list[ClassMean]) -> dict[int, Example]:
     content = _settings_of(path) if path.exists() else {}
     examples = {}
     for entry in classes:
-        key = f"{entry.label:04d}"
+        key = f"{entry.index:04d}"
         if key not in content:
             continue
         if not isinstance(content[key], dict):
@@ -147,7 +77,7 @@ def read_examples(folder: Path, classes: list[ClassMean]) -> dict[int, Example]:
         complexity = _fraction(f"{path}: {key}", "complexity", content[key].get("complexity"))
         pair = [folder / "examples" / f"{key}.png", folder / "examples" / f"{key}_map.png"]
         if any(picture.exists() for picture in pair):
-            examples[entry.label] = _example(*pair, complexity)
+            examples[entry.index] = _example(*pair, complexity)
     return examples
 
 

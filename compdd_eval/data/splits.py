@@ -287,13 +287,11 @@ def open_split(
     return SubsetSplit(images, subset, im_size, batch_size, antialias, resize)
 
 
-def images_at_hand(
-    subset: Subset, data_path: str | os.PathLike | None, cache_dir: str | os.PathLike | None = None
-) -> bool:
+def images_at_hand(subset: Subset, data_path: str | os.PathLike | None) -> bool:
     """Whether `open_split` has something to open: what is given, ImageNet of the environment, or what is prepared."""
     if data_path is not None or find_imagenet(None) is not None:
         return True
-    return find_prepared(config_root(cache_dir, subset.name)) is not None
+    return find_prepared(config_root(None, subset.name)) is not None
 
 
 def _open_given(data_path: str | os.PathLike | None, layout: str) -> Reader | None:

@@ -8,7 +8,8 @@ from compdd_eval.config.protocol import PRESET_SOURCES, VIEWS
 from compdd_eval.distilled.raw_set import name_of, notes_of
 from compdd_eval.evaluation.plan import EvaluationInputs, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.student_weights import is_done
-from compdd_eval.results.aggregate import chance, mean_and_spread
+from compdd_eval.results.aggregate import mean_and_spread
+from compdd_eval.results.statistics import chance
 from compdd_eval.results.student_result import FULL, RANDOM
 from compdd_eval.utils.console import print_table
 
@@ -99,7 +100,7 @@ def print_results(summary: dict[str, object], path: Path | None) -> None:
     """Show the numbers of a run, and where its summary lies."""
     entries = summary["results"]
     images = f"{summary['validation_images']} of {summary['validation_images_expected']} validation images"
-    guessing = f"chance: {100 * chance(entries[0]):.3g}"
+    guessing = f"chance: {100 * chance(entries[0]['per_class_accuracy']):.3g}"
     decoded = f" ({summary['decoded_ipc']:g} decoded)" if summary["decoded_ipc"] != summary["ipc"] else ""
     size = f"IPC {summary['ipc']:g}{decoded}, {summary['resolution']} px"
     teacher = f", with the teacher {entries[0]['teacher']['name']}" if entries[0]["teacher"] else ""

@@ -28,7 +28,7 @@ from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
 from compdd_eval.models.registry import create_model
 from compdd_eval.results.student_result import FULL
-from compdd_eval.training.predict import predict, predict_logits
+from compdd_eval.training.predict import accuracy, predict_logits
 from compdd_eval.training.weights import digest_of_weights, read_weights
 from compdd_eval.utils.digests import digest_of_tensors
 from compdd_eval.utils.errors import InputError
@@ -50,13 +50,13 @@ def _weights_file(config: EvaluateConfig, task: Task) -> Path:
     return baseline_dir(config) / "teachers" / f"{task.model.replace(':', '_')}-{task.digests['config']}.safetensors"
 
 
-def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | None) -> Teacher:
+def load_teacher(inputs: EvaluationInputs, task: Task | None, known: float | None) -> Teacher:
     """Read a teacher's weights and test it on the validation images.
 
     Args:
         inputs: The run.
         task: How it was trained, where we did.
-        accuracy: Its accuracy on the validation images, where it is known.
+        known: Its accuracy on the validation images, where it is known.
 
     Raises:
         InputError: As from `read_teacher`.
@@ -66,11 +66,10 @@ def load_teacher(inputs: EvaluationInputs, task: Task | None, accuracy: float | 
     teacher = read_teacher(config.teacher_name, file, config.res, inputs.subset)
     if task is not None:
         teacher = replace(teacher, recipe=trained_how(task.protocol, task.lr, task.seed))
-    if accuracy is None:
-        network = teacher_network(teacher, config.res)
-        right = predict(network, inputs.validation.images) == inputs.validation.labels
-        accuracy = right.double().mean().item()
-    return replace(teacher, accuracy=accuracy)
+    if known is None:
+        tested = inputs.validation.images, inputs.validation.labels
+        known = accuracy(teacher_network(teacher, config.res), tested)
+    return replace(teacher, accuracy=known)
 
 
 def given_teacher(given: str, res: int, subset: Subset) -> Teacher:

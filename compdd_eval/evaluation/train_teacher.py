@@ -27,7 +27,7 @@ from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import precision_of
-from compdd_eval.training.predict import predict
+from compdd_eval.training.predict import accuracy
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.training.weights import digest_of_weights
@@ -90,7 +90,6 @@ class _TeacherTrainer:
                 return made
             network, losses, seconds = self._trained()
             tested, validation_digest = decode_once(validation, None, progress=not self.quiet)
-            right = predict(network, tested) == validation.labels
             weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
             record = {
                 "digest": self.digest,
@@ -99,8 +98,8 @@ class _TeacherTrainer:
                 **settings,
                 "mean": IMAGENET_MEAN,
                 "std": IMAGENET_STD,
-                "accuracy": right.double().mean().item(),
-                "validation_images": len(right),
+                "accuracy": accuracy(network, (tested, validation.labels)),
+                "validation_images": len(validation.labels),
                 "validation_digest": validation_digest,
                 "training_images": len(self.labels),
                 "training_digest": training_digest,

@@ -16,7 +16,7 @@ from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.methods.job import Job
 from compdd_eval.models.embedding import embed
-from compdd_eval.training.predict import predict
+from compdd_eval.training.predict import accuracy
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.errors import InputError, first_line, unknown
 from compdd_eval.utils.random_state import own_random_state
@@ -112,9 +112,8 @@ class FeatureSpace:
         with bar, own_random_state(job.device, config.seed):  # of dropout
             for loss in bar:
                 bar.set_postfix(loss=f"{loss.item():.4g}", refresh=False)
-        right = predict(network, job.real.images) == job.real.labels
-        accuracy = round(right.float().mean().item(), 4)
-        self.facts |= {"model": config.model, "passes": passes, "train_accuracy": accuracy}
+        right = round(accuracy(network, (job.real.images, job.real.labels)), 4)
+        self.facts |= {"model": config.model, "passes": passes, "train_accuracy": right}
         self._network = network.eval()
 
     def _read(self) -> None:

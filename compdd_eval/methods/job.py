@@ -36,9 +36,9 @@ class TrainingImages:
         split: Where they come from.
     """
 
-    def __init__(self, split: SubsetSplit, device: torch.device, cache_dir: str | None = None) -> None:
+    def __init__(self, split: SubsetSplit, device: torch.device) -> None:
         self.split, self.labels, self._device = split, split.labels, device
-        self.images, self.digest = decode_once(split, cache_dir, progress=True)
+        self.images, self.digest = decode_once(split, None, progress=True)
         if device.type == "cuda" and self.images.nbytes < torch.cuda.mem_get_info(device)[0] / _ROOM:
             self.images = self.images.to(device)
         self.classes = self.labels.unique().tolist()

@@ -16,13 +16,14 @@ steps and by 92 % after 20, on a network of 231 parameters by 57 % and 81 %.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, grad
 
+from compdd_eval.methods.job import Job
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import forward_pass
 from compdd_eval.utils.devices import send
@@ -155,16 +156,6 @@ def draw_batches(number: int, batch: int, steps: int, generator: torch.Generator
     return drawn[:steps]
 
 
-class Team(Protocol):
-    """Processes that share the batches of a student, such as a `compdd_eval.methods.job.Job`."""
-
-    processes: int
-    rank: int
-
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Sum a tensor over the processes."""
-
-
 class StudentSteps:
     """The steps of one student on synthetic images, and what these change by it.
 
@@ -189,7 +180,7 @@ class StudentSteps:
         batches: Sequence[torch.Tensor],
         *,
         augment: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
-        team: Team | None = None,
+        team: Job | None = None,
         recompute: bool = True,
         call: Callable[..., Any] = lambda function, *arguments, graphs=True: function(*arguments),
     ) -> None:

@@ -41,7 +41,7 @@ from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds, in_place
 from compdd_eval.training.memory import images_at_a_time
 from compdd_eval.training.precision import precision_of
-from compdd_eval.training.predict import predict
+from compdd_eval.training.predict import accuracy
 from compdd_eval.training.retry import train_with_retries
 from compdd_eval.training.train import StudentBatches, Training
 from compdd_eval.utils.digests import digest_of
@@ -254,9 +254,8 @@ class _ExpertTrainer:
                     raise InputError(f"the expert with seed {seed} diverged in epoch {epoch}; give a smaller --lr")
                 bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
                 bar.update()
-        right = predict(network, self.real.images) == self.real.labels
         facts = {"digest": self.digest, "seed": seed, "epochs": config.epochs, "losses": losses}
-        return snapshots, facts | {"accuracy": right.sum().item() / len(right)}
+        return snapshots, facts | {"accuracy": accuracy(network, (self.real.images, self.real.labels))}
 
     def _training(self, network: nn.Module, seed: int) -> Training:
         config, images = self.config, self.real.images

@@ -9,6 +9,7 @@ from functools import cache
 from compdd_eval.reports.summaries import Group
 from compdd_eval.utils.markdown import templates
 
+_MOST_SEEDS = 50  # that are listed
 _URL = re.compile(r"https?://[^\s\"'<>\\]{1,2000}")
 
 
@@ -56,6 +57,13 @@ def json_for_script(content: object) -> object:
 def percent(value: float | None, digits: int = 1) -> str:
     """Write a fraction in percent, without the sign."""
     return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def each_seed(group: Group) -> str:
+    """Write the accuracy of each student, or of the first ones of many, in percent."""
+    pairs = list(group.by_seed.items())
+    more = f", and {len(pairs) - _MOST_SEEDS:,} more" if len(pairs) > _MOST_SEEDS else ""
+    return ", ".join(f"seed {seed}: {percent(accuracy, 2)}" for seed, accuracy in pairs[:_MOST_SEEDS]) + more
 
 
 def mean_and_std(group: Group | None) -> str:

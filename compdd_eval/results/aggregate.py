@@ -49,11 +49,6 @@ def _per_class(runs: list[StudentResult]) -> list[float | None]:
     return [right / count if count else None for right, count in zip(correct, total, strict=True)]
 
 
-def chance(entry: dict[str, object]) -> float:
-    """Return the accuracy of guessing, in [0, 1]: one over the number of labels that have validation images."""
-    return 1 / sum(accuracy is not None for accuracy in entry["per_class_accuracy"])
-
-
 def mean_and_spread(entry: dict[str, object], digits: int = 2) -> str:
     """Return `mean ± std` of an entry of a summary in percent; the mean alone for a single student."""
     mean = f"{100 * entry['accuracy_mean']:.{digits}f}"

@@ -53,6 +53,11 @@ class Ratio:
     interval: list[float] | None
 
 
+def chance(per_class: Sequence[float | None]) -> float:
+    """Return the accuracy of guessing, in [0, 1]: one over the number of labels that have validation images."""
+    return 1 / max(1, sum(accuracy is not None for accuracy in per_class))
+
+
 def mean_interval(values: Sequence[float]) -> list[float] | None:
     """Return Student's t interval of the mean, `mean +- t(n - 1) * std / sqrt(n)` (Student 1908).
 

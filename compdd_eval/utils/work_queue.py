@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -86,6 +85,4 @@ def _launchers_store() -> "distributed.Store":
 
 
 def _own_store() -> "distributed.Store":
-    if sys.platform == "win32":  # torch has no other there
-        return distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     return distributed.HashStore()

@@ -107,11 +107,6 @@ def _drawn(number: int, side: int) -> ClassImages:
     return ClassImages(0, "", "drawn", [f"{place}.JPEG" for place in range(number)], read)
 
 
-def as_json(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Return what `--json` prints."""
-    return {"rows": rows}
-
-
 def print_rows(config: BenchConfig, rows: list[dict[str, object]]) -> None:
     """Print a table."""
     lines = [[row["method"], *(f"{row[rate]:.1f}" for rate in _RATES), f"{row['ratio']:.2f} x"] for row in rows]

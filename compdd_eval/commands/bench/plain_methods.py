@@ -17,6 +17,7 @@ from compdd_eval.commands.bench.plain_loop import augment
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES
+from compdd_eval.methods.dc import gradient_distance
 from compdd_eval.methods.expert_files import Experts
 from compdd_eval.models.registry import create_model
 
@@ -96,7 +97,7 @@ class PlainMethod:
                     found = torch.autograd.grad(
                         F.cross_entropy(network(made), wanted[1]), parameters, create_graph=True
                     )
-                    loss = loss + _cosine_distance(found, [tensor.detach() for tensor in expected])
+                    loss = loss + gradient_distance(found, [tensor.detach() for tensor in expected])
                 value = self._update(loss)
                 data = TensorDataset(self._images.detach().clone(), self._labels)
                 loader = DataLoader(data, batch_size=config.batch_train, shuffle=True, num_workers=0)
@@ -135,14 +136,3 @@ class PlainMethod:
                 kept = reached.argsort()[int(config.loss_threshold * len(reached)) :]
                 reached, begun = reached[kept], begun[kept]
             yield self._update(reached.sum() / begun.sum())
-
-
-def _cosine_distance(found: list[torch.Tensor], expected: list[torch.Tensor]) -> torch.Tensor:
-    """Return the distance of DC, layer by layer."""
-    total = torch.zeros((), device=found[0].device)
-    for ours, theirs in zip(found, expected, strict=True):
-        if ours.dim() > 1:
-            ours, theirs = ours.flatten(1), theirs.flatten(1)
-            norms = ours.norm(dim=1) * theirs.norm(dim=1)
-            total = total + torch.sum(1 - (ours * theirs).sum(dim=1) / (norms + 1e-6))
-    return total

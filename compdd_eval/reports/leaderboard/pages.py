@@ -8,11 +8,21 @@ from functools import cache
 from compdd_eval.data.imagenet.hub_files import is_commit
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.checked_fields import clean
-from compdd_eval.reports.html import as_link, asset, json_for_script, percent, points, policy, render_page, short, span
+from compdd_eval.reports.html import (
+    as_link,
+    asset,
+    each_seed,
+    json_for_script,
+    percent,
+    points,
+    policy,
+    render_page,
+    short,
+    span,
+)
 from compdd_eval.reports.leaderboard.command import command_of, settings_of
 from compdd_eval.reports.leaderboard.methods import AVERAGES, MethodRow, method_rows
 from compdd_eval.reports.leaderboard.rows import BY_FILE, Result, Row, Rows
-from compdd_eval.reports.summaries import Group
 from compdd_eval.results.command import DATA_PATH
 from compdd_eval.utils.files import csv_text
 from compdd_eval.utils.markdown import front_matter
@@ -41,7 +51,6 @@ _METHOD_COLUMNS = (
     *((name, name, True) for name in subset_names()),
 )
 _UNSHOWN = ("random", "over_random_interval")  # only in the files and on the page of a result
-_SEEDS = 50  # shown of one network
 _ENVIRONMENTS = 4
 _VERSIONS = 20
 _FORMULA = ("=", "+", "-", "@")  # a text that starts with it is a formula to spreadsheets
@@ -78,7 +87,7 @@ def run_page(title: str, result: Result) -> str:
     """Return the page of one result."""
     run, rows = result.run, result.rows
     numbers = [
-        (row, entry.full and entry.full.mean, _seeds(entry.students), f"{entry.lr:g} ({clean(entry.lr_source, 60)})")
+        (row, entry.full and entry.full.mean, each_seed(entry.students), f"{entry.lr:g} ({clean(entry.lr_source, 60)})")
         for row, entry in zip(rows, result.entries, strict=True)
     ]
     protocol, others = settings_of(run, result.protocol)
@@ -218,12 +227,6 @@ def _is_number(text: str) -> bool:
         return all(float(part) is not None for part in text.split(" to "))
     except ValueError:
         return False
-
-
-def _seeds(group: Group) -> str:
-    pairs = list(group.by_seed.items())
-    shown = ", ".join(f"seed {seed}: {100 * accuracy:.2f}" for seed, accuracy in pairs[:_SEEDS])
-    return shown + (f", and {len(pairs) - _SEEDS:,} more" if len(pairs) > _SEEDS else "")
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str, str | None]]:

@@ -9,7 +9,7 @@ from compdd_eval.reports.compare.measured import Setting, name_of_folder, settin
 from compdd_eval.reports.html import percent, span
 from compdd_eval.reports.paired import Pairing, best_of, disagree, pair
 from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Entry, Group, Run, seeds_in_words
-from compdd_eval.results.statistics import Ratio, ratio_interval
+from compdd_eval.results.statistics import Ratio, chance, ratio_interval
 
 _HEAD = ("config_name", "resolution", "protocol", "labels", "teacher", "validation")
 RANDOM, FULL = "random images", "all images"
@@ -175,10 +175,10 @@ def _panel(head: Setting, name: str, members: dict[Setting, list[tuple[ShownRun,
     teacher = [f"teacher {head.teacher}"] if head.teacher else []
     parts = [head.config_name, head.value("resolution"), *common, f"protocol {head.value('protocol')}", *teacher]
     title = ", ".join([*parts, seeds_in_words(row.group for block in blocks for row in block.rows)])
-    chance = chance_of(next(iter(members.values()))[0][1])
+    guessing = chance(next(iter(members.values()))[0][1].per_class)
     alt = f"Accuracy in %, mean with 95 % interval, {title}. {'; '.join(map(_in_words, blocks))}"
-    chart = rows_chart(lines_of(blocks), 100 * chance, alt)
-    return ShownPanel(title, name, blocks, chart, chance, list(_notes(members)))
+    chart = rows_chart(lines_of(blocks), 100 * guessing, alt)
+    return ShownPanel(title, name, blocks, chart, guessing, list(_notes(members)))
 
 
 def _rows(members: list[tuple[ShownRun, Entry]]) -> list[ShownRow]:
@@ -229,11 +229,6 @@ def lines_of(blocks: Sequence[ShownBlock]) -> list[Line]:
 def _in_words(block: ShownBlock) -> str:
     rows = [f"{row.name} {percent(row.group.mean)} ({span(row.group.interval)})" for row in block.rows]
     return f"{block.title}: {', '.join(rows)}" if block.title else ", ".join(rows)
-
-
-def chance_of(entry: Entry) -> float:
-    """Return the accuracy of guessing, as a fraction."""
-    return 1 / max(1, sum(value is not None for value in entry.per_class))
 
 
 def _notes(members: dict[Setting, list[tuple[ShownRun, Entry]]]) -> Iterator[str]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from compdd_eval.data.imagenet.hub_files import parse_address
 from compdd_eval.distilled.result_pictures import Picture, read_pictures
 from compdd_eval.reports.charts import Curve, Line, Mark, curves_chart, rows_chart
-from compdd_eval.reports.html import as_link, mean_and_std, percent, short
+from compdd_eval.reports.html import as_link, each_seed, mean_and_std, percent, short
 from compdd_eval.reports.learning_curves import SeedCurve, accuracy_curve, loss_curve, read_students
-from compdd_eval.reports.report.panels import ShownRun, chance_of
+from compdd_eval.reports.report.panels import ShownRun
 from compdd_eval.reports.summaries import Entry, Run
-from compdd_eval.results.statistics import share_interval
+from compdd_eval.results.statistics import chance, share_interval
 from compdd_eval.utils.errors import InputError
 
 LEVELS = 9  # tints of a confusion matrix, without the one of zero
@@ -22,7 +22,6 @@ _EXACT_SIDE = 64  # pixels; larger pictures are embedded with losses that nobody
 _QUALITY = 90
 _PACKAGES = ("compdd_eval", "torch", "torchvision")
 _SHOWN_LABELS = 5  # of a soft label
-_SHOWN_SEEDS = 50
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _classes_chart(shown: ShownRun, shares: list[list[Share]]) -> object:
         lines.append(Line(name, marks, percent(of_class[0].value) if len(of_class) == 1 else ""))
     alt = f"Accuracy of each class in % with 95 % interval, {_where(shown)}; the numbers are in a table below."
     models = [entry.model for entry in run.entries]
-    return rows_chart(lines, 100 * chance_of(run.entries[0]), alt, models)
+    return rows_chart(lines, 100 * chance(run.entries[0].per_class), alt, models)
 
 
 def _confused(counts: tuple[int, ...], largest: float) -> list[Share]:
@@ -235,7 +234,7 @@ def _facts(run: Run) -> list[tuple[str, str, str | None]]:
         ("protocol", f"{run.protocol_name}" + (f" ({passes + 1} passes)" if isinstance(passes, int) else ""), None),
         ("labels", run.labels + (f", teacher {teacher}" if teacher else ", no teacher"), None),
         *([("labels of views", short(views, 300), None)] if (views := run.origin.get("view_labels")) else []),
-        *[(f"each seed, {entry.model}", _each(entry), None) for entry in run.entries],
+        *[(f"each seed, {entry.model}", each_seed(entry.students), None) for entry in run.entries],
         ("learning rate", _rates(run), None),
         ("validation images", f"{run.validation_images} of {run.validation_expected}{whole}", None),
         ("their digest", run.digests["validation"], None),
@@ -245,12 +244,6 @@ def _facts(run: Run) -> list[tuple[str, str, str | None]]:
         if run.origin.get(name):
             facts.append((name.replace("_", " "), short(run.origin[name], 120), as_link(run.origin[name])))
     return facts
-
-
-def _each(entry: Entry) -> str:
-    pairs = list(entry.students.by_seed.items())[:_SHOWN_SEEDS]
-    more = f", and {len(entry.students.seeds) - len(pairs):,} more" if len(entry.students.seeds) > len(pairs) else ""
-    return ", ".join(f"seed {seed}: {percent(accuracy, 2)}" for seed, accuracy in pairs) + more
 
 
 def _rates(run: Run) -> str:
