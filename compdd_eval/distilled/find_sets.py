@@ -32,7 +32,7 @@ def where_sets_are(folder: Path) -> str | None:
         images = advice if sets else "give the folder of the images that they belong to"
         return (
             f"holds a teacher's outputs for each view (epoch_E/batch_B.tar, as FKD and SRe2L save them), and no "
-            f"images; {images}: labels of views are not read"
+            f"images; {images}, and `convert --view_labels` joins them"
         )
     return f"holds no set itself, but folders that do; {advice}" if sets else None
 
