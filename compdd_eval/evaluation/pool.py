@@ -129,7 +129,8 @@ class StudentPool:
                     # noted before it is looked for; who trains a student, or fails to, notes that before looking here
                     for key in keys:
                         if queue.noted([_failed(key)]):
-                            raise InputError(queue.read(_failed(key)))
+                            self._end(index, FAILED, queue.read(_failed(key)))
+                            return [piece for piece in pieces if not piece.own]  # others may wait for these
                     if pieces or not self._is_complete(index):
                         return pieces
                     if queue.count(f"next/{index}/{opened.number}") != 1:
@@ -339,8 +340,14 @@ class _Opened:
         """Let the first process choose which networks of a round are compiled: students of one run train alike."""
         name = f"compiled/{self.index}/{number}"
         if queue.count(name) == 1:
-            queue.note(name, self._trainer.choose_compiled(self.tasks))
-        self._trainer.compile_only(queue.read(name))
+            try:
+                queue.note(name, [self._trainer.choose_compiled(self.tasks), None])
+            except InputError as error:  # whoever waits for the choice hears of it
+                queue.note(name, [None, str(error)])
+        chosen, error = queue.read(name)
+        if error is not None:
+            raise InputError(error)
+        self._trainer.compile_only(chosen)
 
     def train(self, keys: tuple[str, ...], bar: "_StudentBar") -> list[tuple[str, str]]:
         """Train some students of the round; return key and result file of each."""

@@ -16,8 +16,10 @@ from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.distilled.formats.published import save_published
 from compdd_eval.distilled.random_images import random_images
+from compdd_eval.evaluation import pool
 from compdd_eval.evaluation.evaluate import Evaluation
 from compdd_eval.evaluation.image_sets import TrainingSet
+from compdd_eval.evaluation.pool import _Opened
 from compdd_eval.evaluation.train_group import GroupTrainer
 from compdd_eval.evaluation.train_students import StudentTrainer
 from compdd_eval.results.student_result import read_student
@@ -222,3 +224,90 @@ def test_processes_of_one_student_drop_other_units(settings):
             training = trainer.training([task], part=10, compiled=False)
             drawn.append((torch.rand(4).tolist(), training.model.state_dict()["classifier.weight"].sum().item()))
     assert drawn[0][0] != drawn[1][0] and drawn[0][1] == drawn[1][1]
+
+
+def student(key, source, model="m"):
+    given = SimpleNamespace(images=torch.zeros(1, 3, 1, 1), labels=torch.zeros(1), label_kind="hard")
+    facts = {"model": model, "protocol": 0, "lr": 0.1, "searching": False, "flops": 1.0, "weights": None}
+    return SimpleNamespace(path=key, source=source, training_set=given, **facts)
+
+
+class Opened:
+    """An evaluation of which only the order of its students is there: rounds of them in `plan`."""
+
+    def __init__(self, index, config, accelerator, real, locks):
+        self.index, self.real, self.inputs, self.summary = index, None, None, None
+        self.number, self.tasks = 0, config.plan[0]
+        self._plan, self._done, self._fails, self._trainer = config.plan, config.done, config.fails, config.trainer
+        self.records = SimpleNamespace(has=lambda task: task.path in self._done)
+
+    def prepare(self):
+        pass
+
+    look_for_doubts = record = prepare
+    take_compiled = _Opened.take_compiled
+
+    def go_to(self, number):
+        while self.number < number:
+            self.number += 1
+            left = self.number < len(self._plan)
+            self.tasks = self._plan[self.number] if left else []
+            self.summary = None if left else SimpleNamespace(content=dict)
+
+    def train(self, keys, bar):
+        if self._fails in keys:
+            raise InputError(f"{self._fails}: no room")
+        self._done.update(keys)
+        return [(key, key) for key in keys]
+
+
+def pooled(monkeypatch, plans, fails=None, choose=lambda tasks: []):
+    """Run plans in a pool of one process, which must end in seconds; return how each ended, and what was trained."""
+    done, ended = set(), {}
+    trainer = SimpleNamespace(choose_compiled=choose, compile_only=lambda models: None)
+    configs = [SimpleNamespace(overwrite=False, plan=p, done=done, fails=fails, trainer=trainer) for p in plans]
+    monkeypatch.setattr(pool, "_Opened", Opened)
+    alone = {"is_main_process": True, "num_processes": 1, "wait_for_everyone": lambda: None}
+    accelerator = SimpleNamespace(device=torch.device("cpu"), **alone)
+
+    def changed(index, state, value):
+        if state in (pool.DONE, pool.FAILED):
+            ended[index] = value if state == pool.FAILED else state
+
+    def late(*_):
+        raise AssertionError(f"waits for what nobody trains: {ended}, {done}")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    try:
+        pool.StudentPool(configs, accelerator, changed, quiet=True).run()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    return ended, done
+
+
+def test_shared_students_of_a_cell_that_fails_later_are_trained_for_the_others(monkeypatch):
+    """It asked for them first, and then saw that another student of it had failed."""
+    teacher, shared = student("teacher", "full"), student("random/Conv", "random", "Conv")
+    failing = student("random/MLP", "random", "MLP")
+    plans = [
+        [[failing, student("c0/MLP", "distilled", "MLP")]],
+        [[teacher], [failing, shared, student("c1/Conv", "distilled", "Conv")]],
+        [[teacher], [shared, student("c2/Conv", "distilled", "Conv")]],
+    ]
+    ended, done = pooled(monkeypatch, plans, fails="random/MLP")
+    assert ended == {0: "random/MLP: no room", 1: "random/MLP: no room", 2: "done"}
+    assert {"random/Conv", "c2/Conv"} <= done and "c1/Conv" not in done
+
+
+def test_who_waits_for_what_is_compiled_hears_of_a_failure(monkeypatch):
+    def choose(tasks):
+        if any(task.path == "c0/MLP" for task in tasks):
+            raise InputError("out of memory with one image at a time")
+        return []
+
+    shared = student("random/MLP", "random")
+    plans = [[[student("c0/MLP", "distilled"), shared]], [[student("c1/MLP", "distilled")]]]
+    ended, done = pooled(monkeypatch, plans, choose=choose)
+    assert ended == {0: "out of memory with one image at a time", 1: "done"} and done == {"c1/MLP"}
