@@ -30,11 +30,10 @@ def run(config: BenchmarkConfig) -> None:
         cells = evaluate_cells(lambda: benchmark_cells(config, sets), config, accelerator, quiet=config.json)
         tables = []
         if main and not config.dry_run and any(cell.state == "done" for cell in cells):
-            measured = Benchmark(
-                config.method, config.sets, config.config_names, config.ipcs, missing, Path(config.output_dir)
-            )
-            done = [cell.name for cell in cells if cell.state == "done"]  # other results may lie in the folder, too
-            tables = benchmark_tables(config.method, measured.runs(done), config.config_names, config.ipcs)
+            asked = config.method, config.sets, config.config_names, config.ipcs
+            done = [cell.name for cell in cells if cell.state == "done"]
+            measured = Benchmark(*asked, missing, Path(config.output_dir), done)
+            tables = benchmark_tables(config.method, measured.runs(), config.config_names, config.ipcs)
             measured.write(tables)
             _write(measured.root / BENCHMARK_NAME, tables, config.across)
     if main and config.json:

@@ -55,7 +55,7 @@ def _push_sets(config: PushConfig) -> None:
     sets = []
     for name, (config_name, ipc) in benchmark.names.items():
         results = benchmark.root / name / SUMMARY_NAME
-        if results.is_file():
+        if benchmark.root / name in benchmark.folders and results.is_file():
             place = place_of(benchmark.sets, config_name, ipc)
             sets.append(config.of_set(place, config_name, ipc, str(results)))
     if not sets:
@@ -66,7 +66,7 @@ def _push_sets(config: PushConfig) -> None:
             "USER/edf-{config}-ipc{ipc}"
         )
     for one in sets:
-        summaries_of(one.listed_results, read_distilled(one.path, one).sha256)
+        summaries_of(one.listed_results, read_distilled(one.path, one))
     for one in sets:
         _push_set(one)
 

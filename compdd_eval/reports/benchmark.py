@@ -2,13 +2,15 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from compdd_eval.data.subset_files import DIFFICULTIES
+from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredCell, Setting, cells_of
 from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown, latex_row, markdown_row
-from compdd_eval.reports.summaries import Run, seeds_in_words
+from compdd_eval.reports.summaries import Run, network_of, seeds_in_words
+from compdd_eval.utils.errors import InputError
 
 ALL, DROP = "all", "drop"
 AVERAGES = {"easy": "mean of easy", "hard": "mean of hard", ALL: "mean of all", DROP: "drop from easy to hard"}
@@ -106,6 +108,10 @@ class BenchmarkTable:
             number = len(self.missing)
             notes.append(f"incomplete: {number} of {len(self.config_names) * len(self.ipcs)} are missing")
             notes.append("no mean is taken over subsets of which one is missing")
+        teachers = list(dict.fromkeys(cell.entry.teacher for cell in self.cells.values() if cell.entry.teacher))
+        if len(teachers) > 1:
+            more = ", ..." if len(teachers) > _NAMED else ""
+            notes.append(f"{len(teachers)} teachers: {', '.join(teachers[:_NAMED])}{more}")
         part = list(dict.fromkeys(name for (name, _), cell in self.cells.items() if not cell.run.whole))
         if part:
             names = ", ".join(part) if len(part) <= _NAMED else f"{len(part)} of {len(self.config_names)} subsets"
@@ -163,20 +169,26 @@ class BenchmarkTable:
 
 
 def benchmark_tables(method: str, runs: list[Run], config_names: list[str], ipcs: list[int]) -> list[BenchmarkTable]:
-    """Return a table for each network, resolution, protocol, regime of labels and teacher.
+    """Return a table for each network, resolution, protocol, regime of labels and network of the teacher.
 
     Raises:
-        InputError: Two runs are of the same setting.
+        InputError: Two runs are of the same setting, or of two teachers of one network.
     """
     found: dict[tuple, dict[tuple[str, int], MeasuredCell]] = {}
     for setting, cell in cells_of(runs).items():
         if setting.config_name in config_names and setting.ipc in ipcs:
-            found.setdefault(_head(setting), {})[setting.config_name, int(setting.ipc)] = cell
+            cells, place = found.setdefault(_head(setting), {}), (setting.config_name, int(setting.ipc))
+            if place in cells:
+                places = f"{clean(cells[place].run.place)} and {clean(cell.run.place)}"
+                raise InputError(f"{places}: {setting.place([])} under two teachers; give one of them")
+            cells[place] = cell
     return [BenchmarkTable(method, ", ".join(head), config_names, ipcs, cells) for head, cells in found.items()]
 
 
 def _head(setting: Setting) -> tuple[str, ...]:
-    return setting.model, setting.value("resolution"), *setting.trained_how
+    # each subset has a teacher of its own
+    network = setting.teacher and network_of(setting.teacher)
+    return setting.model, setting.value("resolution"), *replace(setting, teacher=network).trained_how
 
 
 def _accuracies(cell: MeasuredCell) -> dict[int, float]:

@@ -30,6 +30,7 @@ class Benchmark:
         ipcs: Images per class that were asked for.
         missing: Sets that were not there.
         root: Folder of the results.
+        done: Names of the evaluations that it has numbers of: others may lie in the folder, too. None in older files.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Benchmark:
     ipcs: list[int]
     missing: list[str]
     root: Path
+    done: list[str] | None = None
 
     @property
     def names(self) -> dict[str, tuple[str, int]]:
@@ -47,15 +49,19 @@ class Benchmark:
             for asked in ((name, ipc) for ipc in self.ipcs for name in self.config_names)
         }
 
-    def runs(self, names: Sequence[str] | None = None) -> list[Run]:
-        """Read the results of these evaluations; of all that are there, where none are named."""
-        files = [self.root / name / SUMMARY_NAME for name in names or self.names]
-        return [read_run(file) for file in files if names or file.is_file()]
+    def runs(self) -> list[Run]:
+        """Read the results of the evaluations that are done."""
+        return [read_run(self.root / name / SUMMARY_NAME) for name in self.done]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where they are; in older files, where they may be."""
+        return [self.root / name for name in self.names if self.done is None or name in self.done]
 
     def write(self, tables: Sequence[BenchmarkTable]) -> None:
         """Write it with its tables, whose numbers are for programs: `report` computes them anew."""
         content = {"method": self.method, "sets": self.sets, "config_names": self.config_names, "ipcs": self.ipcs}
-        content |= {"missing_sets": self.missing, "tables": [table.to_dict() for table in tables]}
+        content |= {"missing_sets": self.missing, "done": self.done, "tables": [table.to_dict() for table in tables]}
         write_json(self.root / BENCHMARK_NAME, content)
 
 
@@ -74,6 +80,8 @@ def read_benchmark(folder: Path) -> Benchmark:
             raise Wrong("config_names has names that are no subsets")
         ipcs = list_of("ipcs", content.get("ipcs"), 1, _MOST_IPCS)
         missing = list_of("missing_sets", content.get("missing_sets"), 0, len(names) * len(ipcs))
+        done = content.get("done")
+        done = None if done is None else list_of("done", done, 0, len(names) * len(ipcs))
         return Benchmark(
             method=text_of("method", content.get("method")),
             sets=text_of("sets", content.get("sets")),
@@ -81,6 +89,7 @@ def read_benchmark(folder: Path) -> Benchmark:
             ipcs=[whole_of("ipcs", ipc, 1, _MOST_IPC) for ipc in ipcs],
             missing=[text_of("missing_sets", name) for name in missing],
             root=folder,
+            done=None if done is None else [text_of("done", name) for name in done],
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the --output_dir of `benchmark`") from error

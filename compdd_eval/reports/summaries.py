@@ -328,6 +328,11 @@ def _teacher(content: dict) -> str:
     return text_of("teacher", content.get("name")) + (f" ({', '.join(facts)})" if facts else "")
 
 
+def network_of(teacher: str) -> str:
+    """Return the network of a teacher that `Entry.teacher` tells."""
+    return teacher.partition(" (")[0]
+
+
 def _baseline(name: str, content: dict) -> Group | None:
     return None if content.get(name) is None else _group(table_of(name, content[name]))
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,12 @@ from compdd_eval.data.drawn_imagenet import draw_imagenet
 from compdd_eval.data.splits import load_comp_dd
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.distilled.random_images import random_images
+from compdd_eval.reports.benchmark import benchmark_tables
 from compdd_eval.reports.paired import BETTER, UNCLEAR, Pairing
 from compdd_eval.reports.report.panels import ShownBlock, ShownPanel, ShownRow
 from compdd_eval.reports.report.verdicts import verdicts_of
+from compdd_eval.reports.summaries import Entry, Group
+from compdd_eval.utils.errors import InputError
 from tests.conftest import students
 from tests.support.forked import launched, ranks
 
@@ -152,6 +156,8 @@ def test_a_set_of_another_ipc_is_refused_and_older_results_are_not_read(place, d
     status, text, errors = run(*words, "--ipc", "1,2,3")
     assert status == 2 and "sets/bird-easy-ipc3: has 2 images per class, expected 3" in errors[-1]
     assert "incomplete: 2 of 3 are missing" in text
+    assert run("report", "results", "--output", "report.html")[0] == 0
+    assert "incomplete: 2 of 3 are missing" in Path("report.html").read_text(), "the old set's numbers are no cell"
 
 
 @pytest.mark.slow
@@ -211,6 +217,27 @@ def test_a_report_opens_with_the_table(place, drawn, run):
     Path("EDF/benchmark.json").write_text('{"config_names": ["x"]}')
     status, _, errors = run("report", "EDF")
     assert status == 2 and "EDF/benchmark.json: config_names has names that are no subsets; expected" in errors[-1]
+
+
+def test_each_subset_has_a_teacher_of_its_own():
+    """One table; the notes tell the teachers."""
+
+    def run_of(number, name, ipc, teacher="ResNet18"):
+        entry = Entry("ConvNetD5", Group((0, 1), (0.3, 0.4)), None, None, (None,) * 10, (), 0.01, "x", None)
+        entry = replace(entry, teacher=f"{teacher} ({40 + number}.0 %, {number:08x})")
+        facts = {"config_name": name, "ipc": float(ipc), "resolution": 128, "entries": (entry,), "labels": "soft+kd"}
+        facts |= {"protocol_name": "rded", "digests": {"validation": name.ljust(64)}, "whole": True}
+        return SimpleNamespace(place=f"{name}-{ipc}", **facts)
+
+    names = subset_names()
+    runs = [run_of(number, name, ipc) for number, name in enumerate(names) for ipc in (1, 10)]
+    (table,) = benchmark_tables("RDED", runs, names, [1, 10])
+    assert table.title == "ConvNetD5, 128 px, protocol rded, labels soft+kd, teacher ResNet18"
+    assert not table.missing and table.average("accuracy", "all", 10).mean == pytest.approx(0.35)
+    assert "16 teachers: ResNet18 (40.0 %, 00000000), ResNet18 (41.0 %, 00000001), " in " ".join(table.notes)
+    assert len(benchmark_tables("RDED", [*runs[:2], run_of(0, names[0], 1, "VGG11")], names, [1, 10])) == 2
+    with pytest.raises(InputError, match=f"{names[0]}-1 and {names[0]}-1: .* under two teachers; give one of them"):
+        benchmark_tables("RDED", [*runs, run_of(9, names[0], 1)], names, [1, 10])
 
 
 def test_verdicts_on_many_settings_are_counted():
