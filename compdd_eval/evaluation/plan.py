@@ -7,7 +7,6 @@ import torch
 
 from compdd_eval.config.checks import AUTO
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.network_names import find_user_network, is_user_network
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.data.subset_files import NUM_CLASSES, Subset
 from compdd_eval.distilled.set import DistilledSet
@@ -15,6 +14,7 @@ from compdd_eval.evaluation.image_sets import TestSet, TrainingSet
 from compdd_eval.models.cost import count_flops
 from compdd_eval.models.imagenet import Statistics
 from compdd_eval.models.pools import eval_pool
+from compdd_eval.models.registry import own_code
 from compdd_eval.results.student_result import (
     FULL,
     RANDOM,
@@ -259,8 +259,8 @@ class Planner:
             decisive |= {"teacher": self.teacher.digest}
         if training_set.views is not None:
             decisive |= {"view_labels": training_set.views.sha256}
-        if is_user_network(model):
-            decisive |= {"network": find_user_network(model).digest}
+        if (code := own_code(model)) is not None:
+            decisive |= {"network": code}
         return decisive
 
     def search(self) -> list[Task]:
@@ -356,7 +356,7 @@ def student_names(config: EvaluateConfig) -> list[str]:
 def expected_students(config: EvaluateConfig) -> int:
     """Return how many students a run trains if none is there already."""
     number = len(student_names(config)) * students_of_a_network(config)
-    return number + (config.teacher is not None and "=" not in config.teacher)
+    return number + (config.teacher is not None and config.teacher_file is None)
 
 
 def students_of_a_network(config: EvaluateConfig) -> int:

@@ -13,8 +13,6 @@ from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.network_names import (
     TEACHER_RECORD,
     TEACHER_WEIGHTS,
-    find_user_network,
-    is_user_network,
     network_name,
     pinned,
     split_teacher,
@@ -26,7 +24,7 @@ from compdd_eval.evaluation.image_sets import TrainingSet
 from compdd_eval.evaluation.plan import TEACHER_SEED, Condition, EvaluationInputs, Planner, Task, Teacher, baseline_dir
 from compdd_eval.evaluation.train_group import teacher_network
 from compdd_eval.models.imagenet import IMAGENET_CLASSES, statistics_of
-from compdd_eval.models.registry import create_model
+from compdd_eval.models.registry import create_model, own_code
 from compdd_eval.results.student_result import FULL
 from compdd_eval.training.predict import accuracy, predict_logits
 from compdd_eval.training.weights import digest_of_weights, read_weights
@@ -111,9 +109,8 @@ def read_teacher(name: str, file: Path, res: int, subset: Subset) -> Teacher:
     teacher = Teacher(name, str(file), weights, digest_of_weights(weights), accuracy, recipe)
     if outputs == IMAGENET_CLASSES:
         teacher = _cut(teacher, res, subset)
-    if is_user_network(name):
-        # its code, too, decides what it gives
-        teacher = replace(teacher, digest=_joined(teacher.digest, find_user_network(name).digest))
+    if (code := own_code(name)) is not None:  # decides what it gives, too
+        teacher = replace(teacher, digest=_joined(teacher.digest, code))
     try:
         teacher_network(teacher, res)
     except RuntimeError as error:

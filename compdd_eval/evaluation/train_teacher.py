@@ -22,7 +22,7 @@ from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.models.cost import count_flops
-from compdd_eval.models.registry import create_model
+from compdd_eval.models.registry import create_model, registered_code
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler
 from compdd_eval.training.memory import images_at_a_time
@@ -83,7 +83,8 @@ class _TeacherTrainer:
             self.labels = train.labels
             settings = {"model": self.config.model, "res": self.config.res, "seed": self.config.seed}
             settings |= {"protocol": self.protocol.identity(), "precision": self.config.precision}
-            self.digest = digest_of([settings, training_digest])
+            code = registered_code(self.config.model)
+            self.digest = digest_of([settings, training_digest, *([code] if code else [])])
             made = self._made()
             if made is not None:
                 _logger.info(f"{self.folder}: is made already")

@@ -36,6 +36,7 @@ from compdd_eval.methods.learning_loop import (
 )
 from compdd_eval.methods.registry import Method, asked_for, fill_settings, find_method, load_plugin
 from compdd_eval.models.cost import count_flops
+from compdd_eval.models.registry import registered_code
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
 from compdd_eval.training.precision import precision_of
@@ -170,6 +171,8 @@ class Distillation:
             self.inputs["steps"] = config.steps  # over which its rate falls
         self._compiler = Compiler(config.compile, "steps")
         self._evaluations = Evaluations(config, self.progress_dir, accelerator, self._say)
+        if (code := registered_code(config.model)) is not None:
+            self.inputs["network"] = code
         if plugin is None and not method.is_ours:
             self.inputs["code"] = code_digest((method.run, method.begin))
 

@@ -36,7 +36,7 @@ from compdd_eval.methods.expert_files import (
 from compdd_eval.methods.job import TrainingImages
 from compdd_eval.methods.sharpness_aware import SharpnessAwareTraining
 from compdd_eval.models.cost import count_flops
-from compdd_eval.models.registry import create_model
+from compdd_eval.models.registry import create_model, registered_code
 from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds, in_place
 from compdd_eval.training.memory import images_at_a_time
@@ -103,7 +103,8 @@ class _ExpertTrainer:
         config, accelerator = self.config, self.accelerator
         self.real = TrainingImages(open_as_asked(config, self.subset, "train"), self.device)
         self.settings = _settings(config)
-        self.digest = digest_of([self.settings, self.real.digest])
+        code = registered_code(config.model)
+        self.digest = digest_of([self.settings, self.real.digest, *([code] if code else [])])
         missing = on_main_process(accelerator, self._missing)
         self._check_shared()
         self._choose_compiled()

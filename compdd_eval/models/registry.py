@@ -10,6 +10,7 @@ from torch import nn
 from compdd_eval.config.network_names import find_user_network, is_user_network
 from compdd_eval.data.subset_files import NUM_CLASSES
 from compdd_eval.models.user_networks import build_user_network
+from compdd_eval.utils.code_digest import code_digest
 from compdd_eval.utils.errors import InputError, unknown
 
 Build = Callable[[int, tuple[int, int], int], nn.Module]  # from num_classes, im_size, channel
@@ -38,9 +39,22 @@ def register_model(name: str, **options: object) -> Callable:
         if name in _BUILDERS:
             raise ValueError(f"a student network {name!r} is registered already")
         _BUILDERS[name] = (build, options)
+        registered_code.cache_clear()
         return build
 
     return register
+
+
+@functools.cache
+def registered_code(name: str) -> str | None:
+    """Return the digest of the code of a network that a user's code has registered; None for others."""
+    build, options = _BUILDERS.get(name, (register_model, {}))
+    return None if build.__module__.startswith("compdd_eval.") else code_digest((build, sorted(options.items())))
+
+
+def own_code(name: str) -> str | None:
+    """Return the digest of the code of a network of a user's own: in a file, an object or registered."""
+    return find_user_network(name).digest if is_user_network(name) else registered_code(name)
 
 
 def register_library(prefix: str) -> Callable:

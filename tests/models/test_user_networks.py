@@ -27,6 +27,7 @@ from compdd_eval.config.network_names import network_name, pinned
 from compdd_eval.config.protocol import Protocol
 from compdd_eval.config.push import PushConfig
 from compdd_eval.methods.expert_files import network_shapes
+from compdd_eval.models import registry
 from compdd_eval.models.cost import count_flops
 from compdd_eval.results.public_summary import public_summary
 from compdd_eval.results.push_student import _read
@@ -161,6 +162,28 @@ def _made(width):
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), _helper())
 
     return build
+
+
+def test_a_registered_network_is_known_by_its_code(settings, tmp_path, monkeypatch):
+    """An edited one makes other results, experts and teachers; those of ours and of libraries keep theirs."""
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+    digests = []
+    for width in (4, 5):
+
+        def small(num_classes, im_size, channel, width=width):
+            return torch.nn.Sequential(
+                torch.nn.AdaptiveAvgPool2d(1),
+                torch.nn.Flatten(),
+                torch.nn.Linear(channel, width),
+                torch.nn.Linear(width, num_classes),
+            )
+
+        registry._BUILDERS.pop("Small", None)
+        registry.register_model("Small")(small)
+        digests.append(evaluate(settings(model="Small", num_eval=1), quiet=True)["digests"]["config"])
+    assert digests[0] != digests[1] and registry.own_code("Small") is not None
+    assert registry.own_code("ConvNetD3") is registry.own_code("torchvision:resnet18") is None
+    registry.registered_code.cache_clear()
 
 
 def test_the_digest_is_over_all_that_decides_a_network(monkeypatch):
