@@ -45,7 +45,9 @@ def parse(config_class: type, arguments: Sequence[str], positional: Sequence[str
     if printing is not None:
         print(_as_yaml(config_class, values, printing), end="")
         raise SystemExit(0)
-    return config_class(**values)
+    config = config_class(**values)
+    object.__setattr__(config, "on_command_line", frozenset(given))
+    return config
 
 
 def given_values(config_class: type, arguments: Sequence[str], positional: Sequence[str] = ()) -> dict[str, str]:

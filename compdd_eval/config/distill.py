@@ -240,8 +240,9 @@ class DistillSetsConfig(DistillConfig):
         ipc: Images per class; with --all joined by commas, as in 1,10,50.
         all: Make a set for each subset and IPC, in OUTPUT_DIR/bird-easy-ipc1, ...: where
             `benchmark --sets "OUTPUT_DIR/{config}-ipc{ipc}"` looks for them. Whoever of the processes is idle makes the
-            next. --experts and --teacher have {config} in the place of the subset; left out, they are trained first,
-            once a subset, in OUTPUT_DIR/experts and OUTPUT_DIR/teacher.
+            next. --experts and --teacher have {config} in the place of the subset (a network of torchvision or timm
+            with ImageNet's outputs needs none); left out, they are trained first, once a subset, in OUTPUT_DIR/experts
+            and OUTPUT_DIR/teacher.
         configs: With --all: subsets, joined by commas; default: all sixteen.
     """
 

@@ -264,6 +264,13 @@ class Protocol(Settings):
         """Return the fields in which this differs from its preset."""
         return {name: getattr(self, name) for name, value in self.preset.items() if getattr(self, name) != value}
 
+    def doubt_at(self, ipc: float) -> str | None:
+        """Say how the preset's release trains sets of so many images per class otherwise; None where it does not."""
+        if self.protocol != "rded" or ipc < RDED_LARGE_IPC or RDED_LARGE.keys() & self.changes().keys():
+            return None
+        flags = " ".join(f"--{name} {flag_value(value)}" for name, value in RDED_LARGE.items())
+        return f"IPC {ipc:g} as RDED trains IPC 10; its release has {flags} here"
+
     def in_words(self) -> str:
         """Return the preset and what was changed, as of `protocol_in_words`."""
         return protocol_in_words(self.protocol, self.changes())

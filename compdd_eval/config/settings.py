@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from compdd_eval.config.checks import AUTO, MANY, MOST_CORES
 from compdd_eval.utils.errors import InputError, require, unknown
@@ -18,6 +18,8 @@ class Settings:
 
     The checks raise InputError; what they refuse and nobody could mean is a slip of the finger, such as 99999 students.
     """
+
+    on_command_line: ClassVar[frozenset[str]] = frozenset()  # names of those that were given there, also as defaults
 
     def _set(self, name: str, value: object) -> None:
         """Set a field while the settings are made."""
@@ -43,14 +45,16 @@ class Settings:
         require(f"--{name}", value, value is None or valid(value), expected)
 
     def _check_choices(self) -> None:
-        """Refuse texts in fields that have a few choices, where they are none of these."""
+        """Refuse what is none of the choices of a field that has a few."""
         for name, hint in hints_of(type(self)).items():
             value, choices = getattr(self, name), choices_of(hint)
-            text = isinstance(value, str) or get_origin(hint) is Literal
-            if choices and text and value not in choices:
-                if {int, float}.intersection(get_args(hint)):
-                    raise InputError(f"--{name} {value}: expected a number or {', '.join(choices)}")
-                raise unknown(f"value of --{name}", value, choices)
+            numbers = not {int, float}.isdisjoint(get_args(hint))
+            left_out = value is None and get_origin(hint) is not Literal
+            if not choices or left_out or value in choices or (numbers and type(value) in (int, float)):
+                continue
+            if numbers:
+                raise InputError(f"--{name} {value}: expected a number or {', '.join(choices)}")
+            raise unknown(f"value of --{name}", value, choices)
 
     def _check_number_of(self, name: str, what: str, least: int = 1, most: int = MANY) -> None:
         self._check(name, lambda value: least <= value <= most, f"a number of {what} from {least} to {most}")

@@ -81,7 +81,7 @@ def push_distilled(
     if distilled.definition is None:
         raise InputError("it is not known which subset the set is for; give --category and --subset, or --classes")
     given = [results] if isinstance(results, str | os.PathLike) else results or []
-    summaries = [public_summary(summary) for summary in summaries_of(given, distilled.sha256)] if given else []
+    summaries = [public_summary(summary) for summary in summaries_of(given, distilled)] if given else []
     local = _local(distilled, folder, summaries)
     with open_for_push(repo_id, private=private, revision=revision) as repository:
         remote = _look(repository)
@@ -109,19 +109,20 @@ def push_distilled(
             )
 
 
-def summaries_of(places: Sequence[str | os.PathLike], sha256: str) -> list[dict]:
-    """Return the summaries of `evaluate` under some paths that are of this set.
+def summaries_of(places: Sequence[str | os.PathLike], distilled: SetTensors) -> list[dict]:
+    """Return the summaries of `evaluate` under some paths that are of this set, on its subset.
 
     Raises:
         InputError: As `read_results`; there is none of this set.
     """
     summaries = read_results(places, _read_summary)
-    own = [summary for summary in summaries if summary["digests"]["distilled"] == sha256]
+    of_set = distilled.sha256, distilled.definition.name
+    own = [one for one in summaries if (one["digests"]["distilled"], one["config_name"]) == of_set]
     if not own:
         named = ", ".join(map(str, places))
         raise InputError(
-            f"{named}: holds no results of this set ({len(summaries)} of other sets); evaluate it, or leave --results "
-            "out"
+            f"{named}: holds no results of this set on {distilled.definition.name} ({len(summaries)} of other sets or "
+            "subsets); evaluate it, or leave --results out"
         )
     return own
 
@@ -131,7 +132,7 @@ def _read_summary(path: Path) -> dict[str, object]:
     summary = read_summary(path)
     try:
         card.results_table([summary])
-        summary["digests"]["distilled"]
+        _ = summary["digests"]["distilled"], summary["config_name"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: no summary of evaluate ({error!r}); evaluate again, or leave it out") from error
     return summary

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from compdd_eval.config.arguments import arguments_of, checked_arguments
 from compdd_eval.config.evaluate import EvaluateConfig
-from compdd_eval.config.protocol import RDED_LARGE, RDED_LARGE_IPC, VIEWS, flag_value
+from compdd_eval.config.protocol import VIEWS
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.cost import measure_costs
 from compdd_eval.evaluation.diagnosis import doubts_before_training
@@ -176,10 +176,8 @@ class Evaluation:
             _logger.warning(
                 f"{self.config.passes} passes on labels of views for {labels.record.passes}: they begin again then"
             )
-        large = self.config.protocol == "rded" and inputs.distilled.ipc >= RDED_LARGE_IPC
-        if large and not RDED_LARGE.keys() & self.config.changes().keys():
-            flags = " ".join(f"--{name} {flag_value(value)}" for name, value in RDED_LARGE.items())
-            _logger.warning(f"IPC {inputs.distilled.ipc:g} as RDED trains IPC 10; its release has {flags} here")
+        if self.config.labels != VIEWS and (doubt := self.config.doubt_at(inputs.distilled.ipc)):
+            _logger.warning(doubt)
         if len(tested.labels) != tested.expected:
             _logger.warning(
                 f"{len(tested.labels)} validation images, expected {tested.expected}: no accuracy of the benchmark"

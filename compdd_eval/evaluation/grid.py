@@ -112,7 +112,7 @@ def _add(cells: dict[str, Cell], config: EvaluateConfig, settings: dict, differs
 
 
 def _given(config: EvaluateConfig) -> dict[str, object]:
-    """Return what the command line gives: what is not the default."""
+    """Return what the command line gives, also where that is the default, and what Python or a file does."""
     # of the protocol's other fields, what differs from its preset is given
     apart = {*_OWN, *config.settings()} - {"protocol"}
     given = {
@@ -120,7 +120,8 @@ def _given(config: EvaluateConfig) -> dict[str, object]:
         for field in fields(config)
         if field.name not in apart and getattr(config, field.name) != field.default
     }
-    return given | config.changes()
+    named = {name: getattr(config, name) for name in config.on_command_line - set(_OWN)}
+    return given | config.changes() | named
 
 
 def _check_types(file: str, settings: dict[str, object]) -> None:

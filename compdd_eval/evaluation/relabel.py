@@ -69,6 +69,8 @@ def _relabelled(config: RelabelConfig, device: torch.device, quiet: bool) -> Dis
     known["recipe"] = teacher.recipe.replace(teacher.file, Path(teacher.file).name)
     record = record_of_views(config, distilled, known)
     distilled = _as_there(folder, distilled, config.lr_dir)
+    if doubt := config.views.doubt_at(distilled.ipc):
+        _logger.warning(doubt)
     with ExitStack() as locks:
         check_writable(folder, "--output_dir")
         in_use = f"{folder}: another run labels its views now; wait for it, or give another --output_dir"
@@ -151,6 +153,8 @@ def _as_there(folder: Path, distilled: DistilledSet, lr_dir: str | None) -> Dist
     there = read_distilled(folder, view_labels=False)
     if there.sha256 != distilled.sha256:
         raise InputError(f"{folder}: holds another set (sha256 {there.sha256[:12]}...); give another --output_dir")
+    if there.definition not in (None, distilled.definition):
+        raise InputError(f"{folder}: holds a set of {there.definition.name}; give another --output_dir")
     if lr_dir is not None and there.lr != distilled.lr:
         raise InputError(f"--lr_dir {lr_dir}: {folder} has the learned rate {there.lr}; give another --output_dir")
     return there if there.definition else replace(there, metadata=there.metadata | distilled.definition.selection)

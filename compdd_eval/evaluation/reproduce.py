@@ -157,20 +157,25 @@ def _again(path: Path, record: StudentResult, settings: EvaluateConfig, accelera
             same_device = record.environment["device"] == run.resources.environment["device"]
             as_it_was = (record.students_at_a_time, record.images_at_a_time) if same_device else ()
             again = trainer.repeat(task, *as_it_was)
-        return on_main_process(
-            accelerator, lambda: _compare(str(path), record, task.digests, others, again, run.resources.environment)
-        )
+        notes = ["the teacher was trained again, to other weights"] if _other_teacher(record, task) and again else []
+        notes += _notes(record.environment, run.resources.environment)
+        return on_main_process(accelerator, lambda: _compare(str(path), record, task.digests, others, again, notes))
 
 
 def _others(record: StudentResult, task: Task) -> str | None:
     """Say what of a student's inputs is not what it was; None where all is."""
     if any(task.digests[name] != record.digests[name] for name in ("distilled", "validation")):
         return "trained or tested on other images"
-    recorded, now = ((taught or {}).get("digest") for taught in (record.teacher, task.taught_by))
-    if recorded != now:
-        return "taught by another teacher"
     found = task.digests.get("view_labels")
+    given = found is not None or split_teacher(record.config.get("teacher") or "")[1]
+    if given and _other_teacher(record, task):
+        return "taught by another teacher"
     return "taught by other labels of views" if found != record.digests.get("view_labels", found) else None
+
+
+def _other_teacher(record: StudentResult, task: Task) -> bool:
+    before, now = ((taught or {}).get("digest") for taught in (record.teacher, task.taught_by))
+    return before != now
 
 
 def _condition(record: StudentResult, settings: EvaluateConfig) -> Condition:
@@ -185,7 +190,7 @@ def _compare(
     digests: dict[str, str],
     others: str | None,
     again: StudentResult | None,
-    environment: dict,
+    notes: list[str],
 ) -> Reproduction:
     verdict = f"{DIFFERS}: it would be {others}, so it was not trained"
     differing = None
@@ -193,7 +198,6 @@ def _compare(
         same = again.predictions == record.predictions and again.losses == record.losses
         differing = sum(a != b for a, b in zip(again.predictions, record.predictions, strict=True))
         verdict = EQUAL if same else CLOSE if again.accuracy == record.accuracy else _closeness(record, again)
-    notes = _notes(record.environment, environment)
     sides = _side(record.digests, record), _side(digests, again)
     what = path, record.source, record.tested_on
     return Reproduction(*what, verdict, *sides, len(record.predictions), differing, notes)

@@ -31,7 +31,8 @@ class Score:
     Attributes:
         summary: All that `summary.json` holds.
         students: The record of each student, in the order of `summary.students`: those of the set, then of baselines.
-        remarks: What `evaluate` would warn of, a line each.
+        remarks: What `evaluate` would warn of, a line each; of its checks before training, those that students who
+            guess give rise to.
         sheet: Pictures of the set, at most ten a class.
     """
 

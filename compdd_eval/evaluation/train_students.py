@@ -124,10 +124,13 @@ class StudentTrainer:
         for path, result in gather_object(new):
             if not self._main:
                 continue
-            if not self._records.has(tasks[path]):
-                self._records.write(tasks[path], result)
-            if path not in own:
-                self._finished(result)
+            if path in own:
+                continue
+            task = tasks[path]
+            # one that is made again may have an older result on this disk
+            if not self._records.has(task) or self._records.read(task).created != result.created:
+                self._records.write(task, result)
+            self._finished(result)
 
     def _groups(self, tasks: list[Task]) -> list[list[Task]]:
         """Return the tasks in groups that are trained together on this device."""

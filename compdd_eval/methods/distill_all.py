@@ -23,6 +23,7 @@ from compdd_eval.evaluation.real_images import open_as_asked
 from compdd_eval.evaluation.train_teacher import train_teacher
 from compdd_eval.methods.distill import DistillationCost, distill_set
 from compdd_eval.methods.registry import Method, fill_settings, find_method, load_plugin
+from compdd_eval.methods.teacher import check_serves_all
 from compdd_eval.methods.train_experts import train_experts
 from compdd_eval.utils.console import counted
 from compdd_eval.utils.errors import InputError
@@ -80,6 +81,8 @@ def distill_all(config: DistillSetsConfig, accelerator: Accelerator, quiet: bool
     sets = [SetToMake(name, one) for name, one in config.of_sets().items()]
     for made in sets:  # refuses wrong settings before any work
         fill_settings(replace(made.config, **dict.fromkeys(missing, TeacherConfig.model)), method)
+    if config.teacher is not None and CONFIG_NAME not in config.teacher and len(config.config_names) > 1:
+        on_main_process(accelerator, lambda: check_serves_all(sets[0].config))
     sets = on_main_process(accelerator, lambda: _with_data(sets))
     for name in missing:
         _train(name, sets, os.path.join(config.output_dir, name), method, accelerator, quiet)

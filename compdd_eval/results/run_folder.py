@@ -65,13 +65,16 @@ def claim(root: Path, held: contextlib.ExitStack) -> None:
     check_writable(root, "--output_dir")
     in_use = f"{root}: another run writes into it now; wait for it or give another --output_dir"
     held.enter_context(locked_or_refused(root / LOCK_NAME, in_use))
+    if not (root / LOCK_NAME).exists():  # whoever had it has left nothing, and taken the folder away
+        claim(root, held)
+        return
     held.callback(_leave_nothing, root / LOCK_NAME, absent)
 
 
 def _leave_nothing(lock: Path, made: list[Path]) -> None:
     """Remove the folders that were made for a run, innermost first, if it wrote nothing into them."""
-    if made and [*lock.parent.iterdir()] == [lock]:
-        with contextlib.suppress(OSError):  # others may write into one, too
+    with contextlib.suppress(OSError):  # they may be gone, or others write into one
+        if made and [*lock.parent.iterdir()] == [lock]:
             lock.unlink()
             for folder in made:
                 folder.rmdir()

@@ -285,8 +285,9 @@ def test_settings_refuse_what_is_none_of_their_choices(command):
     needed = {"benchmark": {"sets": "{config}-{ipc}", "output_dir": "x"}, "distill": {"method": "dm"}}.get(command, {})
     for name, hint in hints_of(kind).items():
         if choices_of(hint):
-            with pytest.raises(InputError, match=f"--{name} .*typo"):
-                kind(**needed | {name: "typo"})
+            for value in ("typo", False):
+                with pytest.raises(InputError, match=f"--{name} .*{value}"):
+                    kind(**needed | {name: value})
 
 
 def test_wrong_imagenet(evaluate, drawn, tmp_path):

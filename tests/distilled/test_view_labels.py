@@ -259,6 +259,8 @@ def test_what_is_recorded_of_the_set_stays(folder, teacher, tmp_path):
     with pytest.raises(InputError, match="--lr_dir none: .* has the learned rate 0.123; give another --output_dir"):
         label(folder, teacher, lr_dir="none")
     torch.save((whole.images, whole.labels), tmp_path / "bare.pt")
+    with pytest.raises(InputError, match="holds a set of bird-easy; give another --output_dir"):
+        label(tmp_path / "bare.pt", teacher, output_dir=str(folder), category="dog", subset="easy")
     label(tmp_path / "bare.pt", teacher, output_dir=str(folder), category="bird", subset="easy")
     made = read_distilled(folder)
     assert (made.lr, made.metadata["paper"]) == (whole.lr, "a paper") and made.view_labels is not None

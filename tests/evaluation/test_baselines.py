@@ -8,6 +8,8 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from compdd_eval import DistilledSet, create_model, evaluate, load_comp_dd, random_images, train_student
+from compdd_eval.commands.parser import parse
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.config.protocol import PRESETS, Protocol
 from compdd_eval.config.report import ReportConfig
@@ -472,6 +475,30 @@ def test_wrong_grids(run, tmp_path, drawn, my_set, changes, message):
     assert not (tmp_path / "grid").exists()
 
 
+def test_a_teacher_that_is_trained_again(run, settings, tmp_path):
+    """On another machine its last bits are others: that is said, and is no reason not to train the student."""
+    evaluate(settings(labels="soft+kd", teacher="LeNet", num_eval=1), quiet=True)
+    path = next(path for path in students(tmp_path / "results") if read_student(path).source == "distilled")
+    record = json.loads(path.read_text())
+    Path(record["teacher"]["file"]).unlink()
+    record["teacher"]["digest"] = "0" * 64
+    path.write_text(json.dumps(record))
+    status, text, errors = run("reproduce", path)
+    assert status == 0 and ": equal" in text and "the teacher was trained again, to other weights" in text, errors
+
+
+def test_flags_win_over_the_file_of_a_grid_also_where_they_are_defaults(tmp_path):
+    file = tmp_path / "grid.yaml"
+    values = {"distilled": ["a", "b"], "category": "bird", "subset": "easy", "num_eval": 10, "seed": 7, "crop_pad": 0.5}
+    file.write_text(yaml.safe_dump(values | {"protocol": "mtt", "model": ["ConvNetD3", "LeNet"]}))
+    flags = {"num_eval": "5", "seed": "0", "protocol": "comp-dd", "model": "ConvNetD5", "crop_pad": "0.25"}
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    config = parse(EvaluateConfig, ["--grid", str(file), "--output_dir", str(tmp_path / "out"), *words])
+    cells = read_cells(config)
+    assert [cell.name for cell in cells] == ["a", "b"]
+    assert all(str(getattr(cell.config, name)) == value for cell in cells for name, value in flags.items())
+
+
 def test_reproduce(run, settings, tmp_path, my_set):
     evaluate(settings(baseline="random,full", num_eval=1), quiet=True)
     status, text, errors = run("reproduce", tmp_path / "results/summary.json")
@@ -516,6 +543,10 @@ def test_reproduce_reads_all_records_before_it_trains(run, settings, tmp_path, m
         assert status == 2 and not text and len(lines) == 1 and message in lines[0], lines
 
 
+def of_set(sha256, name="bird-easy"):
+    return SimpleNamespace(sha256=sha256, definition=SimpleNamespace(name=name))
+
+
 @pytest.fixture
 def two_runs_and_a_grid(run, settings, tmp_path, drawn, my_set):
     """`all/one`, and `all/grid` of two cells."""
@@ -542,9 +573,11 @@ def test_the_same_places_for_every_command(run, two_runs_and_a_grid, tmp_path, m
         status, text, errors = run("report", *places, "--output", tmp_path / "report.html")
         assert status == 0 and f"({number} run" in text, (places, errors)
         assert len(json.loads(run("status", *places, "--json")[1])) == number, places
-        assert len(summaries_of(places, sha256)) == number
-    with pytest.raises(InputError, match=r"all: holds no results of this set \(3 of other sets\)"):
-        summaries_of([place], "0" * 64)
+        assert len(summaries_of(places, of_set(sha256))) == number
+    with pytest.raises(InputError, match=r"all: holds no results of this set on car-easy"):
+        summaries_of([place], of_set(sha256, "car-easy"))
+    with pytest.raises(InputError, match=r"no results of this set on bird-easy \(3 of other sets or subsets\)"):
+        summaries_of([place], of_set("0" * 64))
     for places in list(given)[2:6:2]:
         found = json.loads(run("reproduce", *places, "--json")[1])
         assert found["equal"] and len(found["students"]) == given[places]
@@ -563,7 +596,7 @@ def test_the_same_errors_for_every_command(run, two_runs_and_a_grid, tmp_path):
         commands = {"report": [], "compare": [place / "one"], "reproduce": [], "status": []}
         found = {name: run(name, *more, *places) for name, more in commands.items()}
         with pytest.raises(InputError) as caught:
-            summaries_of(places, "0" * 64)
+            summaries_of(places, of_set("0" * 64))
         assert all(status == 2 and len(lines) == 1 for status, _, lines in found.values()), found
         return {name: lines[0] for name, (_, _, lines) in found.items()} | {"push": str(caught.value)}
 

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 
 from compdd_eval.config.distill import DistillConfig
 from compdd_eval.distilled.set import DistilledSet
@@ -112,6 +114,14 @@ def test_a_set_that_fails_does_not_stop_the_others(drawn, tmp_path, run):
     assert len(reasons) == 2 and reasons[0].startswith("not made: car-easy-ipc1, car-easy-ipc99: ")
     assert "bird-easy-ipc99" in reasons[1] and "99" in reasons[1]
     one_line(run(*words, "--configs", "car-easy"), "this class folder is missing")
+
+
+def test_a_teacher_of_all_subsets_has_imagenets_outputs(drawn, tmp_path, run):
+    torch.save(torchvision.models.squeezenet1_1(num_classes=10).state_dict(), tmp_path / "ten.pt")
+    words = ("distill", "rded", "--all", *BIRDS, "--data_path", drawn, "--res", 32, "--output_dir", tmp_path / "sets")
+    said = "has the outputs of one subset; expected ImageNet's 1000 outputs for several subsets, or a name with {"
+    one_line(run(*words, "--teacher", f"torchvision:squeezenet1_1={tmp_path / 'ten.pt'}"), said)
+    assert not (tmp_path / "sets").exists()
 
 
 def test_a_dry_run_measures_each_ipc(drawn, tmp_path, run):

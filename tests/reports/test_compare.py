@@ -619,6 +619,23 @@ def test_methods_under_regimes(tmp_path, run):
     content = json.loads(run("compare", *folders[:2], hard, "--regimes", "--json")[1])
     (table,) = content["tables"]
     assert {cell["method"] for cell in table["cells"] if cell["labels"] == "hard"} == {"RDED", "DM", "DC", "Random"}
+    own = with_regimes(tmp_path / "own", "own", {"soft": (HIGH, NEAR), "soft+kd": (LOW, HIGH)})
+    content = json.loads((tmp_path / "own/summary.json").read_text())
+    content["regimes"][0]["results"][0]["teacher"] = None  # the labels are the set's
+    (tmp_path / "own/summary.json").write_text(json.dumps(content))
+    (table,) = json.loads(run("compare", folders[1], own, "--regimes", "--json")[1])["tables"]
+    soft = {cell["method"]: cell["teacher"] for cell in table["cells"] if cell["labels"] == "soft"}
+    assert soft == {"DM": "ResNet18BN", "own": None, "Random": "ResNet18BN"}
+    kd = {"soft+kd": (NEAR, HIGH)}
+    with_regimes(tmp_path / "dm" / "again", "DM", kd, teacher="ConvNetD3BN", labels="soft")
+    content = json.loads(run("compare", *folders[:2], "--regimes", "--json")[1])
+    cells = [cell for table in content["tables"] for cell in table["cells"]]
+    found = [(cell["method"], cell["labels"], cell["teacher"]) for cell in cells]
+    assert [sorted(each for each in found if each[:2] == ("DM", labels)) for labels in ("hard", "soft+kd")] == [
+        [("DM", "hard", None)] * 2,
+        [("DM", "soft+kd", "ConvNetD3BN"), ("DM", "soft+kd", "ResNet18BN")],
+    ]
+    shutil.rmtree(tmp_path / "dm" / "again")
     with_regimes(tmp_path / "rded" / "again", "RDED", rded, labels="soft")
     status, _, errors = run("compare", *folders[:2], "--regimes")
     assert status == 2 and "the same method has bird-easy, IPC 10, ConvNetD5 twice" in errors[-1]

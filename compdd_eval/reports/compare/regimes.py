@@ -36,21 +36,21 @@ def regime_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
     Args:
         methods: As `under_regimes` returns them.
     """
-    teachers = [_teachers(method.cells) for method in methods]
-    everybodys: dict[Setting, set[str]] = {}
-    for found in teachers:
-        for untaught, teacher in found.items():
-            everybodys.setdefault(untaught, set()).add(teacher)
+    everybodys = _teachers(setting for method in methods for setting in method.cells)
     # tables have subsets as columns: regimes stand in their place, and subsets in that of regimes
     real, turned = {}, []
-    for method, own in zip(methods, teachers, strict=True):
-        cells = {}
+    for method in methods:
+        cells, own = {}, _teachers(method.cells)
         for setting, cell in method.cells.items():
             untaught = _untaught(setting)
-            others = everybodys.get(untaught, set())
-            teacher = own.get(untaught) or (min(others) if len(others) == 1 else None)
-            place = replace(setting, config_name=setting.labels, labels=setting.config_name, teacher=teacher)
-            cells[place], real[place] = cell, setting
+            others = everybodys.get(untaught, {None})
+            beside = own.get(untaught) or (others if len(others) == 1 else {None})
+            for teacher in beside if setting.teacher is None else {setting.teacher}:
+                place = replace(setting, config_name=setting.labels, labels=setting.config_name, teacher=teacher)
+                cells[place] = cell
+                real[method.name, place] = setting
+                if cell.entry.random is not None:
+                    real.setdefault((None, place), setting)
         turned.append(replace(method, cells=cells))
     return [_named(table, real) for table in build_tables(turned)]
 
@@ -59,18 +59,23 @@ def _untaught(setting: Setting) -> Setting:
     return replace(setting, labels="", teacher=None)
 
 
-def _teachers(settings: Iterable[Setting]) -> dict[Setting, str]:
-    """Return the teacher of the regimes that have one, by what they have in common with the others."""
-    return {_untaught(setting): setting.teacher for setting in settings if setting.teacher is not None}
+def _teachers(settings: Iterable[Setting]) -> dict[Setting, set[str]]:
+    """Return the teachers of the regimes that have one, by what they have in common with the others."""
+    found: dict[Setting, set[str]] = {}
+    for setting in settings:
+        if setting.teacher is not None:
+            found.setdefault(_untaught(setting), set()).add(setting.teacher)
+    return found
 
 
-def _named(table: Table, real: dict[Setting, Setting]) -> Table:
-    """Return a table whose title and settings are the real ones."""
+def _named(table: Table, real: dict[tuple[str | None, Setting], Setting]) -> Table:
+    """Return a table whose title and settings are the real ones, by the name of the row; None is random images."""
 
-    def of(value: Value) -> Value:
-        return value if value.setting is None else replace(value, setting=real[value.setting])
+    def of(name: str, value: Value) -> Value:
+        place = value.setting
+        return value if place is None else replace(value, setting=real.get((name, place)) or real[None, place])
 
-    rows = {name: {column: of(value) for column, value in row.items()} for name, row in table.rows.items()}
+    rows = {name: {column: of(name, value) for column, value in row.items()} for name, row in table.rows.items()}
     settings = [value.setting for row in rows.values() for value in row.values() if value.setting is not None]
     first = settings[0]
     teachers = dict.fromkeys(f"{one.labels} by the teacher {one.teacher}" for one in settings if one.teacher)
