@@ -9,7 +9,7 @@ from compdd_eval.data.subset_files import DIFFICULTIES
 from compdd_eval.reports.checked_fields import clean
 from compdd_eval.reports.compare.measured import MeasuredCell, Setting, cells_of
 from compdd_eval.reports.compare.table_formats import escape_latex, escape_markdown, latex_row, markdown_row
-from compdd_eval.reports.summaries import Run, network_of, seeds_in_words
+from compdd_eval.reports.summaries import Run, network_of, seeds_in_words, teachers_note
 from compdd_eval.utils.errors import InputError
 
 ALL, DROP = "all", "drop"
@@ -108,10 +108,7 @@ class BenchmarkTable:
             number = len(self.missing)
             notes.append(f"incomplete: {number} of {len(self.config_names) * len(self.ipcs)} are missing")
             notes.append("no mean is taken over subsets of which one is missing")
-        teachers = list(dict.fromkeys(cell.entry.teacher for cell in self.cells.values() if cell.entry.teacher))
-        if len(teachers) > 1:
-            more = ", ..." if len(teachers) > _NAMED else ""
-            notes.append(f"{len(teachers)} teachers: {', '.join(teachers[:_NAMED])}{more}")
+        notes += teachers_note(cell.entry.teacher for cell in self.cells.values())
         part = list(dict.fromkeys(name for (name, _), cell in self.cells.items() if not cell.run.whole))
         if part:
             names = ", ".join(part) if len(part) <= _NAMED else f"{len(part)} of {len(self.config_names)} subsets"

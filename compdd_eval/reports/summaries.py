@@ -40,6 +40,7 @@ ONE_DRAW_NOTE = (
 _FOLDER = re.compile(r"\w[\w.-]{0,200}")
 # SET/CONFIG/MODEL/DIGEST/seedK.json: no other file of the machine is ever opened for a report
 _STUDENT = re.compile(r"([\w.-]+)/([\w.-]+)/([\w.:@+-]+)/([0-9a-f]{12})/seed\d{1,20}\.json")
+_NAMED = 4  # teachers in a note
 _MOST_SEEDS = 10_000  # of one network, far more than anybody trains
 
 
@@ -331,6 +332,13 @@ def _teacher(content: dict) -> str:
 def network_of(teacher: str) -> str:
     """Return the network of a teacher that `Entry.teacher` tells."""
     return teacher.partition(" (")[0]
+
+
+def teachers_note(teachers: Iterable[str | None]) -> list[str]:
+    """Name several teachers, of the subsets of a table, in a sentence; nothing for one."""
+    found = list(filter(None, dict.fromkeys(teachers)))
+    more = ", ..." if len(found) > _NAMED else ""
+    return [f"{len(found)} teachers: {', '.join(found[:_NAMED])}{more}"] if len(found) > 1 else []
 
 
 def _baseline(name: str, content: dict) -> Group | None:

@@ -667,3 +667,24 @@ def test_teachers_of_one_name_are_told_apart(tmp_path, run):
         write(tmp_path / name, students)
     found = refused(run, tmp_path / "one", tmp_path / "two")
     assert "teacher ResNet18BN (37.5 %, abababab) against ResNet18BN (20.0 %, cdcdcdcd)" in found
+
+
+def test_a_table_has_the_teacher_of_each_subset(tmp_path, run):
+    """One of a network; two teachers of one subset have tables of their own."""
+
+    def evaluated(folder, name, accuracies, number):
+        students = entry("MLP", accuracies, teacher="ResNet18BN")
+        students["teacher"] |= {"accuracy": number / 10, "digest": str(number) * 64}
+        return write(folder, students, name=name, method=folder.parent.name)
+
+    for method, accuracies in (("one", LOW), ("two", HIGH)):
+        for number, name in enumerate(("bird-easy", "bird-hard"), start=1):
+            evaluated(tmp_path / method / name, name, accuracies, number)
+    (table,) = compared(run, tmp_path / "one", tmp_path / "two")["tables"]
+    assert table["title"] == "MLP, 32 px, protocol comp-dd, labels given, teacher ResNet18BN"
+    assert "2 teachers: ResNet18BN (10.0 %, 11111111), ResNet18BN (20.0 %, 22222222)" in table["notes"]
+    assert [cell["best"] for cell in table["cells"]] == [False, False, True, True]
+    evaluated(tmp_path / "two/again", "bird-hard", HIGH, 3)
+    tables = compared(run, tmp_path / "one", tmp_path / "two")["tables"]
+    assert [len(table["cells"]) for table in tables] == [4, 1]
+    assert tables[1]["title"].endswith(", bird-hard under ResNet18BN (30.0 %, 33333333)")

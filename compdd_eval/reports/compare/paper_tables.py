@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from compdd_eval.data.subsets import subset_names
 from compdd_eval.reports.compare.measured import MeasuredCell, MeasuredMethod, Setting
 from compdd_eval.reports.paired import best_of, disagree
-from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group, seeds_in_words
+from compdd_eval.reports.summaries import ONE_DRAW_NOTE, Group, network_of, seeds_in_words, teachers_note
 from compdd_eval.results.statistics import Ratio, ratio_interval
 
 RANDOM = "Random"
@@ -51,7 +51,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers of one network, resolution, protocol, regime of labels and teacher.
+    """Numbers of one network, resolution, protocol, regime of labels and network of the teacher.
 
     Attributes:
         title: All of these in words.
@@ -74,27 +74,49 @@ class Table:
         return [(name, row[column]) for name, row in self.rows.items() for column in columns if column in row]
 
 
-def build_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
-    """Make one table for each network, resolution, protocol, regime of labels and teacher.
+def build_tables(methods: Sequence[MeasuredMethod], by_teacher: bool = False) -> list[Table]:
+    """Make one table for each network, resolution, protocol, regime of labels and network of the teacher.
 
-    Where a subset was tested on different validation images, its results are in different tables.
+    Each subset may have a teacher of its own. Where one has results on different validation images, or under several
+    teachers, these are in different tables.
+
+    Args:
+        methods: What is shown.
+        by_teacher: Give each teacher tables of its own.
     """
-    found: dict[tuple, dict[str, list[str]]] = {}
+
+    def head(setting: Setting) -> tuple:
+        network = setting.teacher if by_teacher or setting.teacher is None else network_of(setting.teacher)
+        return _head(replace(setting, teacher=network))
+
+    found: dict[tuple, dict[str, list[tuple[str, str | None]]]] = {}
     settings = list(dict.fromkeys(setting for method in methods for setting in method.cells))
     for setting in settings:
-        digests = found.setdefault(_head(setting), {}).setdefault(setting.config_name, [])
-        digests += [setting.validation] if setting.validation not in digests else []
+        parts = found.setdefault(head(setting), {}).setdefault(setting.config_name, [])
+        parts += [_part(setting)] if _part(setting) not in parts else []
     tables = []
-    for head, by_subset in found.items():
+    for of_head, by_subset in found.items():
         for number in range(max(map(len, by_subset.values()))):
             of_table = [
                 setting
                 for setting in settings
-                if _head(setting) == head and by_subset[setting.config_name].index(setting.validation) == number
+                if head(setting) == of_head and by_subset[setting.config_name].index(_part(setting)) == number
             ]
-            several = {name: digests[number] for name, digests in by_subset.items() if number < len(digests) > 1}
-            tables.append(_table(methods, sorted(of_table, key=order_of), several))
+            several = {name: parts for name, parts in by_subset.items() if number < len(parts) > 1}
+            marks = [mark for name, parts in several.items() for mark in _marks(name, parts, number)]
+            tables.append(_table(methods, sorted(of_table, key=order_of), marks))
     return tables
+
+
+def _part(setting: Setting) -> tuple[str, str | None]:
+    return setting.validation, setting.teacher
+
+
+def _marks(name: str, parts: list[tuple[str, str | None]], number: int) -> list[str]:
+    """Say what tells one of several results of a subset from the others."""
+    (digest, teacher), (digests, teachers) = parts[number], map(set, zip(*parts, strict=True))
+    marks = [f"{name} on validation images {digest[:8]}"] if len(digests) > 1 else []
+    return marks + ([f"{name} under {teacher}"] if len(teachers) > 1 else [])
 
 
 def order_of(setting: Setting) -> tuple:
@@ -111,8 +133,8 @@ def _head(setting: Setting) -> tuple:
     return setting.model, setting.resolution, setting.protocol, setting.labels, setting.teacher or ""
 
 
-def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: dict[str, str]) -> Table:
-    """Fill in a table; `several` are the validation images of subsets that have more than one table."""
+def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], marks: list[str]) -> Table:
+    """Fill in a table; `marks` tell it from others, where subsets have more than one."""
     rows: dict[str, dict[Column, Value]] = {}
     alike = any(method.name.lower().startswith(RANDOM.lower()) for method in methods)
     random = f"{RANDOM} (a draw for each seed)" if alike else RANDOM
@@ -131,7 +153,7 @@ def _table(methods: Sequence[MeasuredMethod], settings: list[Setting], several: 
         key=lambda column: (subsets.index(column.config_name), column.ipc is None, column.ipc or 0),
     )
     _mark_best(rows, columns)
-    return Table(_title(settings[0], several), columns, rows, _notes(methods, settings, rows))
+    return Table(_title(settings, marks), columns, rows, _notes(methods, settings, rows))
 
 
 def _add(rows: dict, name: str, setting: Setting, cell: MeasuredCell, group: Group) -> None:
@@ -153,9 +175,11 @@ def _mark_best(rows: dict[str, dict[Column, Value]], columns: list[Column]) -> N
             having[best][column] = replace(having[best][column], best=True)
 
 
-def _title(setting: Setting, several: dict[str, str]) -> str:
-    digests = [f"{name} on validation images {digest[:8]}" for name, digest in several.items()]
-    return ", ".join([setting.model, setting.value("resolution"), *setting.trained_how, *digests])
+def _title(settings: list[Setting], marks: list[str]) -> str:
+    first = settings[0]
+    if len({setting.teacher for setting in settings}) > 1:
+        first = replace(first, teacher=network_of(first.teacher))
+    return ", ".join([first.model, first.value("resolution"), *first.trained_how, *marks])
 
 
 def _notes(
@@ -165,7 +189,7 @@ def _notes(
     seeds = seeds_in_words(value.group for value in values)
     brackets = "; in brackets: % of Full, all training images" if any(value.ratio for value in values) else ""
     spread = "mean and sample standard deviation" if any(len(value.group.seeds) > 1 for value in values) else "accuracy"
-    notes = [f"{spread} in % over {seeds}{brackets}"]
+    notes = [f"{spread} in % over {seeds}{brackets}", *teachers_note(setting.teacher for setting in settings)]
     for setting in settings:
         run = next(method.cells[setting].run for method in methods if setting in method.cells)
         if not run.whole:

@@ -52,7 +52,7 @@ def regime_tables(methods: Sequence[MeasuredMethod]) -> list[Table]:
                 if cell.entry.random is not None:
                     real.setdefault((None, place), setting)
         turned.append(replace(method, cells=cells))
-    return [_named(table, real) for table in build_tables(turned)]
+    return [_named(table, real) for table in build_tables(turned, by_teacher=True)]
 
 
 def _untaught(setting: Setting) -> Setting:
