@@ -225,6 +225,8 @@ class CompDD(datasets.ArrowBasedBuilder):
         from compdd_eval.data.imagenet.open import find_imagenet
 
         if output_dir is not None:
+            if len(args) < 2:  # `datasets` would take what lies there, whatever it was made from
+                kwargs.setdefault("download_mode", datasets.DownloadMode.FORCE_REDOWNLOAD)
             with tempfile.TemporaryDirectory() as place:
                 self._build(Path(place), output_dir, *args, **kwargs)
             return
@@ -280,6 +282,8 @@ class CompDD(datasets.ArrowBasedBuilder):
         try:
             with self._log.watched(self.on_images):
                 super().download_and_prepare(output_dir, *args, **kwargs)
+            if self._log.problems:  # with bad images in it, it is no dataset
+                Path(output_dir, datasets.config.DATASET_INFO_FILENAME).unlink(missing_ok=True)
         except datasets.exceptions.DatasetGenerationError as error:
             if not self._log.problems:
                 raise _first_cause(error) from error

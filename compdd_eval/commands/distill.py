@@ -119,7 +119,7 @@ def print_distilled(config: DistillConfig, distilled: DistilledSet) -> None:
         ["labels", distilled.label_kind],
         ["learned rate", "none" if distilled.lr is None else f"{distilled.lr:g}"],
     ]
-    losses = made.get("last_losses")
+    losses = [loss for loss in made.get("last_losses") or [] if loss is not None]
     if losses:
         rows.append(["steps", f"{made['steps']}, {made['seconds']:.0f} s, last loss {losses[-1]:.4g}"])
     for found in made.get("evaluations") or []:

@@ -327,7 +327,8 @@ def _source_images(
     # the copy that is given decides which images are meant; the cache is only a faster way to the very same ones
     if prepared is not None:
         folder, record = prepared
-        if record.subset_digest == subset.digest and record.holds(split, rows_digest(rows)):
+        # links lead to the copy that they were made from, which may have changed, or be another than the one given
+        if not record.linked and record.subset_digest == subset.digest and record.holds(split, rows_digest(rows)):
             return _read_prepared(folder, record, split)
     return SourceImages(source, subset, rows)
 

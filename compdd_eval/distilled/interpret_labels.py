@@ -26,8 +26,12 @@ def order_labels(interpreted: Interpreted, raw: RawSet, config: ReadConfig) -> N
     interpreted.labels = labels
     if raw.names is not None:
         interpreted.labels = _by_names(interpreted, raw, config.label_order, order)
-    elif order == "auto" and raw.record.classes is not None:
+    elif config.label_order in ("auto", "subset") and order != "imagenet" and raw.record.classes is not None:
         interpreted.labels = _in_stated_order(labels, raw.record, subset)
+        if config.label_order == "subset" and not torch.equal(interpreted.labels, labels):
+            raise InputError(
+                f"--label_order: the set says it itself ({RECORD_NAME}), and otherwise; leave the flag out"
+            )
     elif order == "imagenet" or (order == "auto" and _are_indices(labels, subset)):
         _take_indices(interpreted)
         if order == "auto":

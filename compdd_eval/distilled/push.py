@@ -85,7 +85,7 @@ def push_distilled(
     local = _local(distilled, folder, summaries)
     with open_for_push(repo_id, private=private, revision=revision) as repository:
         remote = _look(repository)
-        another = remote.sha256 not in (None, distilled.sha256)
+        another = RECORD_NAME in remote.names and remote.sha256 != distilled.sha256
         labels_go = remote.record and remote.record.view_labels and not local.record.view_labels
         if labels_go and not (another or overwrite or repository.new_branch):
             raise InputError(
@@ -93,9 +93,8 @@ def push_distilled(
             )
         if another and not (overwrite or repository.new_branch):
             raise InputError(
-                f"{repository.repo_id}: holds another set (sha256 {remote.sha256[:12]}..., "
-                f"{remote.record.config_name}); give another --repo_id or --revision, or --overwrite: then it stays "
-                "in the history only"
+                f"{repository.repo_id}: holds {_in_words(remote)}; give another --repo_id or --revision, or "
+                "--overwrite: then it stays in the history only"
             )
         with tempfile.TemporaryDirectory(prefix="compdd_push_") as staging:
             if not _stage(Path(staging), local, remote, repository.repo_id):
@@ -163,8 +162,14 @@ def _look(repository: Repository) -> _Remote:
     try:
         record = parse_record(texts[RECORD_NAME], f"{repository.repo_id}: {RECORD_NAME}")
     except InputError:
-        record = None  # damaged, or of another version: it is replaced
+        record = None  # damaged, or of another version
     return _Remote(names, record, texts.get(CARD_NAME))
+
+
+def _in_words(remote: _Remote) -> str:
+    if remote.sha256 is None:
+        return "a set that this version cannot read"
+    return f"another set (sha256 {remote.sha256[:12]}..., {remote.record.config_name})"
 
 
 def _stage(staging: Path, local: _Local, remote: _Remote, repo_id: str) -> bool:

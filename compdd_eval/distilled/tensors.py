@@ -220,7 +220,9 @@ def checked_labels(labels: torch.Tensor, number: int) -> torch.Tensor:
     if labels.ndim == 2 and labels.shape[1] != NUM_CLASSES:
         raise InputError(f"labels have {labels.shape[1]} columns, expected one for each of the {NUM_CLASSES} classes")
     if labels.ndim == 2:
-        return _finite(labels.float(), "labels")
+        rounded = labels.dtype == torch.bfloat16 and infer_label_kind(labels) == "probabilities"
+        found = _finite(labels.float(), "labels")
+        return found / found.sum(dim=1, keepdim=True) if rounded else found
     whole = labels.long()  # some save hard labels as floats
     if labels.is_floating_point() and not torch.equal(whole.to(labels.dtype), labels):
         raise InputError(f"labels [N] must be whole numbers 0-{NUM_CLASSES - 1}; soft labels have shape [N, 10]")

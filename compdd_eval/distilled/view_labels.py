@@ -208,6 +208,9 @@ class ViewLabelsWriter:
         parts = _parts_of(labelled, self._record)
         _checked_pass(parts, self._record, f"labels of views, pass {self.done}", "none is written of it")
         for name in sorted(parts, key=lambda name: name == "order"):
+            if name == "order":  # what it vouches for is on the disk
+                self._file.flush()
+                os.fsync(self._file.fileno())
             data = parts[name].numpy().tobytes()
             self._file.seek(self._starts[name] + self.done * len(data))
             self._file.write(data)
@@ -216,6 +219,8 @@ class ViewLabelsWriter:
 
     def finish(self) -> ViewLabels:
         """Give the file its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         labels = ViewLabels.open(self._part)
         os.replace(self._part, self._target)

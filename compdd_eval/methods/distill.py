@@ -41,7 +41,7 @@ from compdd_eval.results.run_folder import claim
 from compdd_eval.training.compiling import Compiler, eager_seconds
 from compdd_eval.training.precision import precision_of
 from compdd_eval.utils.code_digest import code_digest
-from compdd_eval.utils.devices import peak_memory
+from compdd_eval.utils.devices import out_of_memory, peak_memory
 from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.environment import commit
 from compdd_eval.utils.errors import InputError
@@ -110,7 +110,15 @@ def distill_set(
         if distillation.config.dry_run:
             return distillation.cost()
         on_main_process(accelerator, lambda: _claim(distillation.folder, locks))
-        return distillation.run(watch)
+        try:
+            return distillation.run(watch)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise InputError(
+                f"{config.output_dir}: out of memory at {config.res} px, IPC {config.ipc}; lower the batches "
+                "(--batch_real, --batch_syn) or --res"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -324,9 +332,11 @@ class Distillation:
     def _after(self, learning: Learning) -> None:
         """Evaluate and save, where it is time to."""
         step, last = learning.progress.step, learning.progress.step == self.config.steps
-        if self.config.eval_every and (step % self.config.eval_every == 0 or last):
+        evaluated = bool(self.config.eval_every) and (step % self.config.eval_every == 0 or last)
+        if evaluated:
             self._evaluations.evaluate(learning, self._metadata(learning.job, learning))
-        if self._main and (step % self.config.save_every == 0 or last):
+        # with each evaluation, for the best set is told by the checkpoint
+        if self._main and (evaluated or step % self.config.save_every == 0 or last):
             with atomic_write(self.progress_dir / f"preview-{step:06}.png") as temporary:
                 save_preview(
                     learning.synthetic.as_set({}),

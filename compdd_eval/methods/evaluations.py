@@ -1,5 +1,6 @@
 """Evaluations of a distillation in between: a few students on what there is, and the best set so far."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from compdd_eval.config.distill import DistillConfig
 from compdd_eval.config.evaluate import EvaluateConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.evaluation.evaluate import evaluate
+from compdd_eval.evaluation.open import name_of_set
 from compdd_eval.methods.learning_loop import Learning
 from compdd_eval.results.aggregate import mean_and_spread
 from compdd_eval.utils.devices import repeatable_here
@@ -17,6 +19,12 @@ from compdd_eval.utils.errors import InputError
 from compdd_eval.utils.processes import on_main_process
 
 BEST_NAME, EVALUATIONS_NAME = "best", "evaluations"  # in the folder of the progress
+
+
+def _remove_others(folder: Path, set_name: str) -> None:
+    """Remove students of another set at the same step: of a run that was killed, and went on with other last bits."""
+    if any(path.parts[len(folder.parts)] != set_name for path in folder.glob("*/*/*/*/seed*.json")):
+        shutil.rmtree(folder)
 
 
 class Evaluations:
@@ -57,6 +65,10 @@ class Evaluations:
         """
         config, step = self._config, learning.progress.step
         distilled = learning.synthetic.as_set(metadata)
+        folder = self._folder / EVALUATIONS_NAME / f"step-{step:06}"
+        if self._accelerator.is_main_process:
+            _remove_others(folder, name_of_set(distilled, distilled.sha256))
+        self._accelerator.wait_for_everyone()
         settings = EvaluateConfig(
             **config.selection,
             data_path=config.data_path,
@@ -68,7 +80,7 @@ class Evaluations:
             num_eval=config.num_eval,
             epoch_eval_train=config.epoch_eval_train,
             threads=config.threads,
-            output_dir=str(self._folder / EVALUATIONS_NAME / f"step-{step:06}"),
+            output_dir=str(folder),
         )
         with repeatable_here():  # students train in float32, whatever the method does
             entry = evaluate(settings, distilled, self._accelerator, quiet=True)["results"][0]

@@ -110,7 +110,7 @@ class Learning:
         self._optimizer.step()
         self._settle()
         self.progress.step += 1
-        self.progress.losses.append(value)
+        self.progress.losses.append(value if math.isfinite(value) else None)
         return value
 
     @torch.no_grad()
@@ -132,7 +132,7 @@ class Learning:
         finite = torch.stack([tensor.isfinite().all() for tensor in (loss, *gradients)]).all()
         # both in one tensor: the only time in a step that Python waits for a GPU
         value, usable = torch.stack([loss, finite.to(loss.dtype)]).tolist()
-        if not usable:
+        if not usable and (gradients or SKIPPED not in self.job.notes):
             raise InputError(
                 f"{name}: the loss of step {step} is {value}, or its gradients are not finite; give a smaller "
                 "--lr_img, or other settings"

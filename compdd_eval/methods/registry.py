@@ -60,7 +60,7 @@ class Method:
         selects: Whether it chooses real images, or parts of them; else it learns synthetic ones, step by step.
         options: Names that it takes as `--options`.
         shared: Whether its steps can be shared by processes: each returns its part of loss and gradients, which are
-            summed. Others run on the main process alone.
+            summed. Of others, every process makes all steps.
         begin: `(job) -> Synthetic`, where the beginning is not `Synthetic.begin`.
         compiles: `(config) -> number of images` that pass a network forward and backward in a step, where what the
             method calls through `job.compiled_call` can be compiled: by them, it is decided whether that pays.
@@ -264,7 +264,7 @@ def _unregistered(run: Callable) -> Method:
 
 
 def load_plugin(file: str) -> str:
-    """Run a user's Python file that registers methods; once in a process. Return the SHA-256 of the file.
+    """Run a user's Python file that registers methods; again where it was edited. Return the SHA-256 of the file.
 
     Raises:
         InputError: There is no such file, it fails, or it registers nothing.
@@ -272,16 +272,21 @@ def load_plugin(file: str) -> str:
     _register_ours()
     path = Path(file).expanduser()
     place = path.resolve()
-    if place not in _LOADED:
-        before = len(_METHODS)
+    digest, names = _LOADED.get(place, (None, ()))
+    if digest is None or not place.is_file() or digest != hashlib.sha256(place.read_bytes()).hexdigest():
+        for name in names:
+            _METHODS.pop(name, None)
+        before = set(_METHODS)
         run_file(path, "--plugin takes a Python file that registers methods")
-        if len(_METHODS) == before:
+        names = tuple(set(_METHODS) - before)
+        if not names:
             raise InputError(f"{path}: registers no method; put @register_method(...) above its function")
-        _LOADED[place] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return _LOADED[place]
+        digest = hashlib.sha256(place.read_bytes()).hexdigest()
+        _LOADED[place] = digest, names
+    return digest
 
 
-_LOADED: dict[Path, str] = {}
+_LOADED: dict[Path, tuple[str, tuple[str, ...]]] = {}  # file -> its digest, and the methods that it registered
 
 
 def asked_for(

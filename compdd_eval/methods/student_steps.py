@@ -207,7 +207,8 @@ class StudentSteps:
 
         Returns:
             The distance, a scalar without a graph, the same on all processes; and its gradients, of this process's
-            share, by name: `images`, `lr`, and `labels` where these are logits. None of them above `most`.
+            share, by name: `images`, `lr`, and `labels` where these are logits. None of them above `most`, or where
+            it is not finite.
         """
         find = self._recomputed if self._recompute else self._unrolled
         return find(start.detach(), target.detach(), dropped, most)
@@ -228,7 +229,7 @@ class StudentSteps:
                 _slope, *arguments, graphs=False
             )  # theta_{k+1} = theta_k - lr g_k
         distance = trajectory_distance(theta, start, target, dropped)
-        if most is not None and distance > most:
+        if most is not None and not distance <= most:  # also of a student that diverged
             return distance.detach(), {}
         gradients = torch.autograd.grad(distance, list(learned.values()))
         return distance.detach(), dict(zip(learned, gradients, strict=True))
@@ -246,7 +247,7 @@ class StudentSteps:
         distance = trajectory_distance(last, start, target, dropped)
         # all decide by the same number
         value = distance.detach() if self._team is None else self._sum(distance.detach()) / self._team.processes
-        if most is not None and value > most:
+        if most is not None and not value <= most:  # also of a student that diverged
             return value, {}
         # backward: lambda_N, then every step again, from the last to the first
         (adjoint,) = torch.autograd.grad(distance, last)

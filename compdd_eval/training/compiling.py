@@ -77,6 +77,8 @@ def in_place(network: nn.Module, *kind: object) -> nn.Module:
         _PLACES[kind] = network
     elif _PLACES[kind] is not network:
         _PLACES[kind].load_state_dict(network.state_dict())
+        for module, new in zip(_PLACES[kind].modules(), network.modules(), strict=True):
+            module.training = new.training  # the last one may have left a batch norm frozen
     return _PLACES[kind]
 
 

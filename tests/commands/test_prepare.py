@@ -170,6 +170,16 @@ def test_links_keep_paths(drawn, cache, num_proc):
     assert not find_prepared(config_root(None, "bird-easy"))[1].linked
 
 
+def test_links_to_another_copy_stand_in_for_none(drawn, cache, tmp_path):
+    """The copy that is given is read, though what links to the other one has the same names and sizes."""
+    for name in ("one", "other"):
+        shutil.copytree(drawn, tmp_path / name)
+    prepare(PrepareConfig(str(tmp_path / "one"), "bird", "easy", link=True))
+    expected = load_comp_dd(drawn, "bird", "easy", (16, 16)).dst_train.tensors()[0]
+    shutil.rmtree(tmp_path / "one")
+    assert torch.equal(load_comp_dd(tmp_path / "other", "bird", "easy", (16, 16)).dst_train.tensors()[0], expected)
+
+
 def test_links_follow_images_that_were_moved(drawn, cache, tmp_path):
     shutil.copytree(drawn, tmp_path / "before")
     prepare(PrepareConfig(str(tmp_path / "before"), "bird", "easy", link=True))

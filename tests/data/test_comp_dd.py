@@ -334,6 +334,24 @@ def test_streaming_and_processes_of_the_builder(odd, cache):
         builder.download_and_prepare(file_format="parquet")
 
 
+def test_a_folder_of_ones_own_has_what_is_there_now_and_nothing_that_was_refused(odd, cache, tmp_path):
+    def rows(out):
+        builder = CompDD(config_name="fish-easy", data_dir=str(tmp_path / "i"), cache_dir=str(cache))
+        builder.download_and_prepare(str(out))
+        return sum(datasets.Dataset.from_file(str(path)).num_rows for path in out.glob("*train*.arrow"))
+
+    shutil.copytree(odd, tmp_path / "i")
+    assert rows(tmp_path / "out") == 40
+    image = next((tmp_path / "i/train").glob("*/*.JPEG"))
+    shutil.copy(image, image.with_name(f"{image.parent.name}_99.JPEG"))
+    assert rows(tmp_path / "out") == 41, "built from the images that are there now"
+    image.write_bytes(b"no image at all")
+    for _ in range(2):
+        with pytest.raises(InputError):
+            rows(tmp_path / "bad")
+    assert not (tmp_path / "bad/dataset_info.json").exists()
+
+
 def test_prepare_elsewhere_says_how_to_load_it(drawn, cache, tmp_path, run):
     arguments = ["--data_path", drawn, "--category", "bird", "--subset", "easy"]
     assert "now works in any process" in run("prepare", *arguments)[1]

@@ -345,6 +345,20 @@ def test_png_folders_say_what_is_lost(tmp_path):
 # ---- label order
 
 
+def test_the_order_that_a_set_states_is_not_overridden(tmp_path):
+    distilled = DistilledSet(IMAGES, HARD, metadata={"category": "bird", "subset": "easy"})
+    distilled.save(tmp_path / "set")
+    assert torch.equal(read_distilled(tmp_path / "set", bird(label_order="subset")).labels, HARD)
+    record = json.loads((tmp_path / "set/distilled.json").read_text())
+    stated = record["classes"]
+    by_wnid = sorted(stated, key=lambda entry: entry["wnid"])
+    record |= {"sha256": None, "classes": [by_wnid[place] | {"label": place} for place in range(10)]}
+    (tmp_path / "set/distilled.json").write_text(json.dumps(record))
+    assert not torch.equal(read_distilled(tmp_path / "set", bird()).labels, HARD)
+    with pytest.raises(InputError, match="--label_order: the set says it itself"):
+        read_distilled(tmp_path / "set", bird(label_order="subset"))
+
+
 def test_label_orders(tmp_path):
     subset = load_subset("bird-easy")
     by_wnid = [subset.wnids.index(wnid) for wnid in sorted(subset.wnids)]

@@ -137,6 +137,21 @@ def test_from_python(server, client):
     assert server.repos["dataset", "tester/python"].private
 
 
+def test_a_set_of_a_later_version_is_not_replaced_unasked(server, client, tmp_path):
+    make_set(1).save(tmp_path / "first")
+    record = json.loads((tmp_path / "first/distilled.json").read_text())
+    (tmp_path / "first/distilled.json").write_text(json.dumps(record | {"schema_version": 99}))
+    client.run(
+        f"""from huggingface_hub import HfApi
+HfApi().create_repo("tester/later", repo_type="dataset")
+HfApi().upload_folder(repo_id="tester/later", repo_type="dataset", folder_path={str(tmp_path / "first")!r})"""
+    )
+    make_set(2).save(tmp_path / "second")
+    push = ("push", tmp_path / "second", "--repo_id", "tester/later")
+    one_error(client(*push), "holds a set that this version cannot read", "--overwrite")
+    assert client(*push, "--overwrite")[0] == 0
+
+
 def test_revisions(server, client, tmp_path):
     make_set(1).save(tmp_path / "first")
     make_set(2).save(tmp_path / "second")

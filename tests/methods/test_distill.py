@@ -13,7 +13,8 @@ import torch
 from compdd_eval.config.distill import DistillConfig, MatchingConfig
 from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.methods.distill import distill
-from compdd_eval.methods.learning_loop import CHECKPOINT_NAME
+from compdd_eval.methods.evaluations import _remove_others
+from compdd_eval.methods.learning_loop import CHECKPOINT_NAME, Learning
 from compdd_eval.methods.registry import (
     ByIPC,
     Method,
@@ -120,6 +121,26 @@ def test_fewer_steps_than_are_done(make, tmp_path):
     make()
     with pytest.raises(InputError, match="6 steps already"):
         make(steps=3)
+
+
+def test_memory_that_runs_out(make, monkeypatch):
+    def full(learning):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Learning, "step", full)
+    with pytest.raises(InputError, match="set: out of memory at .* px, IPC 2; lower the batches"):
+        make()
+
+
+def test_students_of_another_set_at_the_same_step_go(tmp_path):
+    """Of a run that was killed after an evaluation and went on from an older checkpoint with other last bits."""
+    for name in ("ipc1-aaaaaaaaaaaa", "ipc1-bbbbbbbbbbbb"):
+        path = tmp_path / f"step-000010/{name}/bird-easy/MLP/0/seed0.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        _remove_others(tmp_path / "step-000010", name)
+        assert path.exists() == (name == "ipc1-aaaaaaaaaaaa")
+    _remove_others(tmp_path / "step-000020", "ipc1-aaaaaaaaaaaa")
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_images_are_spoilt(make, tmp_path):

@@ -174,6 +174,27 @@ def test_edited_code_does_not_go_on(data, tmp_path, monkeypatch):
     assert ours == {"files": None, "plugin": None}
 
 
+def test_an_edited_plugin_is_run_again(data, tmp_path):
+    file, text = (
+        tmp_path / "mine.py",
+        (
+            "from compdd_eval import register_method\n\n\n@register_method('mine-{n}')\n"
+            "def mine(job, synthetic, step):\n    loss = {n} * synthetic.images.square().mean()\n    loss.backward()\n"
+            "    return loss.detach()\n"
+        ),
+    )
+    file.write_text(text.format(n=1))
+    first = distill("mine-1", **data, plugin=str(file), steps=1, output_dir=tmp_path / "set")
+    file.write_text(text.format(n=1).replace("1 * ", "2 * "))
+    with pytest.raises(InputError, match="made with other settings"):
+        distill("mine-1", **data, plugin=str(file), steps=1, output_dir=tmp_path / "set")
+    second = distill("mine-1", **data, plugin=str(file), steps=1, output_dir=tmp_path / "other")
+    assert first.metadata["distillation"]["inputs"] != second.metadata["distillation"]["inputs"]
+    file.write_text(text.format(n=2))
+    with pytest.raises(InputError, match="unknown method 'mine-1'"):
+        distill("mine-1", **data, plugin=str(file), steps=1, output_dir=tmp_path / "third")
+
+
 def dm(job, synthetic, step):
     return drawing(job, synthetic, step)
 

@@ -1,3 +1,4 @@
+import math
 import threading
 from dataclasses import replace
 
@@ -203,6 +204,25 @@ def test_nothing_is_differentiated_by_the_parameters_that_students_start_from():
         steps.match(start, start + 0.1)
         assert by == [(0, *learned), (0, *learned), learned], "from the last step to the first"
         by.clear()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("distance", [math.nan, math.inf])
+def test_a_student_that_diverges_is_skipped_where_a_threshold_is_given(monkeypatch, recompute, distance):
+    """As one beyond the threshold: a distance that is not finite is no smaller."""
+    network, images = toy_network(), Real().images[:4]
+    start = Student(network).flat(list(network.parameters()))
+    steps = StudentSteps(
+        Student(network),
+        images,
+        torch.arange(4) % CLASSES,
+        torch.tensor(0.1).double(),
+        [torch.arange(4)],
+        recompute=recompute,
+    )
+    monkeypatch.setattr(student_steps, "trajectory_distance", lambda theta, *rest: distance * theta.sum() ** 2)
+    value, found = steps.match(start, start + 0.1, most=1.0)
+    assert not value.isfinite() and found == {}
 
 
 def test_a_batch_in_parts_is_the_batch(monkeypatch):

@@ -356,3 +356,15 @@ def test_what_is_imported_at_once(code, tmp_path):
     heavy = ("torch", "numpy", "datasets", "accelerate", "jsonargparse", "rich")
     code += f"; import sys; print([name for name in {heavy} if name in sys.modules])"
     assert python("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "[]"
+
+
+def test_a_network_in_the_place_of_another_is_in_its_mode():
+    """`dc` freezes batch norm for a step; the next network is a new one, which is to be trained."""
+    first, second = (create_model("ConvNetD1BN", im_size=(8, 8)) for _ in range(2))
+    place = compiling.in_place(first, "test of modes")
+    (norm,) = (module for module in place.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.eval()
+    again = compiling.in_place(second, "test of modes")
+    assert again is place and all(module.training for module in again.modules())
+    again(torch.randn(4, 3, 8, 8))
+    assert norm.num_batches_tracked == 1

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from compdd_eval import accuracy, create_model, diff_augment, load_comp_dd, soft_cross_entropy, train_student
 from compdd_eval.config.protocol import DSA_OPERATIONS, Protocol, parse_strategy
 from compdd_eval.data.label_kinds import infer_label_kind
+from compdd_eval.distilled.set import DistilledSet
 from compdd_eval.training.predict import predict
 from compdd_eval.utils.errors import InputError
 from tests.support.parity import NETWORKS, PARITY, RUNS, fill, normal
@@ -192,6 +193,11 @@ def test_label_kinds():
     assert infer_label_kind(torch.full((2, 10), 0.1)) == "probabilities"
     assert infer_label_kind(torch.full((2, 10), 0.1002)) == "logits"
     assert infer_label_kind(torch.eye(10) * 1.5 - 0.05) == "logits"
+    soft = torch.randn(500, 10).softmax(dim=1)
+    assert infer_label_kind(soft.bfloat16()) == infer_label_kind(soft.half()) == "probabilities"
+    kept = DistilledSet(torch.zeros(500, 3, 8, 8), soft.bfloat16())
+    assert kept.label_kind == "probabilities" and torch.allclose(kept.labels.sum(dim=1), torch.ones(500))
+    assert torch.allclose(kept.labels, soft, atol=5e-3)
 
 
 def test_train_student_refuses_what_does_not_fit():
