@@ -12,7 +12,9 @@ from compdd_eval.distilled.formats.image_folders import IMAGE_SUFFIXES
 from compdd_eval.distilled.formats.part_files import SUFFIXES, part_names
 from compdd_eval.distilled.limits import MAX_BYTES
 from compdd_eval.distilled.metadata import RECORD_NAME
+from compdd_eval.utils.digests import digest_of
 from compdd_eval.utils.errors import InputError
+from compdd_eval.utils.files import read_json, write_json
 from compdd_eval.utils.hub_errors import clear_hub_error, no_connection
 
 _logger = logging.getLogger(__name__)
@@ -79,23 +81,34 @@ def download(address: Address, before: str = "") -> Copy:
         return download(address, before)  # somebody has pushed in between
     if missing := [name for name in wanted if not (Path(folder) / name).is_file()]:
         raise InputError(f"{address}: {missing[0]} did not arrive; run again")
+    write_json(_note(address, copy.commit), wanted)
     return copy
+
+
+def _note(address: Address, commit: str) -> Path:
+    """Return the file that says which files of a commit are all that is needed, once they are all there."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / "compdd_eval" / f"{digest_of([address.repo_id, commit, address.folder])}.json"
 
 
 def _cached(address: Address) -> Copy | None:
     """Return what the cache has of a set, or None if that is not all that is needed."""
     from huggingface_hub import errors, snapshot_download
 
+    here = {"repo_type": "dataset", "revision": address.revision, "local_files_only": True}
+    try:
+        folder = Path(snapshot_download(address.repo_id, allow_patterns=[], **here))
+        if (note := _note(address, folder.name)).is_file():
+            whole = all((folder / str(name)).is_file() for name in read_json(note))
+            return Copy(address.repo_id, folder.name, folder / address.folder) if whole else None
+    except (errors.LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    # downloaded by another program, or an earlier version: it is told by what is there
     kinds = [list(FILES), ["*.parquet"], [f"*{suffix}" for suffix in IMAGE_SUFFIXES], [f"*{end}" for end in SUFFIXES]]
     for wanted in kinds:
         try:
-            folder = snapshot_download(
-                address.repo_id,
-                repo_type="dataset",
-                revision=address.revision,
-                allow_patterns=wanted,
-                local_files_only=True,
-            )
+            folder = snapshot_download(address.repo_id, allow_patterns=wanted, **here)
         except (errors.LocalEntryNotFoundError, OSError, ValueError):
             continue
         copy = Copy(address.repo_id, Path(folder).name, Path(folder) / address.folder)

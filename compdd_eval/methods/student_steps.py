@@ -191,8 +191,9 @@ class StudentSteps:
         self._team = team if team is not None and team.processes > 1 else None
         self._recompute = recompute or self._team is not None
         self._call = call
-        part = images_at_a_time(student.network, images, max(map(len, batches)), images.device)
-        self._part = min(part, max(1, _PART_PIXELS // (images.shape[2] * images.shape[3])))
+        batch, most = max(map(len, batches)), max(1, _PART_PIXELS // (images.shape[2] * images.shape[3]))
+        part = images_at_a_time(student.network, images, batch, images.device)
+        self._part = min(part, -(-batch // -(-batch // most)))  # equal parts, which one compiled graph serves
 
     def match(
         self, start: torch.Tensor, target: torch.Tensor, dropped: float = 0.0, most: float | None = None

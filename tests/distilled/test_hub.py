@@ -534,6 +534,27 @@ def test_connections_that_stay_cut(server, client, tmp_path):
     assert DistilledSet.load(tmp_path / "copy").sha256 == make_set(7, side=64).sha256
 
 
+def test_offline_a_folder_of_a_repository_of_many(server, client, tmp_path):
+    """The copy is whole, though the repository has more; without one of its files it is none."""
+    for ipc in ("ipc1", "ipc2"):
+        save_published(make_set(1), tmp_path / "all" / ipc)
+    client.run(
+        f"""from huggingface_hub import HfApi
+HfApi().create_repo("tester/many", repo_type="dataset")
+HfApi().upload_folder(repo_id="tester/many", repo_type="dataset", folder_path={str(tmp_path / "all")!r})"""
+    )
+    flags = ("tester/many/ipc1", "--category", "bird", "--subset", "easy", "--json")
+    before = json.loads(client("validate", *flags)[1])
+    offline = Client(tmp_path, environment(**server.environment | {"HF_HUB_OFFLINE": "1"}))
+    status, printed, lines = offline("validate", *flags)
+    assert status == 0 and json.loads(printed)["checks"] == before["checks"], lines
+    one_error(offline("validate", "tester/many/ipc2", *flags[1:]), "no copy of it is cached")
+    for path in Path(server.environment["HF_HOME"]).rglob("datasets--tester--many/snapshots/*/ipc1/lr.pt"):
+        path.unlink()
+    one_error(offline("validate", *flags), "no copy of it is cached")
+    offline.stop()
+
+
 def test_offline_with_and_without_a_copy(server, client, mine, drawn, tmp_path):
     assert client("push", mine, "--repo_id", "tester/offline")[0] == 0
     assert client("validate", "tester/offline")[0] == 0  # downloads it
