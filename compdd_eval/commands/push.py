@@ -55,7 +55,7 @@ def _push_sets(config: PushConfig) -> None:
     sets = []
     for name, (config_name, ipc) in benchmark.names.items():
         results = benchmark.root / name / SUMMARY_NAME
-        if benchmark.root / name in benchmark.folders and results.is_file():
+        if results.is_file():
             place = place_of(benchmark.sets, config_name, ipc)
             sets.append(config.of_set(place, config_name, ipc, str(results)))
     if not sets:

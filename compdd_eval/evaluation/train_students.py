@@ -122,9 +122,7 @@ class StudentTrainer:
             return
         own = {path for path, _ in new}
         for path, result in gather_object(new):
-            if not self._main:
-                continue
-            if path in own:
+            if not self._main or path in own:
                 continue
             task = tasks[path]
             # one that is made again may have an older result on this disk

@@ -43,20 +43,14 @@ class Benchmark:
 
     @property
     def names(self) -> dict[str, tuple[str, int]]:
-        """Name of each evaluation, which is its folder -> subset and images per class."""
-        return {
-            place_of(SET_NAME, *asked): asked
-            for asked in ((name, ipc) for ipc in self.ipcs for name in self.config_names)
-        }
+        """Name of each evaluation that is done, which is its folder -> subset and images per class."""
+        asked = ((name, ipc) for ipc in self.ipcs for name in self.config_names)
+        named = {place_of(SET_NAME, *one): one for one in asked}
+        return {name: one for name, one in named.items() if self.done is None or name in self.done}
 
     def runs(self) -> list[Run]:
         """Read the results of the evaluations that are done."""
         return [read_run(self.root / name / SUMMARY_NAME) for name in self.done]
-
-    @property
-    def folders(self) -> list[Path]:
-        """Where they are; in older files, where they may be."""
-        return [self.root / name for name in self.names if self.done is None or name in self.done]
 
     def write(self, tables: Sequence[BenchmarkTable]) -> None:
         """Write it with its tables, whose numbers are for programs: `report` computes them anew."""

@@ -41,7 +41,7 @@ def benchmark_sections(benchmarks: Sequence[Benchmark], shown: Sequence[ShownRun
     """Return a section for each network, resolution, protocol, regime of labels and teacher."""
     by_title: dict[str, list[BenchmarkTable]] = {}
     for asked in benchmarks:
-        folders = set(map(os.path.realpath, asked.folders))
+        folders = {os.path.realpath(asked.root / name) for name in asked.names}
         found = [one for one in shown if os.path.realpath(one.run.file.parent) in folders]
         if found:
             tables = benchmark_tables(found[0].name, [one.run for one in found], asked.config_names, asked.ipcs)
